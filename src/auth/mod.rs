@@ -1,0 +1,1 @@
+//! Who a peer is: secrets, the handshake transcript, session keys, frame tags.

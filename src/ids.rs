@@ -1,0 +1,218 @@
+//! The newtypes of every room: who, which, when. Plain values; no I/O and no rules beyond their own form.
+
+use std::fmt;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+number!(
+    /// A node: one process taking part in a cluster. Chosen by the operator, from 1.
+    NodeId(u64)
+);
+number!(
+    /// A Raft group. Group 0 is the cluster group; the group of shard `s` is `s + 1`.
+    GroupId(u32)
+);
+number!(
+    /// A partition of the data: one data directory, one Raft group, one manifest. Counts from 0.
+    ShardId(u32)
+);
+number!(
+    /// A Raft term.
+    Term(u64)
+);
+number!(
+    /// A Raft log index. 0 is before the first entry.
+    LogIndex(u64)
+);
+number!(
+    /// Monotonic time of one core's clock, in nanoseconds from an arbitrary start.
+    Nanos(u64)
+);
+number!(
+    /// Wall-clock time, in nanoseconds since the Unix epoch.
+    UnixNanos(u64)
+);
+
+impl GroupId {
+    /// The cluster group: nodes, addresses, incarnations, shard map.
+    pub const CLUSTER: Self = Self(0);
+
+    /// The shard that this group replicates; `None` for the cluster group.
+    #[must_use]
+    pub fn shard(self) -> Option<ShardId> {
+        self.0.checked_sub(1).map(ShardId)
+    }
+}
+
+impl ShardId {
+    /// The Raft group of this shard.
+    #[must_use]
+    pub fn group(self) -> GroupId {
+        GroupId(self.0 + 1)
+    }
+}
+
+impl Nanos {
+    /// One microsecond.
+    pub const MICROSECOND: Self = Self(1_000);
+    /// One millisecond.
+    pub const MILLISECOND: Self = Self(1_000_000);
+    /// One second.
+    pub const SECOND: Self = Self(1_000_000_000);
+
+    /// `count` milliseconds.
+    #[must_use]
+    pub const fn from_millis(count: u64) -> Self {
+        Self(count * 1_000_000)
+    }
+
+    /// `count` seconds.
+    #[must_use]
+    pub const fn from_secs(count: u64) -> Self {
+        Self(count * 1_000_000_000)
+    }
+
+    /// This instant moved by `length`, at most the end of time.
+    #[must_use]
+    pub const fn plus(self, length: Self) -> Self {
+        Self(self.0.saturating_add(length.0))
+    }
+
+    /// The length from `earlier` to this instant; zero if `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self(self.0.saturating_sub(earlier.0))
+    }
+}
+
+macro_rules! bytes {
+    ($(#[$doc:meta])* $name:ident($len:literal)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub [u8; $len]);
+
+        impl $name {
+            /// Size in bytes, on disk and wire.
+            pub const BYTES: usize = $len;
+
+            /// Reads lower- or upper-case hexadecimal of exactly this size.
+            #[must_use]
+            pub fn from_hex(text: &str) -> Option<Self> {
+                hex_decode(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+
+bytes!(
+    /// A SHA-256 value: of a leaf, a chunk, a segment's root, or a flat file.
+    Digest(32)
+);
+bytes!(
+    /// A cluster, drawn at random by its one bootstrap.
+    ClusterId(16)
+);
+bytes!(
+    /// One life of a data root, drawn at random when the root is made. A node that returns with another
+    /// incarnation is not the old voter.
+    Incarnation(16)
+);
+bytes!(
+    /// A proposer's durable session; its proposals are numbered within it.
+    SessionId(16)
+);
+
+/// A segment: the log index of the entry that registered it and its place in that entry's batch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct SegmentId {
+    /// Log index of the registering entry.
+    pub index: LogIndex,
+    /// Place in the entry's batch, from 0.
+    pub ordinal: u32,
+}
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.ordinal)
+    }
+}
+
+impl SegmentId {
+    /// Reads what `Display` writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (index, ordinal) = text.split_once('.')?;
+        Some(Self { index: LogIndex(index.parse().ok()?), ordinal: ordinal.parse().ok()? })
+    }
+}
+
+fn hex_decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != N * 2 || !text.is_ascii() {
+        return None;
+    }
+    let mut out = [0_u8; N];
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let text = std::str::from_utf8(pair).ok()?;
+        if text.starts_with('+') {
+            return None; // from_str_radix takes a sign
+        }
+        *byte = u8::from_str_radix(text, 16).ok()?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_round_trips_and_refuses_other_lengths() {
+        let id = ClusterId([0xab; 16]);
+        assert_eq!(ClusterId::from_hex(&id.to_string()), Some(id));
+        assert_eq!(ClusterId::from_hex("ab"), None);
+        assert_eq!(ClusterId::from_hex(&"+a".repeat(16)), None);
+    }
+
+    #[test]
+    fn a_segment_id_reads_what_it_writes() {
+        let id = SegmentId { index: LogIndex(7), ordinal: 3 };
+        assert_eq!(SegmentId::parse(&id.to_string()), Some(id));
+        assert_eq!(SegmentId::parse("7"), None);
+    }
+
+    #[test]
+    fn groups_and_shards_map_one_to_one() {
+        assert_eq!(ShardId(4).group().shard(), Some(ShardId(4)));
+        assert_eq!(GroupId::CLUSTER.shard(), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! Every bound of the product, with the relations between them asserted at compile time.
+//!
+//! A queue, pool, retry, frame or loop takes its bound from here. Full means refuse or wait; nothing grows and
+//! nothing is dropped.
+
+use crate::ids::Nanos;
+
+/// Bytes of a leaf of the digest tree (ARCHITECTURE.md, D7).
+pub const LEAF_BYTES: usize = 64 * 1024;
+/// Bytes of a chunk: the unit of fetching, resume, refetching and striping.
+pub const CHUNK_BYTES: usize = 1024 * 1024;
+/// Leaves of a whole chunk.
+pub const CHUNK_LEAVES: usize = CHUNK_BYTES / LEAF_BYTES;
+/// Bytes of the largest segment: 1 TiB, so that its chunk list (32 bytes a chunk) stays under 32 MiB.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 40;
+/// Chunks of the largest segment.
+pub const SEGMENT_CHUNKS_MAX: u64 = SEGMENT_BYTES_MAX / CHUNK_BYTES as u64;
+
+/// Alignment of every registered buffer and of direct I/O when the file system does not ask for less.
+pub const IO_ALIGNMENT: usize = 4096;
+/// Buffers of a core's registered slab unless configured; each holds one chunk.
+pub const SLAB_BUFFERS_DEFAULT: usize = 32;
+/// Fewest buffers with which a transfer can make progress: one in receipt, one in the write.
+pub const SLAB_BUFFERS_MIN: usize = 4;
+/// Submission queue entries of a core's ring.
+pub const RING_ENTRIES: u32 = 256;
+/// Operations in flight on one core; more wait in the core's own queue.
+pub const OPERATIONS_IN_FLIGHT_MAX: usize = 1024;
+/// Tasks polled in one `turn()` before the ring is looked at again.
+pub const TURN_POLLS_MAX: usize = 256;
+/// Bulk tasks polled for each round of urgent ones.
+pub const TURN_BULK_POLLS_MAX: usize = 16;
+/// Messages that wait in a mailbox between cores.
+pub const MAILBOX_MESSAGES_MAX: usize = 1024;
+
+/// Bytes of a frame's body, the raw payload behind it not counted.
+pub const FRAME_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of the raw payload behind a frame: one chunk.
+pub const FRAME_PAYLOAD_BYTES_MAX: usize = CHUNK_BYTES;
+/// Streams open at once on one connection, from each side.
+pub const STREAMS_MAX: usize = 1024;
+/// Connections that one node accepts in all.
+pub const CONNECTIONS_MAX: usize = 512;
+/// Connections accepted but not yet authenticated.
+pub const CONNECTIONS_UNPROVEN_MAX: usize = 64;
+/// Connections of one authenticated peer.
+pub const CONNECTIONS_PEER_MAX: usize = 64;
+/// Payload bytes that a stream may have in flight towards us.
+pub const STREAM_CREDIT_BYTES: usize = 8 * CHUNK_BYTES;
+/// From accept to authenticated.
+pub const HANDSHAKE_TIMEOUT: Nanos = Nanos::from_secs(5);
+/// To connect.
+pub const DIAL_TIMEOUT: Nanos = Nanos::from_secs(10);
+/// To the first answer on a stream.
+pub const ANSWER_TIMEOUT: Nanos = Nanos::from_secs(15);
+/// Without progress on a transfer.
+pub const PROGRESS_TIMEOUT: Nanos = Nanos::from_secs(15);
+
+/// Bytes of a path in the manifest.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// Bytes of one component of a path (Linux `NAME_MAX`).
+pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
+/// Operations of one batch.
+pub const BATCH_OPERATIONS_MAX: usize = 10_000;
+/// Bytes of one serialised log entry.
+pub const ENTRY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Labels of one entry.
+pub const LABELS_MAX: usize = 32;
+/// Bytes of a label's name, and of its value.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// Bytes of a delete's reason.
+pub const REASON_BYTES_MAX: usize = 256;
+/// Entries of one page of the manifest unless asked for fewer.
+pub const PAGE_ENTRIES_MAX: usize = 1000;
+/// Outcomes kept for a proposer's session.
+pub const SESSION_OUTCOMES_MAX: usize = 1024;
+/// Sessions kept in a manifest; more are refused until old ones are retired.
+pub const SESSIONS_MAX: usize = 4096;
+/// Bytes of one rkyv archive of a snapshot (32-bit relative pointers end at 2 GiB).
+pub const SNAPSHOT_ARCHIVE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Proposals of one node that wait for their outcome.
+pub const PROPOSALS_IN_FLIGHT_MAX: usize = 1024;
+/// To the outcome of a proposal, unless the caller says otherwise.
+pub const PROPOSE_TIMEOUT: Nanos = Nanos::from_secs(5);
+
+/// Segments that one shard fetches at a time.
+pub const FETCHES_MAX: usize = 16;
+/// Segments that wait in a shard's fetch queue; the rest stays in the difference, which is derived again.
+pub const FETCH_QUEUE_MAX: usize = 1024;
+/// Attempts at one segment before it rests until the next derivation.
+pub const FETCH_ATTEMPTS_MAX: u32 = 3;
+/// First back-off between attempts; doubles, with jitter.
+pub const BACKOFF_FIRST: Nanos = Nanos::from_millis(500);
+/// Longest back-off.
+pub const BACKOFF_MAX: Nanos = Nanos::from_secs(30);
+/// Transfers that one node serves at a time.
+pub const SERVES_MAX: usize = 64;
+
+/// Nodes of a cluster.
+pub const NODES_MAX: usize = 1000;
+/// Shards of a node.
+pub const SHARDS_MAX: usize = 1024;
+/// Cores that one node drives.
+pub const CORES_MAX: usize = 256;
+/// Events that wait for the embedder in memory; older ones are read again from the manifest.
+pub const EVENTS_MAX: usize = 4096;
+
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(LEAF_BYTES));
+const _: () = assert!(LEAF_BYTES.is_multiple_of(IO_ALIGNMENT));
+const _: () = assert!(SLAB_BUFFERS_MIN <= SLAB_BUFFERS_DEFAULT);
+const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BODY_BYTES_MAX);
+const _: () = assert!(SEGMENT_CHUNKS_MAX * 32 <= SNAPSHOT_ARCHIVE_BYTES_MAX as u64);
+const _: () = assert!(TURN_BULK_POLLS_MAX <= TURN_POLLS_MAX);
+const _: () = assert!(CONNECTIONS_UNPROVEN_MAX < CONNECTIONS_MAX);
+const _: () = assert!(CONNECTIONS_PEER_MAX < CONNECTIONS_MAX);
+const _: () = assert!(PROPOSALS_IN_FLIGHT_MAX <= SESSION_OUTCOMES_MAX);

@@ -1,0 +1,1 @@
+//! Bytes to frames and back: header, kinds, versions, checksums. Pure: no socket, no clock, no file.
