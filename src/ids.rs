@@ -2,11 +2,22 @@
 
 use std::fmt;
 
+use rkyv::{Archive, Deserialize, Serialize};
+
 macro_rules! number {
-    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $archived:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Archive, Serialize, Deserialize)]
+        #[rkyv(derive(Clone, Copy, PartialEq, Eq, Debug), attr(doc(hidden)))]
         pub struct $name(pub $inner);
+
+        impl $archived {
+            /// The value in the machine's own form.
+            #[must_use]
+            pub fn native(self) -> $name {
+                $name(self.0.to_native())
+            }
+        }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,31 +35,38 @@ macro_rules! number {
 
 number!(
     /// A node: one process taking part in a cluster. Chosen by the operator, from 1.
-    NodeId(u64)
+    NodeId(u64),
+    ArchivedNodeId
 );
 number!(
     /// A Raft group. Group 0 is the cluster group; the group of shard `s` is `s + 1`.
-    GroupId(u32)
+    GroupId(u32),
+    ArchivedGroupId
 );
 number!(
     /// A partition of the data: one data directory, one Raft group, one manifest. Counts from 0.
-    ShardId(u32)
+    ShardId(u32),
+    ArchivedShardId
 );
 number!(
     /// A Raft term.
-    Term(u64)
+    Term(u64),
+    ArchivedTerm
 );
 number!(
     /// A Raft log index. 0 is before the first entry.
-    LogIndex(u64)
+    LogIndex(u64),
+    ArchivedLogIndex
 );
 number!(
     /// Monotonic time of one core's clock, in nanoseconds from an arbitrary start.
-    Nanos(u64)
+    Nanos(u64),
+    ArchivedNanos
 );
 number!(
     /// Wall-clock time, in nanoseconds since the Unix epoch.
-    UnixNanos(u64)
+    UnixNanos(u64),
+    ArchivedUnixNanos
 );
 
 impl GroupId {
@@ -59,6 +77,44 @@ impl GroupId {
     #[must_use]
     pub fn shard(self) -> Option<ShardId> {
         self.0.checked_sub(1).map(ShardId)
+    }
+}
+
+impl GroupId {
+    /// The group's fixed folder below a node's data root.
+    #[must_use]
+    pub fn folder(self) -> String {
+        self.shard().map_or_else(|| "cluster".to_owned(), |shard| format!("shard-{:04}", shard.0))
+    }
+}
+
+/// The one stable name of a group's server on a node, in logs, status and metrics.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServerId {
+    /// The node that hosts the server.
+    pub node: NodeId,
+    /// The Raft group that it serves.
+    pub group: GroupId,
+}
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.node, self.group.folder())
+    }
+}
+
+impl ServerId {
+    /// Reads what `Display` writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (node, group) = text.split_once('@')?;
+        let group = match group.strip_prefix("shard-") {
+            Some(shard) => GroupId(shard.parse::<u32>().ok()?.checked_add(1)?),
+            None if group == "cluster" => GroupId::CLUSTER,
+            None => return None,
+        };
+        let id = Self { node: NodeId(node.parse().ok()?), group };
+        (id.to_string() == text).then_some(id)
     }
 }
 
@@ -104,10 +160,19 @@ impl Nanos {
 }
 
 macro_rules! bytes {
-    ($(#[$doc:meta])* $name:ident($len:literal)) => {
+    ($(#[$doc:meta])* $name:ident($len:literal), $archived:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Archive, Serialize, Deserialize)]
+        #[rkyv(derive(Clone, Copy, PartialEq, Eq, Debug), attr(doc(hidden)))]
         pub struct $name(pub [u8; $len]);
+
+        impl $archived {
+            /// The value in the machine's own form.
+            #[must_use]
+            pub fn native(self) -> $name {
+                $name(self.0)
+            }
+        }
 
         impl $name {
             /// Size in bytes, on disk and wire.
@@ -136,24 +201,31 @@ macro_rules! bytes {
 
 bytes!(
     /// A SHA-256 value: of a leaf, a chunk, a segment's root, or a flat file.
-    Digest(32)
+    Digest(32),
+    ArchivedDigest
 );
 bytes!(
     /// A cluster, drawn at random by its one bootstrap.
-    ClusterId(16)
+    ClusterId(16),
+    ArchivedClusterId
 );
 bytes!(
     /// One life of a data root, drawn at random when the root is made. A node that returns with another
     /// incarnation is not the old voter.
-    Incarnation(16)
+    Incarnation(16),
+    ArchivedIncarnation
 );
 bytes!(
     /// A proposer's durable session; its proposals are numbered within it.
-    SessionId(16)
+    SessionId(16),
+    ArchivedSessionId
 );
 
 /// A segment: the log index of the entry that registered it and its place in that entry's batch.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Archive, Serialize, Deserialize,
+)]
+#[rkyv(derive(Clone, Copy, PartialEq, Eq, Debug), attr(doc(hidden)))]
 pub struct SegmentId {
     /// Log index of the registering entry.
     pub index: LogIndex,
@@ -164,6 +236,14 @@ pub struct SegmentId {
 impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.index, self.ordinal)
+    }
+}
+
+impl ArchivedSegmentId {
+    /// The value in the machine's own form.
+    #[must_use]
+    pub fn native(self) -> SegmentId {
+        SegmentId { index: self.index.native(), ordinal: self.ordinal.to_native() }
     }
 }
 
@@ -208,6 +288,19 @@ mod tests {
         let id = SegmentId { index: LogIndex(7), ordinal: 3 };
         assert_eq!(SegmentId::parse(&id.to_string()), Some(id));
         assert_eq!(SegmentId::parse("7"), None);
+    }
+
+    #[test]
+    fn r6_a_server_has_one_name_and_one_folder() {
+        for group in [GroupId::CLUSTER, ShardId(0).group(), ShardId(12_345).group()] {
+            let id = ServerId { node: NodeId(3), group };
+            assert_eq!(ServerId::parse(&id.to_string()), Some(id));
+        }
+        let id = ServerId { node: NodeId(3), group: ShardId(4).group() };
+        assert_eq!(id.to_string(), "3@shard-0004");
+        assert_eq!(ServerId::parse("3@shard-4"), None, "one name only");
+        assert_eq!(ServerId::parse("3@other"), None);
+        assert_eq!(GroupId::CLUSTER.folder(), "cluster");
     }
 
     #[test]

@@ -72,10 +72,17 @@ pub const LABEL_BYTES_MAX: usize = 256;
 pub const REASON_BYTES_MAX: usize = 256;
 /// Entries of one page of the manifest unless asked for fewer.
 pub const PAGE_ENTRIES_MAX: usize = 1000;
-/// Outcomes kept for a proposer's session.
+/// Entries of one manifest.
+pub const ENTRIES_MAX: usize = 10_000_000;
+/// Outcomes kept for a proposer's session: the width of its window of numbers.
 pub const SESSION_OUTCOMES_MAX: usize = 1024;
 /// Sessions kept in a manifest; more are refused until old ones are retired.
 pub const SESSIONS_MAX: usize = 4096;
+/// Retired sessions that a manifest remembers, so that a late message does not open one again.
+pub const SESSIONS_RETIRED_MAX: usize = 4096;
+/// Bytes that one slice of a snapshot aims at: short work between two turns, and about one chunk on the way
+/// to a follower. One entry may pass it.
+pub const SNAPSHOT_SLICE_BYTES: usize = 512 * 1024;
 /// Bytes of one rkyv archive of a snapshot (32-bit relative pointers end at 2 GiB).
 pub const SNAPSHOT_ARCHIVE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -99,6 +106,10 @@ pub const SERVES_MAX: usize = 64;
 
 /// Nodes of a cluster.
 pub const NODES_MAX: usize = 1000;
+/// Bytes of a node's name, and of an address.
+pub const NODE_TEXT_BYTES_MAX: usize = 255;
+/// Incarnations remembered as retired; the oldest goes first.
+pub const INCARNATIONS_RETIRED_MAX: usize = 16 * NODES_MAX;
 /// Shards of a node.
 pub const SHARDS_MAX: usize = 1024;
 /// Cores that one node drives.
@@ -111,6 +122,9 @@ const _: () = assert!(LEAF_BYTES.is_multiple_of(IO_ALIGNMENT));
 const _: () = assert!(SLAB_BUFFERS_MIN <= SLAB_BUFFERS_DEFAULT);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BODY_BYTES_MAX);
 const _: () = assert!(SEGMENT_CHUNKS_MAX * 32 <= SNAPSHOT_ARCHIVE_BYTES_MAX as u64);
+const _: () = assert!((ENTRIES_MAX as u64).checked_mul(SEGMENT_BYTES_MAX).is_some());
+const _: () = assert!(ENTRIES_MAX * LABELS_MAX < u32::MAX as usize);
+const _: () = assert!(SNAPSHOT_SLICE_BYTES + ENTRY_BYTES_MAX < SNAPSHOT_ARCHIVE_BYTES_MAX);
 const _: () = assert!(TURN_BULK_POLLS_MAX <= TURN_POLLS_MAX);
 const _: () = assert!(CONNECTIONS_UNPROVEN_MAX < CONNECTIONS_MAX);
 const _: () = assert!(CONNECTIONS_PEER_MAX < CONNECTIONS_MAX);
