@@ -1,9 +1,39 @@
 //! Ringway: an io_uring replication engine for the immutable segment files of storage engines.
 
+// Row 0: plain values, in use everywhere.
 pub mod ids;
 pub mod limits;
 
-pub(crate) mod auth;
-pub(crate) mod digest;
-pub(crate) mod manifest;
-pub(crate) mod wire;
+// The rooms, row by row; imports point up this list only (ARCHITECTURE.md, checked by tests/tidy.rs). The feature `sim`
+// opens them to the crate's own tests and benches.
+
+// Row 1: bytes, the outside, digests.
+#[cfg(not(feature = "sim"))]
+mod digest;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod digest;
+#[cfg(not(feature = "sim"))]
+#[expect(unsafe_code, reason = "the one door to the kernel")]
+mod uring;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+#[expect(unsafe_code, reason = "the one door to the kernel")]
+pub mod uring;
+#[cfg(not(feature = "sim"))]
+mod wire;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod wire;
+
+// Row 2: what is agreed, what is on disk, who a peer is.
+#[cfg(not(feature = "sim"))]
+mod auth;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod auth;
+#[cfg(not(feature = "sim"))]
+mod manifest;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod manifest;

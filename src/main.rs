@@ -1,1 +1,3 @@
-fn main(){}
+//! The `ringway` binary.
+
+fn main() {}

@@ -1,0 +1,272 @@
+//! Buffers that the kernel may hold: page-aligned, always initialised, owned by exactly one side at a time.
+//!
+//! A buffer travels by value: into an operation, back with its completion. One that came from a core's slab returns
+//! to it on drop; while the kernel has it, the in-flight table is its owner, so that it can neither move nor be freed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use crate::limits::IO_ALIGNMENT;
+
+#[derive(Clone, Copy)]
+#[repr(C, align(4096))]
+struct Page([u8; IO_ALIGNMENT]);
+
+/// Owned memory for one operation; `filled()` bytes of it are the content.
+pub struct Buffer {
+    memory: Box<[Page]>,
+    filled: usize,
+    home: Option<(u16, Rc<Home>)>,
+}
+
+impl Buffer {
+    /// Memory of its own, not registered with any ring, of at least `bytes`.
+    #[must_use]
+    pub fn heap(bytes: usize) -> Self {
+        let pages = bytes.div_ceil(IO_ALIGNMENT).max(1);
+        Self { memory: vec![Page([0; IO_ALIGNMENT]); pages].into_boxed_slice(), filled: 0, home: None }
+    }
+
+    /// Memory of its own that holds a copy of `bytes`.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut buffer = Self::heap(bytes.len());
+        buffer.append(bytes);
+        buffer
+    }
+
+    /// Appends to the content.
+    ///
+    /// # Panics
+    /// If the content would outgrow the capacity.
+    pub fn append(&mut self, bytes: &[u8]) {
+        let end = self.filled + bytes.len();
+        assert!(end <= self.capacity(), "content of {end} bytes in a buffer of {}", self.capacity());
+        let start = self.filled;
+        self.memory_mut()[start..end].copy_from_slice(bytes);
+        self.filled = end;
+    }
+
+    /// Declares that the first `bytes` of the memory are the content.
+    ///
+    /// # Panics
+    /// If `bytes` is above the capacity.
+    pub fn set_filled(&mut self, bytes: usize) {
+        assert!(bytes <= self.capacity(), "content of {bytes} bytes in a buffer of {}", self.capacity());
+        self.filled = bytes;
+    }
+
+    /// The whole memory for writing, initialised.
+    pub fn memory_mut(&mut self) -> &mut [u8] {
+        let bytes = self.memory.len() * IO_ALIGNMENT;
+        // SAFETY: `Page` is `repr(C)` over bytes without padding, the slice is exactly the box's memory, and `&mut
+        // self` makes it the only reference.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast(), bytes) }
+    }
+
+    /// The content.
+    #[must_use]
+    pub fn filled(&self) -> &[u8] {
+        &self.memory()[..self.filled]
+    }
+
+    /// The whole memory.
+    #[must_use]
+    pub fn memory(&self) -> &[u8] {
+        let bytes = self.memory.len() * IO_ALIGNMENT;
+        // SAFETY: as in `memory_mut`, shared.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), bytes) }
+    }
+
+    /// Size of the memory in bytes, a multiple of `IO_ALIGNMENT`.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.memory.len() * IO_ALIGNMENT
+    }
+
+    /// The buffer's place in its core's slab, under which the ring may have registered it.
+    #[must_use]
+    pub fn slot(&self) -> Option<u16> {
+        self.home.as_ref().map(|(slot, _)| *slot)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some((slot, home)) = self.home.take() {
+            home.free.borrow_mut().push((slot, std::mem::take(&mut self.memory)));
+            home.wake_one();
+        }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} of {} bytes, slot {:?})", self.filled, self.capacity(), self.slot())
+    }
+}
+
+/// Where in a buffer an operation reads or writes.
+pub type Span = Range<usize>;
+
+struct Home {
+    free: RefCell<Vec<(u16, Box<[Page]>)>>,
+    waiting: RefCell<VecDeque<(u64, Waker)>>,
+    tickets: Cell<u64>,
+}
+
+impl Home {
+    fn wake_one(&self) {
+        if let Some((_, waker)) = self.waiting.borrow_mut().pop_front() {
+            waker.wake();
+        }
+    }
+}
+
+/// A core's fixed set of equal buffers. Empty means wait; the set never grows.
+pub struct Slab {
+    home: Rc<Home>,
+    count: u16,
+    buffer_bytes: usize,
+}
+
+impl Slab {
+    /// `count` buffers of `buffer_bytes` (rounded up to whole pages).
+    #[must_use]
+    pub fn new(count: u16, buffer_bytes: usize) -> Self {
+        let pages = buffer_bytes.div_ceil(IO_ALIGNMENT).max(1);
+        let memory = || vec![Page([0; IO_ALIGNMENT]); pages].into_boxed_slice();
+        let free = (0..count).rev().map(|slot| (slot, memory())).collect();
+        let home = Home { free: RefCell::new(free), waiting: RefCell::default(), tickets: Cell::new(0) };
+        Self { home: Rc::new(home), count, buffer_bytes: pages * IO_ALIGNMENT }
+    }
+
+    /// Address and size of each buffer in the order of its slot, for registration before any is taken.
+    ///
+    /// # Panics
+    /// If a buffer is out: registration would miss it.
+    #[must_use]
+    pub fn regions(&self) -> Vec<(*const u8, usize)> {
+        let free = self.home.free.borrow();
+        assert_eq!(free.len(), usize::from(self.count), "the slab is registered before it is used");
+        let mut regions: Vec<_> =
+            free.iter().map(|(slot, m)| (*slot, m.as_ptr().cast(), self.buffer_bytes)).collect();
+        regions.sort_by_key(|(slot, ..)| *slot);
+        regions.into_iter().map(|(_, start, bytes)| (start, bytes)).collect()
+    }
+
+    /// A buffer, if one is free now.
+    #[must_use]
+    pub fn try_take(&self) -> Option<Buffer> {
+        let (slot, memory) = self.home.free.borrow_mut().pop()?;
+        Some(Buffer { memory, filled: 0, home: Some((slot, Rc::clone(&self.home))) })
+    }
+
+    /// A buffer, when one is free; those who wait are served in the order in which they came.
+    pub async fn take(&self) -> Buffer {
+        let mut wait = Wait { home: &self.home, ticket: None };
+        poll_fn(|context| {
+            if let Some(buffer) = self.try_take() {
+                return Poll::Ready(buffer);
+            }
+            wait.enqueue(context.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Buffers in the slab, taken or not.
+    #[must_use]
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Buffers free now.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.home.free.borrow().len()
+    }
+
+    /// Size of each buffer in bytes.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+}
+
+impl fmt::Debug for Slab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slab({} of {} buffers free)", self.free(), self.count)
+    }
+}
+
+/// A place in the queue for a buffer; leaving early passes the turn on.
+struct Wait<'a> {
+    home: &'a Home,
+    ticket: Option<u64>,
+}
+
+impl Wait<'_> {
+    fn enqueue(&mut self, waker: &Waker) {
+        let mut waiting = self.home.waiting.borrow_mut();
+        if let Some(place) = waiting.iter_mut().find(|(ticket, _)| Some(*ticket) == self.ticket) {
+            place.1.clone_from(waker);
+            return;
+        }
+        let ticket = self.home.tickets.get();
+        self.home.tickets.set(ticket + 1);
+        self.ticket = Some(ticket);
+        waiting.push_back((ticket, waker.clone()));
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let mut waiting = self.home.waiting.borrow_mut();
+        let before = waiting.len();
+        waiting.retain(|(other, _)| *other != ticket);
+        let was_woken = waiting.len() == before;
+        drop(waiting);
+        if was_woken && !self.home.free.borrow().is_empty() {
+            self.home.wake_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slab_refuses_when_empty_and_takes_buffers_back_on_drop() {
+        let slab = Slab::new(2, 5000);
+        let first = slab.try_take().expect("two are free");
+        let second = slab.try_take().expect("one is free");
+        assert_eq!(second.capacity(), 8192);
+        assert!(slab.try_take().is_none());
+        let slot = first.slot();
+        drop(first);
+        assert_eq!(slab.try_take().expect("it came back").slot(), slot);
+    }
+
+    #[test]
+    fn memory_is_aligned_and_content_is_what_was_appended() {
+        let mut buffer = Buffer::from_bytes(b"abc");
+        buffer.append(b"def");
+        assert_eq!(buffer.filled(), b"abcdef");
+        assert_eq!(buffer.memory().as_ptr() as usize % IO_ALIGNMENT, 0);
+        assert_eq!(buffer.slot(), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "in a buffer of 4096")]
+    fn content_never_outgrows_the_buffer() {
+        Buffer::heap(1).set_filled(4097);
+    }
+}

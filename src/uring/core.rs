@@ -1,0 +1,276 @@
+//! One core: its ring, its tasks, its timers, driven by `turn()`.
+//!
+//! `turn()` does what can be done without blocking, within a budget, and says when it wants to be called again: a pinned
+//! thread, a guest task in another executor and the simulator all drive a core in this same way. While a turn runs, the
+//! core is the thread's current one; outside of it there is none.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::ids::{Nanos, UnixNanos};
+use crate::limits::{TURN_BULK_POLLS_MAX, TURN_POLLS_MAX};
+
+use super::buffer::Slab;
+use super::op::{Completion, Op};
+use super::operation::{Operation, Operations};
+use super::probe::Probe;
+use super::ring::Ring;
+use super::task::{Priority, Remote, Task, Tasks};
+use super::timer::Timers;
+
+/// A core, shared by all that runs on it. Clones are the same core.
+#[derive(Clone)]
+pub struct Core(Rc<Inner>);
+
+/// A reference that does not keep the core.
+#[derive(Clone)]
+pub struct WeakCore(Weak<Inner>);
+
+struct Inner {
+    // Fields are dropped in order: tasks hold handles and operations, which push their last requests to the ring.
+    tasks: Tasks,
+    timers: Timers,
+    operations: Operations,
+    ring: RefCell<Box<dyn Ring>>,
+    slab: Slab,
+    completions: RefCell<Vec<Completion>>,
+    stalled: Cell<u64>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Core>> = const { RefCell::new(None) };
+}
+
+static NEXT_CORE: AtomicU64 = AtomicU64::new(1);
+
+/// When a core wants its next turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// At once: work is left.
+    Again,
+    /// At a completion, at an unpark, or at this time if there is one.
+    Park(Option<Nanos>),
+}
+
+impl Core {
+    /// A core over `ring`, its slab of `count` buffers of `buffer_bytes` registered if the ring can.
+    #[must_use]
+    pub fn new(mut ring: Box<dyn Ring>, count: u16, buffer_bytes: usize) -> Self {
+        let slab = Slab::new(count, buffer_bytes);
+        ring.register(&slab);
+        let id = NEXT_CORE.fetch_add(1, Ordering::Relaxed);
+        let remote = Remote::new(id, ring.unparker());
+        Self(Rc::new(Inner {
+            tasks: Tasks::new(remote),
+            timers: Timers::default(),
+            operations: Operations::default(),
+            ring: RefCell::new(ring),
+            slab,
+            completions: RefCell::default(),
+            stalled: Cell::new(0),
+        }))
+    }
+
+    /// The core whose turn it is on this thread.
+    ///
+    /// # Panics
+    /// Outside of a turn.
+    #[must_use]
+    pub fn current() -> Self {
+        Self::try_current().expect("called from a task of a core")
+    }
+
+    /// The core whose turn it is on this thread, if any.
+    #[must_use]
+    pub fn try_current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// Runs `f` with this core as the thread's current one: for building what the core's tasks will own.
+    pub fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
+        struct Leave(Option<Core>);
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                let _mine = CURRENT.replace(self.0.take());
+            }
+        }
+        let _leave = Leave(CURRENT.replace(Some(self.clone())));
+        f()
+    }
+
+    /// Does what can be done now, within the bound of one turn.
+    pub fn turn(&self) -> Turn {
+        self.enter(|| {
+            self.0.tasks.awake();
+            let mut polls = 0;
+            loop {
+                let ran = self.round();
+                polls += ran;
+                if ran == 0 {
+                    let deadline = self.0.timers.next();
+                    let due = deadline.is_some_and(|at| at <= self.now());
+                    let woken = !self.0.tasks.may_park();
+                    return if due || woken { Turn::Again } else { Turn::Park(deadline) };
+                }
+                if polls >= TURN_POLLS_MAX {
+                    self.0.stalled.set(self.0.stalled.get() + 1);
+                    return Turn::Again;
+                }
+            }
+        })
+    }
+
+    /// Completions, timers, then all urgent tasks and a few bulk ones. Returns how many tasks were polled.
+    fn round(&self) -> usize {
+        let mut completions = self.0.completions.take();
+        self.0.ring.borrow_mut().reap(&mut completions);
+        self.settle(completions);
+        self.0.timers.fire(self.now());
+        let mut polls = 0;
+        while polls < TURN_POLLS_MAX && self.0.tasks.poll_next(Priority::Urgent) {
+            polls += 1;
+        }
+        for _ in 0..TURN_BULK_POLLS_MAX {
+            if !self.0.tasks.poll_next(Priority::Bulk) {
+                break;
+            }
+            polls += 1;
+        }
+        polls
+    }
+
+    fn settle(&self, mut completions: Vec<Completion>) {
+        for completion in completions.drain(..) {
+            self.0.operations.complete(self, completion);
+        }
+        self.0.completions.replace(completions);
+        while let Some((token, op)) = self.0.operations.next_waiting() {
+            self.0.ring.borrow_mut().push(token, op);
+        }
+    }
+
+    /// Waits for a completion, an unpark or the deadline. For the host that owns the thread; the simulator never calls it.
+    pub fn park(&self, deadline: Option<Nanos>) {
+        self.enter(|| {
+            let mut completions = self.0.completions.take();
+            self.0.ring.borrow_mut().park(deadline, &mut completions);
+            self.settle(completions);
+        });
+    }
+
+    /// Starts a task.
+    pub fn spawn<F: Future + 'static>(&self, priority: Priority, future: F) -> Task<F::Output> {
+        self.0.tasks.spawn(priority, future)
+    }
+
+    /// Starts an operation; it is handed to the ring at once or, above the bound, when an earlier one has completed.
+    pub fn submit(&self, op: Op) -> Operation {
+        let cancellable = op.waits_for_a_peer();
+        let (token, ready) = self.0.operations.start(op);
+        if let Some(op) = ready {
+            self.0.ring.borrow_mut().push(token, op);
+        }
+        Operation::new(self.downgrade(), token, cancellable)
+    }
+
+    /// Starts an operation whose result nobody waits for.
+    pub(crate) fn detach(&self, op: Op) {
+        drop(self.submit(op));
+    }
+
+    pub(crate) fn operations(&self) -> &Operations {
+        &self.0.operations
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.0.timers
+    }
+
+    pub(crate) fn cancel(&self, token: u64) {
+        self.0.ring.borrow_mut().cancel(token);
+    }
+
+    pub(crate) fn release(&self, raw: i32) {
+        self.0.ring.borrow_mut().release(raw);
+    }
+
+    pub(crate) fn adopt(&self, raw: i32) {
+        self.0.ring.borrow_mut().adopt(raw);
+    }
+
+    /// Ends all tasks, cancels what is in flight and waits for it: a core is dropped only after this.
+    pub fn shut_down(&self) {
+        self.enter(|| {
+            self.0.tasks.clear();
+            while self.0.operations.in_flight() > 0 {
+                for token in self.0.operations.cancellable() {
+                    self.cancel(token);
+                }
+                let mut completions = self.0.completions.take();
+                self.0
+                    .ring
+                    .borrow_mut()
+                    .park(Some(self.now().plus(Nanos::from_millis(100))), &mut completions);
+                self.settle(completions);
+            }
+        });
+    }
+
+    /// Monotonic time.
+    #[must_use]
+    pub fn now(&self) -> Nanos {
+        self.0.ring.borrow().now()
+    }
+
+    /// Wall-clock time; nothing is decided by it.
+    #[must_use]
+    pub fn wall(&self) -> UnixNanos {
+        self.0.ring.borrow().wall()
+    }
+
+    /// Random bytes fit for keys.
+    #[must_use]
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut out = [0; N];
+        self.0.ring.borrow_mut().random(&mut out);
+        out
+    }
+
+    /// The core's buffers.
+    #[must_use]
+    pub fn slab(&self) -> &Slab {
+        &self.0.slab
+    }
+
+    /// What the ring found it can do.
+    #[must_use]
+    pub fn probe(&self) -> Probe {
+        self.0.ring.borrow().probe().clone()
+    }
+
+    /// Turns that ended on their budget with work left.
+    #[must_use]
+    pub fn turns_cut(&self) -> u64 {
+        self.0.stalled.get()
+    }
+
+    /// A reference that does not keep the core.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakCore {
+        WeakCore(Rc::downgrade(&self.0))
+    }
+}
+
+impl WeakCore {
+    /// The core, if it still is.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Core> {
+        self.0.upgrade().map(Core)
+    }
+}

@@ -1,0 +1,316 @@
+//! Files and directories. A directory handle is the only way to a file: names are single components or paths that the
+//! kernel resolves beneath the directory, links refused (kernel-notes/openat2.md).
+
+use std::ffi::CString;
+use std::fmt;
+use std::rc::Rc;
+
+use super::buffer::{Buffer, Span};
+use super::core::Core;
+use super::errno::Errno;
+use super::handle::Handle;
+use super::map::Mapping;
+use super::op::{FileKind, Name, Op, OpenOptions, Outcome, Space, Stat};
+use super::operation::Operation;
+
+/// An open regular file. Clones share the descriptor.
+#[derive(Clone)]
+pub struct File(Rc<Handle>);
+
+/// An open directory. Clones share the descriptor.
+#[derive(Clone)]
+pub struct Dir(Rc<Handle>);
+
+pub(crate) fn submit(op: Op) -> Operation {
+    Core::current().submit(op)
+}
+
+fn c_string(name: &str) -> Result<CString, Errno> {
+    CString::new(name).map_err(|_| Errno::INVALID)
+}
+
+/// One component, as rename, link and unlink take it.
+fn component(name: &str) -> Result<CString, Errno> {
+    if name.is_empty() || name == "." || name == ".." || name.contains('/') {
+        return Err(Errno::INVALID);
+    }
+    c_string(name)
+}
+
+async fn done(op: Op) -> Result<(), Errno> {
+    submit(op).await.0.map(|_| ())
+}
+
+async fn opened(op: Op) -> Result<Rc<Handle>, Errno> {
+    match submit(op).await.0? {
+        Outcome::Opened(raw) => Ok(Rc::new(Handle::new(&Core::current(), raw))),
+        other => unreachable!("an open completed with {other:?}"),
+    }
+}
+
+async fn stat(op: Op) -> Result<Stat, Errno> {
+    match submit(op).await.0? {
+        Outcome::Stat(stat) => Ok(stat),
+        other => unreachable!("a stat completed with {other:?}"),
+    }
+}
+
+pub(crate) async fn counted(op: Op) -> (Result<usize, Errno>, Buffer) {
+    let (result, buffer) = submit(op).await;
+    let buffer = buffer.expect("the ring gives the buffer back with the last completion");
+    let count = result.map(|outcome| match outcome {
+        Outcome::Count(count) => count,
+        other => unreachable!("a transfer completed with {other:?}"),
+    });
+    (count, buffer)
+}
+
+impl File {
+    /// Reads into `buffer[span]` at `offset`; fewer bytes only at the end of the file. The content is not declared.
+    pub async fn read_at(
+        &self,
+        mut buffer: Buffer,
+        span: Span,
+        offset: u64,
+    ) -> (Result<usize, Errno>, Buffer) {
+        let mut count = 0;
+        while count < span.len() {
+            let rest = span.start + count..span.end;
+            let op = Op::Read { file: Rc::clone(&self.0), buffer, span: rest, offset: offset + count as u64 };
+            let (result, back) = counted(op).await;
+            buffer = back;
+            match result {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(Errno::INTERRUPTED) => {}
+                Err(errno) => return (Err(errno), buffer),
+            }
+        }
+        (Ok(count), buffer)
+    }
+
+    /// Writes the whole of `buffer[span]` at `offset`.
+    pub async fn write_at(&self, mut buffer: Buffer, span: Span, offset: u64) -> (Result<(), Errno>, Buffer) {
+        let mut count = 0;
+        while count < span.len() {
+            let rest = span.start + count..span.end;
+            let op =
+                Op::Write { file: Rc::clone(&self.0), buffer, span: rest, offset: offset + count as u64 };
+            let (result, back) = counted(op).await;
+            buffer = back;
+            match result {
+                Ok(0) => return (Err(Errno::IO), buffer),
+                Ok(more) => count += more,
+                Err(Errno::INTERRUPTED) => {}
+                Err(errno) => return (Err(errno), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    /// Makes the content durable (fdatasync). After an error the file is not trusted again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn sync_data(&self) -> Result<(), Errno> {
+        done(Op::Sync { file: Rc::clone(&self.0), data_only: true }).await
+    }
+
+    /// Allocates blocks for `bytes` from the start and extends the size to it.
+    ///
+    /// # Errors
+    /// `Errno::NO_SPACE` if the disk is full; `NOT_SUPPORTED` where the file system cannot.
+    pub async fn allocate(&self, bytes: u64) -> Result<(), Errno> {
+        done(Op::Allocate { file: Rc::clone(&self.0), offset: 0, bytes }).await
+    }
+
+    /// Sets the size.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn truncate(&self, bytes: u64) -> Result<(), Errno> {
+        done(Op::Truncate { file: Rc::clone(&self.0), bytes }).await
+    }
+
+    /// Facts about the file.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn stat(&self) -> Result<Stat, Errno> {
+        stat(Op::Stat { file: Rc::clone(&self.0) }).await
+    }
+
+    /// Takes the exclusive advisory lock without waiting.
+    ///
+    /// # Errors
+    /// `Errno::AGAIN` if another process has it.
+    pub async fn lock(&self) -> Result<(), Errno> {
+        done(Op::Lock { file: Rc::clone(&self.0) }).await
+    }
+
+    /// Bytes of the range that are in the page cache.
+    ///
+    /// # Errors
+    /// `Errno::NOT_SUPPORTED` where the kernel cannot tell.
+    pub async fn resident(&self, offset: u64, bytes: u64) -> Result<u64, Errno> {
+        match submit(Op::Resident { file: Rc::clone(&self.0), offset, bytes }).await.0? {
+            Outcome::Count(count) => Ok(count as u64),
+            other => unreachable!("a residency query completed with {other:?}"),
+        }
+    }
+
+    /// Maps the whole of a sealed file.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn map(&self) -> Result<Mapping, Errno> {
+        let bytes = self.stat().await?.bytes;
+        match submit(Op::Map { file: Rc::clone(&self.0), bytes }).await.0? {
+            Outcome::Mapped(mapping) => Ok(mapping),
+            other => unreachable!("a mapping completed with {other:?}"),
+        }
+    }
+
+    /// Shares the content of `self` with the empty file `to`, copy on write.
+    ///
+    /// # Errors
+    /// `NOT_SUPPORTED` where the file system cannot, `CROSSES` between file systems.
+    pub async fn reflink_to(&self, to: &Self) -> Result<(), Errno> {
+        done(Op::Reflink { from: Rc::clone(&self.0), to: Rc::clone(&to.0) }).await
+    }
+}
+
+impl Dir {
+    /// Opens a configured root by absolute path.
+    ///
+    /// # Errors
+    /// The kernel's; `NOT_A_DIRECTORY` for a file.
+    pub async fn open_root(path: &str) -> Result<Self, Errno> {
+        opened(Op::OpenRoot { path: c_string(path)? }).await.map(Self)
+    }
+
+    /// Opens a file beneath this directory by relative path.
+    ///
+    /// # Errors
+    /// `CROSSES` or `LOOP` for a path that leaves or is linked; else the kernel's. A FIFO, device or directory is `INVALID`.
+    pub async fn open(&self, path: &str, options: OpenOptions) -> Result<File, Errno> {
+        let op = Op::Open { dir: Rc::clone(&self.0), path: c_string(path)?, options };
+        let file = File(opened(op).await?);
+        if file.stat().await?.kind != FileKind::Regular {
+            return Err(Errno::INVALID);
+        }
+        Ok(file)
+    }
+
+    /// Opens a directory beneath this one by relative path.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub async fn open_dir(&self, path: &str) -> Result<Self, Errno> {
+        let options = OpenOptions { directory: true, ..OpenOptions::default() };
+        opened(Op::Open { dir: Rc::clone(&self.0), path: c_string(path)?, options }).await.map(Self)
+    }
+
+    /// Makes a directory of one component; one that exists already is opened. Not durable before `sync`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn make_dir(&self, name: &str) -> Result<Self, Errno> {
+        match done(Op::MakeDir { dir: Rc::clone(&self.0), name: component(name)? }).await {
+            Ok(()) | Err(Errno::EXISTS) => self.open_dir(name).await,
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Makes the names in the directory durable (fsync).
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn sync(&self) -> Result<(), Errno> {
+        done(Op::Sync { file: Rc::clone(&self.0), data_only: false }).await
+    }
+
+    /// Renames one component to another below `to_dir`, replacing a file there. Not durable before both are synced.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn rename(&self, from: &str, to_dir: &Self, to: &str) -> Result<(), Errno> {
+        let (from, to) = (component(from)?, component(to)?);
+        done(Op::Rename { from_dir: Rc::clone(&self.0), from, to_dir: Rc::clone(&to_dir.0), to }).await
+    }
+
+    /// Makes a second name for a file.
+    ///
+    /// # Errors
+    /// `EXISTS`, `CROSSES`, `TOO_MANY_LINKS`, or the kernel's.
+    pub async fn link(&self, from: &str, to_dir: &Self, to: &str) -> Result<(), Errno> {
+        let (from, to) = (component(from)?, component(to)?);
+        done(Op::Link { from_dir: Rc::clone(&self.0), from, to_dir: Rc::clone(&to_dir.0), to }).await
+    }
+
+    /// Removes a name of a file.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, or the kernel's.
+    pub async fn unlink(&self, name: &str) -> Result<(), Errno> {
+        done(Op::Unlink { dir: Rc::clone(&self.0), name: component(name)? }).await
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn remove_dir(&self, name: &str) -> Result<(), Errno> {
+        done(Op::RemoveDir { dir: Rc::clone(&self.0), name: component(name)? }).await
+    }
+
+    /// Facts about a name, links not followed.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, or the kernel's.
+    pub async fn stat_name(&self, name: &str) -> Result<Stat, Errno> {
+        stat(Op::StatName { dir: Rc::clone(&self.0), name: component(name)? }).await
+    }
+
+    /// Facts about the directory.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn stat(&self) -> Result<Stat, Errno> {
+        stat(Op::Stat { file: Rc::clone(&self.0) }).await
+    }
+
+    /// All names in the directory, sorted by their bytes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn list(&self) -> Result<Vec<Name>, Errno> {
+        match submit(Op::List { dir: Rc::clone(&self.0) }).await.0? {
+            Outcome::Names(names) => Ok(names),
+            other => unreachable!("a listing completed with {other:?}"),
+        }
+    }
+
+    /// Room on the file system.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn space(&self) -> Result<Space, Errno> {
+        match submit(Op::Space { dir: Rc::clone(&self.0) }).await.0? {
+            Outcome::Space(space) => Ok(space),
+            other => unreachable!("a space query completed with {other:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "File({:?})", self.0)
+    }
+}
+
+impl fmt::Debug for Dir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dir({:?})", self.0)
+    }
+}

@@ -1,0 +1,36 @@
+//! The only door to the outside: rings, operations and completions, buffers, the executor of a core, timers, files,
+//! sockets, mappings, mailboxes. It knows no word of the domain.
+//!
+//! `Ring` is the seam: [`kernel`] stands behind it in production, the simulator in tests.
+
+mod buffer;
+mod core;
+mod errno;
+mod file;
+mod handle;
+mod local;
+mod mailbox;
+mod map;
+mod op;
+mod operation;
+mod probe;
+mod ring;
+mod socket;
+mod task;
+mod timer;
+
+pub use buffer::{Buffer, Slab, Span};
+pub use core::{Core, Turn, WeakCore};
+pub use errno::Errno;
+pub use file::{Dir, File};
+pub use handle::Handle;
+pub use local::{Answer, Notify, Question, QueueReceiver, QueueSender, question, queue};
+pub use mailbox::{MailReceiver, MailSender, SendError, mailbox};
+pub use map::Mapping;
+pub use op::{Completion, Congestion, FileKind, Name, Op, OpenOptions, Outcome, SocketOptions, Space, Stat};
+pub use operation::{Completed, Operation};
+pub use probe::{Finding, Probe};
+pub use ring::{Ring, Unpark};
+pub use socket::{Listener, Loose, Socket};
+pub use task::{Priority, Task};
+pub use timer::{Elapsed, Sleep, deadline, sleep, sleep_until, timeout, yield_now};

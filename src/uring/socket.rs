@@ -1,0 +1,137 @@
+//! Connections. Bytes go out of and come into owned buffers; giving up a receive cancels it, so that it cannot take the
+//! bytes of a later one (kernel-notes/cancellation.md).
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::buffer::{Buffer, Span};
+use super::core::Core;
+use super::errno::Errno;
+use super::file::{counted, submit};
+use super::handle::Handle;
+use super::op::{Op, Outcome, SocketOptions};
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    handle: Rc<Handle>,
+    address: SocketAddr,
+}
+
+/// One TCP connection. Clones share the descriptor: one may send while another receives.
+#[derive(Clone, Debug)]
+pub struct Socket(Rc<Handle>);
+
+/// A connection on its way from one core of a node to another. One that never arrives is closed with the process.
+#[derive(Debug)]
+pub struct Loose(i32);
+
+impl Listener {
+    /// Listens on `address`; port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// `ADDRESS_IN_USE`, or the kernel's.
+    pub async fn bind(address: SocketAddr, backlog: u32) -> Result<Self, Errno> {
+        match submit(Op::Listen { address, backlog }).await.0? {
+            Outcome::Listening(raw, address) => {
+                Ok(Self { handle: Rc::new(Handle::new(&Core::current(), raw)), address })
+            }
+            other => unreachable!("a listen completed with {other:?}"),
+        }
+    }
+
+    /// The address that it listens on, its port known.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next connection and where it comes from.
+    ///
+    /// # Errors
+    /// The kernel's; out of descriptors among them.
+    pub async fn accept(&self) -> Result<(Socket, SocketAddr), Errno> {
+        match submit(Op::Accept { listener: Rc::clone(&self.handle) }).await.0? {
+            Outcome::Accepted(raw, from) => Ok((Socket(Rc::new(Handle::new(&Core::current(), raw))), from)),
+            other => unreachable!("an accept completed with {other:?}"),
+        }
+    }
+}
+
+impl Socket {
+    /// Connects.
+    ///
+    /// # Errors
+    /// `REFUSED`, or the kernel's.
+    pub async fn connect(address: SocketAddr, options: SocketOptions) -> Result<Self, Errno> {
+        match submit(Op::Connect { address, options }).await.0? {
+            Outcome::Opened(raw) => Ok(Self(Rc::new(Handle::new(&Core::current(), raw)))),
+            other => unreachable!("a connect completed with {other:?}"),
+        }
+    }
+
+    /// Receives at least one byte into `buffer[span]`; 0 when the peer has ended.
+    pub async fn receive(&self, buffer: Buffer, span: Span) -> (Result<usize, Errno>, Buffer) {
+        counted(Op::Receive { socket: Rc::clone(&self.0), buffer, span, all: false }).await
+    }
+
+    /// Receives the whole of `buffer[span]`; fewer only when the peer has ended.
+    pub async fn receive_all(&self, mut buffer: Buffer, span: Span) -> (Result<usize, Errno>, Buffer) {
+        let mut count = 0;
+        while count < span.len() {
+            let rest = span.start + count..span.end;
+            let op = Op::Receive { socket: Rc::clone(&self.0), buffer, span: rest, all: true };
+            let (result, back) = counted(op).await;
+            buffer = back;
+            match result {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(Errno::INTERRUPTED) => {}
+                Err(errno) => return (Err(errno), buffer),
+            }
+        }
+        (Ok(count), buffer)
+    }
+
+    /// Sends the whole of `buffer[span]`; `more` says that more follows at once (MSG_MORE).
+    pub async fn send_all(&self, mut buffer: Buffer, span: Span, more: bool) -> (Result<(), Errno>, Buffer) {
+        let mut count = 0;
+        while count < span.len() {
+            let rest = span.start + count..span.end;
+            let (result, back) =
+                counted(Op::Send { socket: Rc::clone(&self.0), buffer, span: rest, more }).await;
+            buffer = back;
+            match result {
+                Ok(0) => return (Err(Errno::BROKEN_PIPE), buffer),
+                Ok(sent) => count += sent,
+                Err(Errno::INTERRUPTED) => {}
+                Err(errno) => return (Err(errno), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    /// Ends the connection in both directions; waiting receives and sends complete.
+    pub async fn shut_down(&self) {
+        let _already_down = submit(Op::Shutdown { socket: Rc::clone(&self.0) }).await.0;
+    }
+
+    /// Ends the connection without waiting for it.
+    pub fn abort(&self) {
+        Core::current().detach(Op::Shutdown { socket: Rc::clone(&self.0) });
+    }
+
+    /// Gives the connection away to another core. Nothing may be in flight on it.
+    #[must_use]
+    pub fn release(self) -> Loose {
+        Loose(self.0.release())
+    }
+
+    /// Takes a connection that another core released.
+    #[must_use]
+    pub fn adopt(loose: Loose) -> Self {
+        let core = Core::current();
+        core.adopt(loose.0);
+        Self(Rc::new(Handle::new(&core, loose.0)))
+    }
+}
