@@ -248,6 +248,9 @@ impl ArchivedSegmentId {
 }
 
 impl SegmentId {
+    /// Above every other.
+    pub const MAX: Self = Self { index: LogIndex(u64::MAX), ordinal: u32::MAX };
+
     /// Reads what `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -37,3 +37,10 @@ mod manifest;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod manifest;
+
+// Row 4: consensus, and the movement of segments.
+#[cfg(not(feature = "sim"))]
+mod transfer;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod transfer;

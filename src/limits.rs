@@ -91,8 +91,8 @@ pub const PROPOSALS_IN_FLIGHT_MAX: usize = 1024;
 /// To the outcome of a proposal, unless the caller says otherwise.
 pub const PROPOSE_TIMEOUT: Nanos = Nanos::from_secs(5);
 
-/// Segments that one shard fetches at a time.
-pub const FETCHES_MAX: usize = 16;
+/// Segments that one shard fetches at a time; bytes in flight are bounded by credit and by the slab.
+pub const FETCHES_MAX: usize = 256;
 /// Segments that wait in a shard's fetch queue; the rest stays in the difference, which is derived again.
 pub const FETCH_QUEUE_MAX: usize = 1024;
 /// Attempts at one segment before it rests until the next derivation.

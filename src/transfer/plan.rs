@@ -1,0 +1,352 @@
+//! What to fetch next, from whom, and when again: pure, driven by what the caller saw.
+//!
+//! Level-triggered: the plan holds a bounded part of the difference between manifest and inventory. When it had to leave
+//! something out, or loses its way, the caller derives the difference again; nothing is lost by forgetting.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::ids::{Digest, Nanos, NodeId, SegmentId};
+use crate::limits::{BACKOFF_MAX, FETCH_ATTEMPTS_MAX, FETCH_QUEUE_MAX, FETCHES_MAX, NODES_MAX};
+
+use super::source::{Sources, back_off};
+
+/// A segment that the manifest has and this disk lacks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Want {
+    /// Its id.
+    pub id: SegmentId,
+    /// Where it will stand.
+    pub path: Rc<str>,
+    /// Its size.
+    pub bytes: u64,
+    /// Root of its digest tree.
+    pub root: Digest,
+    /// The node that registered it.
+    pub origin: NodeId,
+}
+
+/// Why a fetch ended without the segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// The source does not have it.
+    NotHere,
+    /// The source refuses us: an alarm, and no retry there soon.
+    NotAllowed,
+    /// The source is busy or stops.
+    Busy,
+    /// No connection, or it broke.
+    Unreachable,
+    /// Nothing came for `PROGRESS_TIMEOUT`.
+    NoProgress,
+    /// Bytes that do not have the committed digest.
+    Corrupt,
+    /// This disk is full: everything pauses.
+    DiskFull,
+    /// This disk failed otherwise.
+    Disk,
+}
+
+impl Failure {
+    /// The source, or the way to it, is at fault.
+    #[must_use]
+    pub fn blames_source(self) -> bool {
+        match self {
+            Self::NotAllowed | Self::Busy | Self::Unreachable | Self::NoProgress | Self::Corrupt => true,
+            Self::NotHere | Self::DiskFull | Self::Disk => false,
+        }
+    }
+
+    /// In a word, for status and metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NotHere => "not_here",
+            Self::NotAllowed => "not_allowed",
+            Self::Busy => "busy",
+            Self::Unreachable => "unreachable",
+            Self::NoProgress => "no_progress",
+            Self::Corrupt => "corrupt",
+            Self::DiskFull => "disk_full",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Item {
+    want: Want,
+    ready_at: Nanos,
+    attempts: u32,
+    tried: Vec<NodeId>,
+    last: Option<(Failure, Nanos)>,
+    failing_since: Option<Nanos>,
+}
+
+/// A fetch to begin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// What.
+    pub want: Want,
+    /// From whom.
+    pub source: NodeId,
+}
+
+/// A segment that no source could serve yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unavailable {
+    /// Which.
+    pub id: SegmentId,
+    /// Why, at the last attempt.
+    pub failure: Failure,
+    /// Since when.
+    pub since: Nanos,
+}
+
+/// The fetches of one shard.
+#[derive(Debug, Default)]
+pub struct Plan {
+    items: BTreeMap<SegmentId, Item>,
+    ready: BTreeSet<(Nanos, SegmentId)>,
+    in_flight: BTreeMap<SegmentId, NodeId>,
+    paused_until: Option<Nanos>,
+    overflowed: bool,
+}
+
+impl Plan {
+    /// Takes a segment to fetch; one that is known already stays as it is. False if there is no room: derive again later.
+    pub fn want(&mut self, want: Want, now: Nanos) -> bool {
+        if self.items.contains_key(&want.id) {
+            return true;
+        }
+        if self.items.len() >= FETCH_QUEUE_MAX {
+            self.overflowed = true;
+            return false;
+        }
+        let id = want.id;
+        let item =
+            Item { want, ready_at: now, attempts: 0, tried: Vec::new(), last: None, failing_since: None };
+        self.items.insert(id, item);
+        self.ready.insert((now, id));
+        self.check();
+        true
+    }
+
+    /// Forgets a segment that the manifest no longer has. Returns the source if it is being fetched: the caller stops that.
+    pub fn forget(&mut self, id: SegmentId) -> Option<NodeId> {
+        let item = self.items.remove(&id)?;
+        self.ready.remove(&(item.ready_at, id));
+        let source = self.in_flight.remove(&id);
+        self.check();
+        source
+    }
+
+    /// The next fetch to begin, or `None` if nothing can begin now.
+    pub fn next(&mut self, sources: &mut Sources, now: Nanos) -> Option<Start> {
+        if self.in_flight.len() >= FETCHES_MAX || self.paused_until.is_some_and(|until| until > now) {
+            return None;
+        }
+        self.paused_until = None;
+        let due: Vec<_> = self.ready.range(..=(now, SegmentId::MAX)).map(|(_, id)| *id).collect();
+        for id in due {
+            let item = self.items.get_mut(&id).expect("what is ready is known");
+            if item.tried.len() >= sources.count().min(NODES_MAX) {
+                item.tried.clear();
+            }
+            let Some(source) = sources.choose(id, item.want.origin, &item.tried, now) else { continue };
+            let start = Start { want: item.want.clone(), source };
+            self.ready.remove(&(item.ready_at, id));
+            self.in_flight.insert(id, source);
+            sources.begin(source);
+            self.check();
+            return Some(start);
+        }
+        None
+    }
+
+    /// The segment stands, verified and durable.
+    pub fn landed(&mut self, id: SegmentId, sources: &mut Sources, now: Nanos) {
+        if let Some(source) = self.in_flight.remove(&id) {
+            sources.end(source, true, now);
+        }
+        if let Some(item) = self.items.remove(&id) {
+            self.ready.remove(&(item.ready_at, id));
+        }
+        self.check();
+    }
+
+    /// The fetch failed. `jitter` is 0..=255, drawn by the caller.
+    pub fn failed(&mut self, id: SegmentId, failure: Failure, jitter: u8, sources: &mut Sources, now: Nanos) {
+        let Some(source) = self.in_flight.remove(&id) else { return };
+        sources.end(source, !failure.blames_source(), now);
+        let Some(item) = self.items.get_mut(&id) else { return };
+        item.last = Some((failure, now));
+        item.failing_since.get_or_insert(now);
+        let others = sources.nodes().any(|node| node != source && !item.tried.contains(&node));
+        item.tried.push(source);
+        let again = match failure {
+            Failure::DiskFull => {
+                self.paused_until = Some(now.plus(back_off(1)));
+                item.tried.pop();
+                now
+            }
+            // The next source is asked at once.
+            _ if others => now,
+            _ => {
+                item.attempts = item.attempts.saturating_add(1);
+                let rest = if item.attempts >= FETCH_ATTEMPTS_MAX {
+                    BACKOFF_MAX
+                } else {
+                    back_off(item.attempts - 1)
+                };
+                now.plus(Nanos(rest.0 - rest.0 / 4 * u64::from(jitter) / 255))
+            }
+        };
+        item.ready_at = again;
+        self.ready.insert((again, id));
+        self.check();
+    }
+
+    /// When `next` may give something that it does not give now.
+    #[must_use]
+    pub fn next_deadline(&self, sources: &Sources, now: Nanos) -> Option<Nanos> {
+        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+            return Some(until);
+        }
+        let first = self.ready.first().map(|(at, _)| *at)?;
+        if first > now { Some(first) } else { sources.next_rested(now) }
+    }
+
+    /// There was no room for a part of the difference, and there is now: derive it again.
+    pub fn take_overflow(&mut self) -> bool {
+        self.items.len() < FETCH_QUEUE_MAX / 2 && std::mem::take(&mut self.overflowed)
+    }
+
+    /// All fetches wait for room on the disk until this time.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Nanos> {
+        self.paused_until
+    }
+
+    /// Segments known and not landed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Nothing is left to fetch, as far as the plan knows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && !self.overflowed
+    }
+
+    /// Fetches under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Segments whose every attempt failed so far.
+    pub fn unavailable(&self) -> impl Iterator<Item = Unavailable> {
+        self.items.iter().filter(|(_, item)| item.attempts > 0).filter_map(|(id, item)| {
+            let (failure, _) = item.last?;
+            Some(Unavailable { id: *id, failure, since: item.failing_since? })
+        })
+    }
+
+    fn check(&self) {
+        debug_assert!(self.items.len() <= FETCH_QUEUE_MAX, "{} segments planned", self.items.len());
+        debug_assert!(self.in_flight.len() <= FETCHES_MAX, "{} fetches", self.in_flight.len());
+        debug_assert_eq!(
+            self.items.len(),
+            self.ready.len() + self.in_flight.len(),
+            "each is ready or in flight"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::LogIndex;
+
+    fn want(index: u64) -> Want {
+        let id = SegmentId { index: LogIndex(index), ordinal: 0 };
+        Want { id, path: "a".into(), bytes: 1, root: Digest([1; 32]), origin: NodeId(1) }
+    }
+
+    fn sources(nodes: &[u64]) -> Sources {
+        let mut sources = Sources::default();
+        sources.set(nodes.iter().map(|node| NodeId(*node)));
+        sources
+    }
+
+    #[test]
+    fn a_segment_that_one_source_lacks_is_asked_of_the_next_at_once() {
+        let (mut plan, mut from, now) = (Plan::default(), sources(&[1, 2]), Nanos(1));
+        assert!(plan.want(want(5), now));
+        let first = plan.next(&mut from, now).expect("one is ready");
+        assert_eq!(first.source, NodeId(1));
+        assert_eq!(plan.next(&mut from, now), None, "it is in flight once");
+        plan.failed(first.want.id, Failure::NotHere, 0, &mut from, now);
+        let second = plan.next(&mut from, now).expect("another source");
+        assert_eq!(second.source, NodeId(2));
+        plan.landed(second.want.id, &mut from, now);
+        assert!(plan.is_empty());
+    }
+
+    #[test]
+    fn a_segment_that_nobody_has_is_unavailable_and_tried_again_for_ever() {
+        let (mut plan, mut from) = (Plan::default(), sources(&[1]));
+        let mut now = Nanos(1);
+        plan.want(want(5), now);
+        for _ in 0..10 {
+            let start = plan.next(&mut from, now).expect("it is due");
+            plan.failed(start.want.id, Failure::NotHere, 0, &mut from, now);
+            assert_eq!(plan.next(&mut from, now), None);
+            let at = plan.next_deadline(&from, now).expect("it will be due");
+            assert!(at > now && at <= now.plus(BACKOFF_MAX));
+            now = at;
+        }
+        assert_eq!(plan.unavailable().count(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_pauses_everything_and_blames_no_source() {
+        let (mut plan, mut from, now) = (Plan::default(), sources(&[1]), Nanos(1));
+        plan.want(want(5), now);
+        plan.want(want(6), now);
+        let start = plan.next(&mut from, now).expect("ready");
+        plan.failed(start.want.id, Failure::DiskFull, 0, &mut from, now);
+        assert_eq!(plan.next(&mut from, now), None);
+        let at = plan.next_deadline(&from, now).expect("a pause ends");
+        assert!(plan.next(&mut from, at).is_some());
+    }
+
+    #[test]
+    fn what_has_no_room_is_derived_again_when_there_is_room() {
+        let (mut plan, mut from, now) = (Plan::default(), sources(&[1]), Nanos(1));
+        for index in 0..FETCH_QUEUE_MAX as u64 {
+            assert!(plan.want(want(index + 1), now));
+        }
+        assert!(!plan.want(want(1 << 40), now), "full");
+        assert!(!plan.take_overflow(), "still full");
+        for index in 0..FETCH_QUEUE_MAX as u64 {
+            plan.landed(want(index + 1).id, &mut from, now);
+        }
+        assert!(!plan.is_empty(), "something was left out");
+        assert!(plan.take_overflow());
+        assert!(plan.is_empty());
+    }
+
+    #[test]
+    fn a_forgotten_segment_in_flight_names_its_source() {
+        let (mut plan, mut from, now) = (Plan::default(), sources(&[1]), Nanos(1));
+        plan.want(want(5), now);
+        assert_eq!(plan.forget(want(4).id), None);
+        plan.next(&mut from, now).expect("ready");
+        assert_eq!(plan.forget(want(5).id), Some(NodeId(1)));
+        plan.failed(want(5).id, Failure::Unreachable, 0, &mut from, now);
+        assert!(plan.is_empty());
+    }
+}

@@ -1,0 +1,174 @@
+//! Who can serve a segment, and how well: soft state, for choosing only. Nothing is decided by it that safety needs.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{Incarnation, LogIndex, Nanos, NodeId, SegmentId};
+use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX};
+
+/// What a node last told of a shard.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Announced {
+    /// Its data root's life.
+    pub incarnation: Incarnation,
+    /// Highest index below which every entry is installed there, superseded or deleted.
+    pub installed: LogIndex,
+    /// Entries at or below `applied` and above `installed` that are installed there too, as far as they fit.
+    pub applied: LogIndex,
+    /// Log indexes at or below `installed` whose segments it cannot serve just now.
+    pub exceptions: Vec<u64>,
+    /// Fetches that it serves.
+    pub load: u32,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    announced: Option<Announced>,
+    fetches: u32,
+    failures: u32,
+    rests_until: Nanos,
+}
+
+/// The shard's other replicas, as sources.
+#[derive(Debug, Default)]
+pub struct Sources(BTreeMap<NodeId, Source>);
+
+impl Sources {
+    /// Replaces the set of nodes; what is known of those that stay is kept.
+    pub fn set(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
+        let mut known = std::mem::take(&mut self.0);
+        self.0 = nodes.into_iter().map(|node| (node, known.remove(&node).unwrap_or_default())).collect();
+    }
+
+    /// Takes what a node tells; one that is no replica is ignored.
+    pub fn announce(&mut self, node: NodeId, announced: Announced) {
+        if let Some(source) = self.0.get_mut(&node) {
+            source.announced = Some(announced);
+        }
+    }
+
+    /// What a node last told.
+    #[must_use]
+    pub fn announced(&self, node: NodeId) -> Option<&Announced> {
+        self.0.get(&node)?.announced.as_ref()
+    }
+
+    /// The best node to ask for a segment: one that says it has it, rested, with the fewest fetches; then the origin; then
+    /// any. `None` if all of them have been tried or rest.
+    #[must_use]
+    pub fn choose(&self, id: SegmentId, origin: NodeId, tried: &[NodeId], now: Nanos) -> Option<NodeId> {
+        let candidates =
+            self.0.iter().filter(|(node, source)| !tried.contains(node) && source.rests_until <= now);
+        let rank = |node: NodeId, source: &Source| {
+            let tells = source.announced.as_ref().is_some_and(|told| told.holds(id));
+            let likely = if tells {
+                0
+            } else if node == origin {
+                1
+            } else {
+                2
+            };
+            let load = source.fetches + source.announced.as_ref().map_or(0, |told| told.load);
+            (likely, load, node)
+        };
+        candidates.map(|(node, source)| rank(*node, source)).min().map(|(_, _, node)| node)
+    }
+
+    /// When the first source that rests may be asked again.
+    #[must_use]
+    pub fn next_rested(&self, now: Nanos) -> Option<Nanos> {
+        self.0.values().map(|source| source.rests_until).filter(|at| *at > now).min()
+    }
+
+    /// A fetch from the node has begun.
+    pub fn begin(&mut self, node: NodeId) {
+        if let Some(source) = self.0.get_mut(&node) {
+            source.fetches += 1;
+        }
+    }
+
+    /// A fetch from the node has ended; `healthy` unless the node or the way to it was at fault.
+    pub fn end(&mut self, node: NodeId, healthy: bool, now: Nanos) {
+        let Some(source) = self.0.get_mut(&node) else { return };
+        source.fetches = source.fetches.saturating_sub(1);
+        if healthy {
+            source.failures = 0;
+            return;
+        }
+        if source.rests_until <= now {
+            source.rests_until = now.plus(back_off(source.failures));
+            source.failures = source.failures.saturating_add(1);
+        }
+    }
+
+    /// The nodes, in order.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.0.keys().copied()
+    }
+
+    /// How many nodes.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Announced {
+    /// It says that it can serve the segment.
+    #[must_use]
+    pub fn holds(&self, id: SegmentId) -> bool {
+        id.index <= self.installed && !self.exceptions.contains(&id.index.0)
+    }
+}
+
+/// The rest after `failures` failures in a row: doubling from `BACKOFF_FIRST` to `BACKOFF_MAX`.
+#[must_use]
+pub fn back_off(failures: u32) -> Nanos {
+    let factor = 1_u64.checked_shl(failures.min(32)).unwrap_or(u64::MAX);
+    Nanos(BACKOFF_FIRST.0.saturating_mul(factor).min(BACKOFF_MAX.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: SegmentId = SegmentId { index: LogIndex(5), ordinal: 0 };
+
+    fn told(installed: u64, load: u32) -> Announced {
+        Announced { installed: LogIndex(installed), load, ..Announced::default() }
+    }
+
+    #[test]
+    fn a_holder_that_is_idle_goes_before_a_busy_origin() {
+        let mut sources = Sources::default();
+        sources.set([NodeId(1), NodeId(2), NodeId(3)]);
+        sources.announce(NodeId(1), told(9, 7));
+        sources.announce(NodeId(2), told(9, 0));
+        sources.announce(NodeId(3), told(4, 0));
+        assert_eq!(sources.choose(ID, NodeId(1), &[], Nanos(0)), Some(NodeId(2)));
+        assert_eq!(sources.choose(ID, NodeId(1), &[NodeId(2)], Nanos(0)), Some(NodeId(1)));
+        assert_eq!(sources.choose(ID, NodeId(1), &[NodeId(2), NodeId(1)], Nanos(0)), Some(NodeId(3)));
+        assert_eq!(sources.choose(ID, NodeId(1), &[NodeId(1), NodeId(2), NodeId(3)], Nanos(0)), None);
+    }
+
+    #[test]
+    fn without_announcements_the_origin_is_asked_first() {
+        let mut sources = Sources::default();
+        sources.set([NodeId(1), NodeId(2)]);
+        assert_eq!(sources.choose(ID, NodeId(2), &[], Nanos(0)), Some(NodeId(2)));
+    }
+
+    #[test]
+    fn a_source_that_fails_rests_for_longer_each_time_and_comes_back() {
+        let mut sources = Sources::default();
+        sources.set([NodeId(1)]);
+        sources.begin(NodeId(1));
+        sources.end(NodeId(1), false, Nanos(0));
+        assert_eq!(sources.choose(ID, NodeId(1), &[], Nanos(0)), None);
+        let first = sources.next_rested(Nanos(0)).expect("it rests");
+        assert_eq!(first, BACKOFF_FIRST);
+        assert_eq!(sources.choose(ID, NodeId(1), &[], first), Some(NodeId(1)));
+        sources.end(NodeId(1), false, first);
+        assert_eq!(sources.next_rested(first), Some(first.plus(Nanos(BACKOFF_FIRST.0 * 2))));
+        assert_eq!(back_off(40), BACKOFF_MAX);
+    }
+}
