@@ -1,6 +1,7 @@
 //! Ringway: an io_uring replication engine for the immutable segment files of storage engines.
 
 // Row 0: plain values, in use everywhere.
+pub mod config;
 pub mod ids;
 pub mod limits;
 
