@@ -45,3 +45,6 @@ mod transfer;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod transfer;
+
+// Row 7: the embedding API.
+pub mod engine;
