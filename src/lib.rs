@@ -1,7 +1,6 @@
 //! Ringway: an io_uring replication engine for the immutable segment files of storage engines.
 
 // Row 0: plain values, in use everywhere.
-pub mod config;
 pub mod ids;
 pub mod limits;
 
@@ -45,6 +44,3 @@ mod transfer;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod transfer;
-
-// Row 7: the embedding API.
-pub mod engine;

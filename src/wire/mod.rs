@@ -1,1 +1,3 @@
 //! Bytes to frames and back: header, kinds, versions, checksums. Pure: no socket, no clock, no file.
+
+pub mod archive;
