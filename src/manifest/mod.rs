@@ -1,1 +1,43 @@
 //! The replicated state of a shard: entries, apply, versions, snapshots, difference, safe paths. Pure.
+//!
+//! Read `state` first. `command` and `format` fix what is on disk and wire; `apply` is the one way to change a state,
+//! `install` the one way to replace it.
+
+#![cfg_attr(
+    not(feature = "sim"),
+    allow(dead_code, unused_imports, unreachable_pub, reason = "used by raft and shard, which come next")
+)]
+
+mod apply;
+mod changes;
+mod command;
+mod difference;
+mod entry;
+mod format;
+mod install;
+mod labels;
+#[cfg(test)]
+mod model;
+mod outcome;
+mod path;
+mod session;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use changes::{Change, Changes, Effect};
+pub use command::{
+    ArchivedBatch, ArchivedCommand, ArchivedOperation, Batch, COMMAND_ALIGNMENT, COMMAND_VERSION, Command,
+    DecodeError, Label, Operation, Registration, Tier,
+};
+pub use difference::{Difference, difference};
+pub use entry::Entry;
+pub use format::SNAPSHOT_VERSION;
+pub use install::{Installer, SnapshotError};
+pub use outcome::{Outcome, Reason, Refusal};
+pub use path::{PathError, RESERVED_COMPONENT, SafePath};
+pub use session::Session;
+pub use snapshot::{Replaced, SnapshotWriter};
+pub use state::{Page, State};
