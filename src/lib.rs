@@ -1,6 +1,7 @@
 //! Ringway: an io_uring replication engine for the immutable segment files of storage engines.
 
 // Row 0: plain values, in use everywhere.
+pub mod config;
 pub mod ids;
 pub mod limits;
 
@@ -44,3 +45,6 @@ mod transfer;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod transfer;
+
+// Row 7: the embedding API.
+pub mod engine;

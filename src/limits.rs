@@ -19,9 +19,9 @@ pub const SEGMENT_CHUNKS_MAX: u64 = SEGMENT_BYTES_MAX / CHUNK_BYTES as u64;
 /// Alignment of every registered buffer and of direct I/O when the file system does not ask for less.
 pub const IO_ALIGNMENT: usize = 4096;
 /// Buffers of a core's registered slab unless configured; each holds one chunk.
-pub const SLAB_BUFFERS_DEFAULT: usize = 32;
+pub const SLAB_BUFFERS_DEFAULT: u16 = 32;
 /// Fewest buffers with which a transfer can make progress: one in receipt, one in the write.
-pub const SLAB_BUFFERS_MIN: usize = 4;
+pub const SLAB_BUFFERS_MIN: u16 = 4;
 /// Submission queue entries of a core's ring.
 pub const RING_ENTRIES: u32 = 256;
 /// Operations in flight on one core; more wait in the core's own queue.

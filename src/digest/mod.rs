@@ -1,1 +1,22 @@
 //! SHA-256 segment digests: the tree, the flat digest beside it, and the kernels that compute them. Pure.
+//!
+//! Promises: a segment's root binds its length and every byte; a `VerifiedChunks` exists only after its list was
+//! checked against a root; no allocation beyond the chunk list. Refuses: I/O, clocks, chance. The bytes of every
+//! digest and of the sidecar are in FORMAT.md.
+
+#![cfg_attr(
+    not(feature = "sim"),
+    allow(dead_code, unused_imports, reason = "used by segment and transfer, which land next")
+)]
+
+mod chunks;
+mod flat;
+mod kernel;
+mod sidecar;
+mod tree;
+
+pub use chunks::{ChunkError, ChunkList, ChunkListError, VerifiedChunks, chunk_count};
+pub use flat::{FlatHasher, TreeAndFlat};
+pub use kernel::{Kernel, UnknownKernel};
+pub use sidecar::{SidecarError, sidecar_bytes, sidecar_decode, sidecar_encode};
+pub use tree::{ChunkHasher, Tree, TreeHasher, chunk_digest, root_digest};

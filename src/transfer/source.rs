@@ -12,9 +12,9 @@ pub struct Announced {
     pub incarnation: Incarnation,
     /// Highest index below which every entry is installed there, superseded or deleted.
     pub installed: LogIndex,
-    /// Entries at or below `applied` and above `installed` that are installed there too, as far as they fit.
-    pub applied: LogIndex,
-    /// Log indexes at or below `installed` whose segments it cannot serve just now.
+    /// Highest index below which every entry is installed there but for the exceptions; at or above `installed`.
+    pub held_to: LogIndex,
+    /// Log indexes at or below `held_to` with a segment that it cannot serve just now.
     pub exceptions: Vec<u64>,
     /// Fetches that it serves.
     pub load: u32,
@@ -116,7 +116,7 @@ impl Announced {
     /// It says that it can serve the segment.
     #[must_use]
     pub fn holds(&self, id: SegmentId) -> bool {
-        id.index <= self.installed && !self.exceptions.contains(&id.index.0)
+        id.index <= self.held_to && !self.exceptions.contains(&id.index.0)
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     const ID: SegmentId = SegmentId { index: LogIndex(5), ordinal: 0 };
 
     fn told(installed: u64, load: u32) -> Announced {
-        Announced { installed: LogIndex(installed), load, ..Announced::default() }
+        Announced { held_to: LogIndex(installed), load, ..Announced::default() }
     }
 
     #[test]

@@ -1,0 +1,260 @@
+//! A node's configuration, parsed and checked: inside, the type is the proof. No file is read here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::ids::{ClusterId, Nanos, NodeId, ShardId};
+use crate::limits::{CORES_MAX, NODES_MAX, SHARDS_MAX, SLAB_BUFFERS_DEFAULT, SLAB_BUFFERS_MIN};
+
+/// What an embedder or a configuration file says of one node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeConfig {
+    /// The cluster, the same on every node.
+    pub cluster: ClusterId,
+    /// This node.
+    pub node: NodeId,
+    /// Directory of the node's own files; made if absent.
+    pub root: PathBuf,
+    /// Where peers connect to.
+    pub listen: SocketAddr,
+    /// The cluster's first members with the addresses under which the others reach them, this node among them.
+    pub members: BTreeMap<NodeId, SocketAddr>,
+    /// Shards of the cluster; fixed when the root is made.
+    pub shards: u32,
+    /// Where a shard's segments stand, if not in the root.
+    pub segments: BTreeMap<ShardId, PathBuf>,
+    /// How cores are driven and what they may use.
+    pub cores: CoreConfig,
+    /// Times and thresholds of consensus.
+    pub raft: RaftConfig,
+    /// How bytes are moved.
+    pub transfer: TransferConfig,
+}
+
+/// How cores are driven and what they may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CoreConfig {
+    /// Threads; a shard lives on core `shard % count`.
+    pub count: u16,
+    /// Pin core `n` to the n-th processor that the process may use.
+    pub pin: bool,
+    /// Registered buffers of each core, one chunk each.
+    pub slab_buffers: u16,
+}
+
+/// Times and thresholds of consensus.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RaftConfig {
+    /// A leader's heartbeat.
+    pub heartbeat: Nanos,
+    /// Shortest time without a heartbeat after which a follower stands for election.
+    pub election_min: Nanos,
+    /// Longest.
+    pub election_max: Nanos,
+    /// Entries after the last snapshot at which the next is made.
+    pub snapshot_entries: u64,
+}
+
+/// How bytes are moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TransferConfig {
+    /// O_DIRECT where the file system takes it.
+    pub direct: bool,
+    /// Congestion control of data connections: `cubic` or `bbr`; the system's default without it.
+    pub congestion: Option<&'static str>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConfigError {
+    /// Node ids count from 1.
+    NodeZero,
+    /// The node is not among the members.
+    NotAMember {
+        /// The node.
+        node: NodeId,
+    },
+    /// Two members at one address.
+    AddressTwice {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A number outside its bounds.
+    OutOfBounds {
+        /// Its name in the file.
+        name: &'static str,
+        /// What was given.
+        given: u64,
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// The election timeout must be above twice the heartbeat and its bounds in order.
+    ElectionTimes,
+    /// A path that is not absolute.
+    NotAbsolute {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Segments configured for a shard that is not there.
+    NoSuchShard {
+        /// The shard.
+        shard: ShardId,
+    },
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        Self { count: 1, pin: false, slab_buffers: SLAB_BUFFERS_DEFAULT }
+    }
+}
+
+impl Default for RaftConfig {
+    /// Heartbeats far above the tail of fdatasync beside bulk writes at depth 1 (1.0 ms, kernel-notes/direct-io.md), so
+    /// that a follower stands for election only when its leader is gone, and a new one is there in under a second.
+    fn default() -> Self {
+        Self {
+            heartbeat: Nanos::from_millis(100),
+            election_min: Nanos::from_millis(350),
+            election_max: Nanos::from_millis(700),
+            snapshot_entries: 50_000,
+        }
+    }
+}
+
+impl Default for TransferConfig {
+    fn default() -> Self {
+        Self { direct: true, congestion: Some("cubic") }
+    }
+}
+
+impl NodeConfig {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.node == NodeId(0) || self.members.contains_key(&NodeId(0)) {
+            return Err(ConfigError::NodeZero);
+        }
+        if !self.members.contains_key(&self.node) {
+            return Err(ConfigError::NotAMember { node: self.node });
+        }
+        let mut seen = Vec::new();
+        for address in self.members.values() {
+            if seen.contains(&address) {
+                return Err(ConfigError::AddressTwice { address: *address });
+            }
+            seen.push(address);
+        }
+        bounded("members", self.members.len() as u64, 1, NODES_MAX as u64)?;
+        bounded("shards", u64::from(self.shards), 1, SHARDS_MAX as u64)?;
+        bounded("cores", u64::from(self.cores.count), 1, CORES_MAX as u64)?;
+        bounded("slab_buffers", u64::from(self.cores.slab_buffers), u64::from(SLAB_BUFFERS_MIN), 4096)?;
+        bounded("snapshot_entries", self.raft.snapshot_entries, 16, 1 << 32)?;
+        let raft = self.raft;
+        if raft.election_min.0 < raft.heartbeat.0 * 2
+            || raft.election_max <= raft.election_min
+            || raft.heartbeat.0 == 0
+        {
+            return Err(ConfigError::ElectionTimes);
+        }
+        for path in std::iter::once(&self.root).chain(self.segments.values()) {
+            if !path.is_absolute() {
+                return Err(ConfigError::NotAbsolute { path: path.clone() });
+            }
+        }
+        match self.segments.keys().find(|shard| shard.0 >= self.shards) {
+            Some(shard) => Err(ConfigError::NoSuchShard { shard: *shard }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn bounded(name: &'static str, given: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    if (least..=most).contains(&given) {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfBounds { name, given, least, most })
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NodeZero => f.write_str("node ids count from 1; 0 is none"),
+            Self::NotAMember { node } => write!(f, "node {node} is not among the members"),
+            Self::AddressTwice { address } => write!(f, "two members have the address {address}"),
+            Self::OutOfBounds { name, given, least, most } => {
+                write!(f, "{name} is {given}; it must be from {least} to {most}")
+            }
+            Self::ElectionTimes => {
+                f.write_str("raft: election_min must be at least twice the heartbeat, and below election_max")
+            }
+            Self::NotAbsolute { path } => write!(f, "{} is not an absolute path", path.display()),
+            Self::NoSuchShard { shard } => {
+                write!(f, "segments are configured for shard {shard}, which is not there")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> NodeConfig {
+        NodeConfig {
+            cluster: ClusterId([1; 16]),
+            node: NodeId(1),
+            root: PathBuf::from("/data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7001)),
+            members: BTreeMap::from([
+                (NodeId(1), SocketAddr::from(([127, 0, 0, 1], 7001))),
+                (NodeId(2), SocketAddr::from(([127, 0, 0, 1], 7002))),
+            ]),
+            shards: 2,
+            segments: BTreeMap::new(),
+            cores: CoreConfig::default(),
+            raft: RaftConfig::default(),
+            transfer: TransferConfig::default(),
+        }
+    }
+
+    #[test]
+    fn a_plain_configuration_passes() {
+        assert_eq!(config().check(), Ok(()));
+    }
+
+    #[test]
+    fn each_mistake_is_named() {
+        let broken = |change: fn(&mut NodeConfig)| {
+            let mut config = config();
+            change(&mut config);
+            config.check().expect_err("it is broken")
+        };
+        assert_eq!(broken(|c| c.node = NodeId(0)), ConfigError::NodeZero);
+        assert_eq!(broken(|c| c.node = NodeId(9)), ConfigError::NotAMember { node: NodeId(9) });
+        assert!(matches!(
+            broken(|c| {
+                let first = c.members[&NodeId(1)];
+                c.members.insert(NodeId(2), first);
+            }),
+            ConfigError::AddressTwice { .. }
+        ));
+        assert!(matches!(broken(|c| c.shards = 0), ConfigError::OutOfBounds { name: "shards", .. }));
+        assert!(matches!(broken(|c| c.cores.slab_buffers = 1), ConfigError::OutOfBounds { .. }));
+        assert_eq!(broken(|c| c.raft.election_min = c.raft.heartbeat), ConfigError::ElectionTimes);
+        assert!(matches!(broken(|c| c.root = PathBuf::from("data")), ConfigError::NotAbsolute { .. }));
+        assert!(matches!(
+            broken(|c| {
+                c.segments.insert(ShardId(2), PathBuf::from("/x"));
+            }),
+            ConfigError::NoSuchShard { .. }
+        ));
+    }
+}
