@@ -1,0 +1,218 @@
+//! The node's configuration file: TOML into the library's configuration, every mistake with its place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use ringway::config::{ConfigError, CoreConfig, NodeConfig, RaftConfig, TransferConfig};
+use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
+use serde::{Deserialize, Serialize};
+
+/// The file as it is written. Unknown keys are refused: a misspelt one would be silently ignored otherwise.
+#[derive(Deserialize, Serialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeFile {
+    /// The cluster's id: 32 hexadecimal digits, the same on every node.
+    pub(crate) cluster: String,
+    /// This node's number, from 1.
+    pub(crate) node: u64,
+    /// Directory of the node's own files.
+    pub(crate) root: PathBuf,
+    /// Where peers connect to.
+    pub(crate) listen: String,
+    /// Where the admin endpoint listens; none without it.
+    pub(crate) admin: Option<SocketAddr>,
+    /// The shared secret's file.
+    pub(crate) secret_file: PathBuf,
+    /// Shards of the cluster.
+    pub(crate) shards: u32,
+    /// Node number to address, this node among them.
+    pub(crate) members: BTreeMap<String, String>,
+    /// Shard number to the directory of its segments, where that is not in the root.
+    #[serde(default)]
+    pub(crate) segments: BTreeMap<String, PathBuf>,
+    /// Threads and memory.
+    #[serde(default)]
+    pub(crate) cores: Cores,
+    /// Consensus.
+    #[serde(default)]
+    pub(crate) raft: Raft,
+    /// Data connections.
+    #[serde(default)]
+    pub(crate) transfer: Transfer,
+}
+
+#[derive(Deserialize, Serialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cores {
+    pub(crate) count: Option<u16>,
+    pub(crate) pin: Option<bool>,
+    pub(crate) slab_buffers: Option<u16>,
+}
+
+#[derive(Deserialize, Serialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Raft {
+    pub(crate) heartbeat_millis: Option<u64>,
+    pub(crate) election_min_millis: Option<u64>,
+    pub(crate) election_max_millis: Option<u64>,
+    pub(crate) snapshot_entries: Option<u64>,
+}
+
+#[derive(Deserialize, Serialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Transfer {
+    pub(crate) direct: Option<bool>,
+    pub(crate) congestion: Option<String>,
+}
+
+/// All that a node needs to start.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// For the library.
+    pub(crate) node: NodeConfig,
+    /// For the admin endpoint.
+    pub(crate) admin: Option<SocketAddr>,
+    /// For the secret.
+    pub(crate) secret_file: PathBuf,
+}
+
+/// A file that is no usable configuration.
+#[derive(Debug)]
+pub(crate) enum FileError {
+    /// It cannot be read.
+    Read { path: PathBuf, error: std::io::Error },
+    /// It is not TOML of this form.
+    Parse { path: PathBuf, error: Box<toml::de::Error> },
+    /// A value that is not what its key says.
+    Value { path: PathBuf, key: &'static str, given: String, wanted: &'static str },
+    /// Values that do not go together.
+    Config { path: PathBuf, error: ConfigError },
+}
+
+/// Reads and checks a configuration file. Relative paths in it are relative to its directory.
+pub(crate) fn load(path: &Path) -> Result<Loaded, FileError> {
+    let read = |error| FileError::Read { path: path.to_owned(), error };
+    let text = fs::read_to_string(path).map_err(read)?;
+    let file: NodeFile = toml::from_str(&text)
+        .map_err(|error| FileError::Parse { path: path.to_owned(), error: Box::new(error) })?;
+    let base = fs::canonicalize(path).map_err(read)?.parent().map(Path::to_owned).unwrap_or_default();
+    let secret_file = base.join(&file.secret_file);
+    let admin = file.admin;
+    let node = file.into_config(path, &base)?;
+    node.check().map_err(|error| FileError::Config { path: path.to_owned(), error })?;
+    Ok(Loaded { node, admin, secret_file })
+}
+
+impl NodeFile {
+    fn into_config(self, path: &Path, base: &Path) -> Result<NodeConfig, FileError> {
+        let wrong = |key, given: &str, wanted| FileError::Value {
+            path: path.to_owned(),
+            key,
+            given: given.to_owned(),
+            wanted,
+        };
+        let resolve = |key, text: &str| {
+            let first = text.to_socket_addrs().ok().and_then(|mut all| all.next());
+            first.ok_or_else(|| wrong(key, text, "an address such as 10.0.0.1:7400 or host.example:7400"))
+        };
+        let cluster = ClusterId::from_hex(&self.cluster)
+            .ok_or_else(|| wrong("cluster", &self.cluster, "32 hexadecimal digits"))?;
+        let mut members = BTreeMap::new();
+        for (number, address) in &self.members {
+            let node = number.parse().map_err(|_| wrong("members", number, "a node number from 1"))?;
+            members.insert(NodeId(node), resolve("members", address)?);
+        }
+        let mut segments = BTreeMap::new();
+        for (number, dir) in &self.segments {
+            let shard = number.parse().map_err(|_| wrong("segments", number, "a shard number from 0"))?;
+            segments.insert(ShardId(shard), base.join(dir));
+        }
+        let congestion = match self.transfer.congestion.as_deref() {
+            None => TransferConfig::default().congestion,
+            Some("default") => None,
+            Some("cubic") => Some("cubic"),
+            Some("bbr") => Some("bbr"),
+            Some(other) => return Err(wrong("transfer.congestion", other, "cubic, bbr or default")),
+        };
+        let (cores, raft, transfer) = (CoreConfig::default(), RaftConfig::default(), TransferConfig::default());
+        let millis = |given: Option<u64>, else_: Nanos| given.map_or(else_, Nanos::from_millis);
+        Ok(NodeConfig {
+            cluster,
+            node: NodeId(self.node),
+            root: base.join(&self.root),
+            listen: resolve("listen", &self.listen)?,
+            members,
+            shards: self.shards,
+            segments,
+            cores: CoreConfig {
+                count: self.cores.count.unwrap_or(cores.count),
+                pin: self.cores.pin.unwrap_or(cores.pin),
+                slab_buffers: self.cores.slab_buffers.unwrap_or(cores.slab_buffers),
+            },
+            raft: RaftConfig {
+                heartbeat: millis(self.raft.heartbeat_millis, raft.heartbeat),
+                election_min: millis(self.raft.election_min_millis, raft.election_min),
+                election_max: millis(self.raft.election_max_millis, raft.election_max),
+                snapshot_entries: self.raft.snapshot_entries.unwrap_or(raft.snapshot_entries),
+            },
+            transfer: TransferConfig { direct: self.transfer.direct.unwrap_or(transfer.direct), congestion },
+        })
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Parse { path, error } => write!(f, "{}: {}", path.display(), error.to_string().trim_end()),
+            Self::Value { path, key, given, wanted } => {
+                write!(f, "{}: {key}: {given:?} is not {wanted}", path.display())
+            }
+            Self::Config { path, error } => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(change: impl Fn(&str) -> String) -> Result<Loaded, FileError> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = "cluster = \"000102030405060708090a0b0c0d0e0f\"\nnode = 1\nroot = \"data\"\n\
+            listen = \"127.0.0.1:7001\"\nsecret_file = \"secret\"\nshards = 2\n\
+            [members]\n1 = \"127.0.0.1:7001\"\n2 = \"127.0.0.1:7002\"\n";
+        let path = dir.path().join("node.toml");
+        fs::write(&path, change(text)).expect("written");
+        load(&path)
+    }
+
+    #[test]
+    fn a_plain_file_loads_and_paths_are_relative_to_it() {
+        let loaded = load_text(str::to_owned).expect("it is right");
+        assert!(loaded.node.root.is_absolute() && loaded.node.root.ends_with("data"));
+        assert_eq!(loaded.node.members.len(), 2);
+        assert_eq!(loaded.node.transfer.congestion, Some("cubic"));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_by_name() {
+        let error = load_text(|text| text.replace("shards", "shard")).expect_err("unknown key");
+        assert!(error.to_string().contains("shard"), "{error}");
+    }
+
+    #[test]
+    fn values_of_the_wrong_form_name_their_key() {
+        let error = load_text(|text| text.replace("000102", "xx0102")).expect_err("not hexadecimal");
+        assert!(error.to_string().contains("cluster"), "{error}");
+        let error = load_text(|text| text.replace("1 = \"127.0.0.1:7001\"", "1 = \"nowhere\"")).expect_err("no address");
+        assert!(error.to_string().contains("members"), "{error}");
+        let error = load_text(|text| text.replace("node = 1", "node = 7")).expect_err("not a member");
+        assert!(error.to_string().contains("not among the members"), "{error}");
+    }
+}
