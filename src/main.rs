@@ -1,3 +1,8 @@
 //! The `ringway` binary.
 
-fn main() {}
+mod cli;
+mod daemon;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -18,7 +18,11 @@ struct Document<'a, T> {
 }
 
 /// Prints a result in the form asked for. A reader that has gone away is no error.
-pub(crate) fn print<T: Serialize>(output: Output, body: &T, text: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+pub(crate) fn print<T: Serialize>(
+    output: Output,
+    body: &T,
+    text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) {
     let mut out = io::stdout().lock();
     let written = match output {
         Output::Text => text(&mut out),

@@ -19,13 +19,16 @@ pub(crate) fn new(path: &Path) -> Result<(), Failure> {
         .mode(0o600)
         .open(path)
         .map_err(|error| Failure::from(error).at(path.display()))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| Failure::from(error).at(path.display()))
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|error| Failure::from(error).at(path.display()))
 }
 
 /// Reads a secret's file; refuses one that others can read.
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
-    let bad = |why: &dyn std::fmt::Display| Failure::new(Exit::Config, format!("secret {}: {why}", path.display()));
-    let mut file = File::open(path).map_err(|error| bad(&error))?;
+    let bad =
+        |why: &dyn std::fmt::Display| Failure::new(Exit::Config, format!("secret {}: {why}", path.display()));
+    let file = File::open(path).map_err(|error| bad(&error))?;
     let facts = file.metadata().map_err(|error| bad(&error))?;
     if !facts.is_file() {
         return Err(bad(&"not a regular file"));
@@ -35,6 +38,6 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
         return Err(bad(&format!("others may read or write it (mode {mode:04o}); chmod 600 it")));
     }
     let mut text = String::new();
-    file.by_ref().take(4096).read_to_string(&mut text).map_err(|error| bad(&error))?;
+    (&file).take(4096).read_to_string(&mut text).map_err(|error| bad(&error))?;
     Ok(text)
 }

@@ -137,7 +137,8 @@ impl NodeFile {
             Some("bbr") => Some("bbr"),
             Some(other) => return Err(wrong("transfer.congestion", other, "cubic, bbr or default")),
         };
-        let (cores, raft, transfer) = (CoreConfig::default(), RaftConfig::default(), TransferConfig::default());
+        let (cores, raft, transfer) =
+            (CoreConfig::default(), RaftConfig::default(), TransferConfig::default());
         let millis = |given: Option<u64>, else_: Nanos| given.map_or(else_, Nanos::from_millis);
         Ok(NodeConfig {
             cluster,
@@ -210,7 +211,8 @@ mod tests {
     fn values_of_the_wrong_form_name_their_key() {
         let error = load_text(|text| text.replace("000102", "xx0102")).expect_err("not hexadecimal");
         assert!(error.to_string().contains("cluster"), "{error}");
-        let error = load_text(|text| text.replace("1 = \"127.0.0.1:7001\"", "1 = \"nowhere\"")).expect_err("no address");
+        let error = load_text(|text| text.replace("1 = \"127.0.0.1:7001\"", "1 = \"nowhere\""))
+            .expect_err("no address");
         assert!(error.to_string().contains("members"), "{error}");
         let error = load_text(|text| text.replace("node = 1", "node = 7")).expect_err("not a member");
         assert!(error.to_string().contains("not among the members"), "{error}");

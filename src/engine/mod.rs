@@ -2,7 +2,9 @@
 //! cores.
 
 mod change;
+mod digests;
 mod reply;
 
 pub use change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
+pub use digests::{flat_digest, tree_digest};
 pub use reply::{Reply, Stopped, block_on};

@@ -1,0 +1,5 @@
+//! A node as a process: configuration file, signals, admin endpoint.
+
+mod file;
+
+pub(crate) use file::load;
