@@ -100,7 +100,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some((slot, home)) = self.home.take() {
             home.free.borrow_mut().push((slot, std::mem::take(&mut self.memory)));
-            home.wake_one();
+            home.promise();
         }
     }
 }
@@ -116,15 +116,24 @@ pub type Span = Range<usize>;
 
 struct Home {
     free: RefCell<Vec<(u16, Box<[Page]>)>>,
-    waiting: RefCell<VecDeque<(u64, Waker)>>,
-    tickets: Cell<u64>,
+    /// Who waits, in order of arrival. A buffer that comes home belongs to the first of them from then on, so that a
+    /// newcomer cannot overtake.
+    waiting: RefCell<VecDeque<(Rc<Cell<bool>>, Waker)>>,
+    /// Free buffers that belong to waiters who have not come for them yet.
+    promised: Cell<usize>,
 }
 
 impl Home {
-    fn wake_one(&self) {
-        if let Some((_, waker)) = self.waiting.borrow_mut().pop_front() {
-            waker.wake();
-        }
+    /// Promises a free buffer to the first who waits.
+    fn promise(&self) {
+        let Some((promised, waker)) = self.waiting.borrow_mut().pop_front() else { return };
+        promised.set(true);
+        self.promised.set(self.promised.get() + 1);
+        waker.wake();
+    }
+
+    fn unpromised(&self) -> usize {
+        self.free.borrow().len() - self.promised.get()
     }
 }
 
@@ -142,7 +151,7 @@ impl Slab {
         let pages = buffer_bytes.div_ceil(IO_ALIGNMENT).max(1);
         let memory = || vec![Page([0; IO_ALIGNMENT]); pages].into_boxed_slice();
         let free = (0..count).rev().map(|slot| (slot, memory())).collect();
-        let home = Home { free: RefCell::new(free), waiting: RefCell::default(), tickets: Cell::new(0) };
+        let home = Home { free: RefCell::new(free), waiting: RefCell::default(), promised: Cell::new(0) };
         Self { home: Rc::new(home), count, buffer_bytes: pages * IO_ALIGNMENT }
     }
 
@@ -160,19 +169,28 @@ impl Slab {
         regions.into_iter().map(|(_, start, bytes)| (start, bytes)).collect()
     }
 
-    /// A buffer, if one is free now.
+    /// A buffer, if one is free now and promised to nobody.
     #[must_use]
     pub fn try_take(&self) -> Option<Buffer> {
-        let (slot, memory) = self.home.free.borrow_mut().pop()?;
-        Some(Buffer { memory, filled: 0, home: Some((slot, Rc::clone(&self.home))) })
+        (self.home.unpromised() > 0).then(|| self.pop())
+    }
+
+    fn pop(&self) -> Buffer {
+        let (slot, memory) = self.home.free.borrow_mut().pop().expect("the caller saw or was promised one");
+        Buffer { memory, filled: 0, home: Some((slot, Rc::clone(&self.home))) }
     }
 
     /// A buffer, when one is free; those who wait are served in the order in which they came.
     pub async fn take(&self) -> Buffer {
-        let mut wait = Wait { home: &self.home, ticket: None };
+        let mut wait = Wait { home: &self.home, promised: None };
         poll_fn(|context| {
-            if let Some(buffer) = self.try_take() {
-                return Poll::Ready(buffer);
+            if wait.claim() {
+                return Poll::Ready(self.pop());
+            }
+            if wait.promised.is_none() {
+                if let Some(buffer) = self.try_take() {
+                    return Poll::Ready(buffer);
+                }
             }
             wait.enqueue(context.waker());
             Poll::Pending
@@ -205,36 +223,43 @@ impl fmt::Debug for Slab {
     }
 }
 
-/// A place in the queue for a buffer; leaving early passes the turn on.
+/// A place in the queue for a buffer; leaving early passes the promise on.
 struct Wait<'a> {
     home: &'a Home,
-    ticket: Option<u64>,
+    promised: Option<Rc<Cell<bool>>>,
 }
 
 impl Wait<'_> {
+    /// Gives up the place, and the promise if there is one; true if there is.
+    fn claim(&mut self) -> bool {
+        if !self.promised.as_ref().is_some_and(|promised| promised.get()) {
+            return false;
+        }
+        self.promised = None;
+        self.home.promised.set(self.home.promised.get() - 1);
+        true
+    }
+
     fn enqueue(&mut self, waker: &Waker) {
         let mut waiting = self.home.waiting.borrow_mut();
-        if let Some(place) = waiting.iter_mut().find(|(ticket, _)| Some(*ticket) == self.ticket) {
-            place.1.clone_from(waker);
+        if let Some(mine) = &self.promised {
+            if let Some(place) = waiting.iter_mut().find(|(promised, _)| Rc::ptr_eq(promised, mine)) {
+                place.1.clone_from(waker);
+            }
             return;
         }
-        let ticket = self.home.tickets.get();
-        self.home.tickets.set(ticket + 1);
-        self.ticket = Some(ticket);
-        waiting.push_back((ticket, waker.clone()));
+        let promised = Rc::new(Cell::new(false));
+        waiting.push_back((Rc::clone(&promised), waker.clone()));
+        self.promised = Some(promised);
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let Some(ticket) = self.ticket else { return };
-        let mut waiting = self.home.waiting.borrow_mut();
-        let before = waiting.len();
-        waiting.retain(|(other, _)| *other != ticket);
-        let was_woken = waiting.len() == before;
-        drop(waiting);
-        if was_woken && !self.home.free.borrow().is_empty() {
-            self.home.wake_one();
+        if self.claim() {
+            self.home.promise();
+        } else if let Some(mine) = self.promised.take() {
+            self.home.waiting.borrow_mut().retain(|(promised, _)| !Rc::ptr_eq(promised, &mine));
         }
     }
 }

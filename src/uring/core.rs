@@ -151,18 +151,21 @@ impl Core {
         }
     }
 
+    /// The next completion, an unpark or the deadline, and what follows from it.
+    fn wait(&self, deadline: Option<Nanos>) {
+        let mut completions = self.0.completions.take();
+        self.0.ring.borrow_mut().park(deadline, &mut completions);
+        self.settle(completions);
+    }
+
     /// Waits for a completion, an unpark or the deadline. For the host that owns the thread; the simulator never calls it.
     pub fn park(&self, deadline: Option<Nanos>) {
-        self.enter(|| {
-            let mut completions = self.0.completions.take();
-            self.0.ring.borrow_mut().park(deadline, &mut completions);
-            self.settle(completions);
-        });
+        self.enter(|| self.wait(deadline));
     }
 
     /// Starts a task.
     pub fn spawn<F: Future + 'static>(&self, priority: Priority, future: F) -> Task<F::Output> {
-        self.0.tasks.spawn(priority, future)
+        self.0.tasks.spawn(self.downgrade(), priority, future)
     }
 
     /// Starts an operation; it is handed to the ring at once or, above the bound, when an earlier one has completed.
@@ -170,7 +173,11 @@ impl Core {
         let cancellable = op.waits_for_a_peer();
         let (token, ready) = self.0.operations.start(op);
         if let Some(op) = ready {
-            self.0.ring.borrow_mut().push(token, op);
+            // The ring is busy when it drops the last handle of a file, whose close then comes here.
+            match self.0.ring.try_borrow_mut() {
+                Ok(mut ring) => ring.push(token, op),
+                Err(_) => self.0.operations.defer(token, op),
+            }
         }
         Operation::new(self.downgrade(), token, cancellable)
     }
@@ -192,8 +199,11 @@ impl Core {
         &self.0.timers
     }
 
+    /// Cancels an operation wherever it is: one that still waits for a place completes at once.
     pub(crate) fn cancel(&self, token: u64) {
-        self.0.ring.borrow_mut().cancel(token);
+        if !self.0.operations.cancel_waiting(token) {
+            self.0.ring.borrow_mut().cancel(token);
+        }
     }
 
     pub(crate) fn release(&self, raw: i32) {
@@ -212,12 +222,7 @@ impl Core {
                 for token in self.0.operations.cancellable() {
                     self.cancel(token);
                 }
-                let mut completions = self.0.completions.take();
-                self.0
-                    .ring
-                    .borrow_mut()
-                    .park(Some(self.now().plus(Nanos::from_millis(100))), &mut completions);
-                self.settle(completions);
+                self.wait(Some(self.now().plus(Nanos::from_millis(100))));
             }
         });
     }

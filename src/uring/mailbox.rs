@@ -10,7 +10,7 @@ struct State<T> {
     queue: VecDeque<T>,
     capacity: usize,
     receiver: Option<Waker>,
-    senders: VecDeque<Waker>,
+    senders: Vec<Waker>,
     sender_count: usize,
     closed: bool,
 }
@@ -45,7 +45,7 @@ pub fn mailbox<T>(capacity: usize) -> (MailSender<T>, MailReceiver<T>) {
         queue: VecDeque::with_capacity(capacity.min(64)),
         capacity,
         receiver: None,
-        senders: VecDeque::new(),
+        senders: Vec::new(),
         sender_count: 1,
         closed: false,
     };
@@ -92,7 +92,7 @@ impl<T> MailSender<T> {
                     if state.queue.len() < state.capacity || state.closed {
                         context.waker().wake_by_ref();
                     } else if !state.senders.iter().any(|waker| waker.will_wake(context.waker())) {
-                        state.senders.push_back(context.waker().clone());
+                        state.senders.push(context.waker().clone());
                     }
                     Poll::Pending
                 }
@@ -125,11 +125,10 @@ impl<T> MailReceiver<T> {
     pub fn try_receive(&mut self) -> Option<T> {
         let mut state = self.0.lock();
         let message = state.queue.pop_front();
-        let waker = if message.is_some() { state.senders.pop_front() } else { None };
+        // All of them: one who has given up would keep a single wake to himself.
+        let senders = if message.is_some() { std::mem::take(&mut state.senders) } else { Vec::new() };
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        senders.into_iter().for_each(Waker::wake);
         message
     }
 

@@ -127,6 +127,13 @@ pub enum Outcome {
     Space(Space),
     /// A mapping.
     Mapped(Mapping),
+    /// A zero-copy send, whole: made of its `Count` and its `Notified` by the core, never by a ring.
+    Sent {
+        /// Bytes sent.
+        bytes: usize,
+        /// The kernel copied after all.
+        copied: bool,
+    },
     /// A zero-copy send gave its buffer back; `copied` if the kernel copied after all.
     Notified {
         /// The kernel's usage report.
@@ -218,5 +225,40 @@ impl Op {
                 | Self::Send { .. }
                 | Self::SendZeroCopy { .. }
         )
+    }
+
+    /// The operation's buffer, if it has one; the rest of it is dropped.
+    #[must_use]
+    pub fn into_buffer(self) -> Option<Buffer> {
+        match self {
+            Self::Read { buffer, .. }
+            | Self::Write { buffer, .. }
+            | Self::Receive { buffer, .. }
+            | Self::Send { buffer, .. }
+            | Self::SendZeroCopy { buffer, .. } => Some(buffer),
+            Self::OpenRoot { .. }
+            | Self::Open { .. }
+            | Self::Close { .. }
+            | Self::Sync { .. }
+            | Self::Allocate { .. }
+            | Self::Truncate { .. }
+            | Self::Stat { .. }
+            | Self::StatName { .. }
+            | Self::Rename { .. }
+            | Self::Link { .. }
+            | Self::Unlink { .. }
+            | Self::RemoveDir { .. }
+            | Self::MakeDir { .. }
+            | Self::List { .. }
+            | Self::Space { .. }
+            | Self::Lock { .. }
+            | Self::Resident { .. }
+            | Self::Map { .. }
+            | Self::Reflink { .. }
+            | Self::Listen { .. }
+            | Self::Accept { .. }
+            | Self::Connect { .. }
+            | Self::Shutdown { .. } => None,
+        }
     }
 }

@@ -111,6 +111,30 @@ impl Socket {
         (Ok(()), buffer)
     }
 
+    /// Sends the whole of `buffer[span]` without copying where the route can, and gives the buffer back when the kernel
+    /// is through with it. True if the kernel copied a part after all (kernel-notes/send-zerocopy.md).
+    pub async fn send_zero_copy(&self, mut buffer: Buffer, span: Span) -> (Result<bool, Errno>, Buffer) {
+        let (mut count, mut any_copied) = (0, false);
+        while count < span.len() {
+            let rest = span.start + count..span.end;
+            let op = Op::SendZeroCopy { socket: Rc::clone(&self.0), buffer, span: rest };
+            let (result, back) = submit(op).await;
+            buffer = back.expect("the ring gives the buffer back with the last completion");
+            match result {
+                Ok(Outcome::Sent { bytes, copied }) if bytes > 0 => {
+                    count += bytes;
+                    any_copied |= copied;
+                }
+                Ok(Outcome::Sent { .. } | Outcome::Count(0)) => return (Err(Errno::BROKEN_PIPE), buffer),
+                Ok(Outcome::Count(bytes)) => count += bytes,
+                Ok(other) => unreachable!("a zero-copy send completed with {other:?}"),
+                Err(Errno::INTERRUPTED) => {}
+                Err(errno) => return (Err(errno), buffer),
+            }
+        }
+        (Ok(any_copied), buffer)
+    }
+
     /// Ends the connection in both directions; waiting receives and sends complete.
     pub async fn shut_down(&self) {
         let _already_down = submit(Op::Shutdown { socket: Rc::clone(&self.0) }).await.0;

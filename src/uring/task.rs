@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::core::Core;
+use super::core::{Core, WeakCore};
 use super::ring::Unpark;
 
 /// Raft and control go ahead of bulk.
@@ -98,18 +98,24 @@ impl Tasks {
         }
     }
 
-    pub(crate) fn spawn<F: Future + 'static>(&self, priority: Priority, future: F) -> Task<F::Output> {
+    pub(crate) fn spawn<F: Future + 'static>(
+        &self,
+        core: WeakCore,
+        priority: Priority,
+        future: F,
+    ) -> Task<F::Output> {
         let join =
             Rc::new(Join { output: RefCell::new(None), waker: RefCell::default(), ended: Cell::new(false) });
-        let theirs = Rc::clone(&join);
+        // Made here and not in the body, so that a task aborted before its first poll has ended too.
+        let end = End(Rc::clone(&join));
         let body = async move {
-            let end = End(theirs);
+            let end = end;
             let output = future.await;
             *end.0.output.borrow_mut() = Some(output);
         };
         let key = self.insert(priority, Box::pin(body));
         self.make_ready(key);
-        Task { join, key }
+        Task { join, key, core }
     }
 
     fn insert(&self, priority: Priority, future: Pin<Box<dyn Future<Output = ()>>>) -> TaskKey {
@@ -255,13 +261,14 @@ impl<T> Drop for End<T> {
 pub struct Task<T> {
     join: Rc<Join<T>>,
     key: TaskKey,
+    core: WeakCore,
 }
 
 impl<T> Task<T> {
     /// Ends the task where it waits. Its operations are given up, and seen to their end by the core.
     pub fn abort(&self) {
-        if let Some(core) = Core::try_current() {
-            core.tasks().abort(self.key);
+        if let Some(core) = self.core.upgrade() {
+            core.enter(|| core.tasks().abort(self.key));
         }
     }
 

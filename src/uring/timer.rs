@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::ids::Nanos;
 
-use super::core::Core;
+use super::core::{Core, WeakCore};
 
 #[derive(Default)]
 pub(crate) struct Timers(RefCell<Table>);
@@ -43,7 +43,7 @@ impl Timers {
 /// Waits until a time.
 pub struct Sleep {
     deadline: Nanos,
-    place: Option<(Core, u64)>,
+    place: Option<(WeakCore, u64)>,
 }
 
 /// Waits until `deadline` on the current core's clock.
@@ -71,15 +71,19 @@ impl Future for Sleep {
         table.next = table.next.max(ticket + 1);
         table.waiting.insert((self.deadline, ticket), context.waker().clone());
         drop(table);
-        self.place = Some((core, ticket));
+        self.place = Some((core.downgrade(), ticket));
         Poll::Pending
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some((core, ticket)) = self.place.take() {
-            core.timers().0.borrow_mut().waiting.remove(&(self.deadline, ticket));
+        let Some((core, ticket)) = self.place.take() else { return };
+        if let Some(core) = core.upgrade() {
+            let mut table = core.timers().0.borrow_mut();
+            let waker = table.waiting.remove(&(self.deadline, ticket));
+            drop(table);
+            drop(waker);
         }
     }
 }
