@@ -187,10 +187,10 @@ impl Slab {
             if wait.claim() {
                 return Poll::Ready(self.pop());
             }
-            if wait.promised.is_none() {
-                if let Some(buffer) = self.try_take() {
-                    return Poll::Ready(buffer);
-                }
+            if wait.promised.is_none()
+                && let Some(buffer) = self.try_take()
+            {
+                return Poll::Ready(buffer);
             }
             wait.enqueue(context.waker());
             Poll::Pending

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ids::{Nanos, UnixNanos};
@@ -16,7 +17,7 @@ use super::buffer::Slab;
 use super::op::{Completion, Op};
 use super::operation::{Operation, Operations};
 use super::probe::Probe;
-use super::ring::Ring;
+use super::ring::{Ring, Unpark};
 use super::task::{Priority, Remote, Task, Tasks};
 use super::timer::Timers;
 
@@ -251,6 +252,12 @@ impl Core {
     #[must_use]
     pub fn slab(&self) -> &Slab {
         &self.0.slab
+    }
+
+    /// Ends a park of this core from any thread.
+    #[must_use]
+    pub fn unparker(&self) -> Arc<dyn Unpark> {
+        self.0.ring.borrow().unparker()
     }
 
     /// What the ring found it can do.

@@ -274,10 +274,11 @@ impl Drop for Operation {
         if self.finished {
             return;
         }
-        if let Some(core) = self.core.upgrade() {
-            if core.operations().give_up(&core, self.token) && self.cancellable {
-                core.cancel(self.token);
-            }
+        if let Some(core) = self.core.upgrade()
+            && core.operations().give_up(&core, self.token)
+            && self.cancellable
+        {
+            core.cancel(self.token);
         }
     }
 }

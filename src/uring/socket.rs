@@ -1,6 +1,8 @@
 //! Connections. Bytes go out of and come into owned buffers; giving up a receive cancels it, so that it cannot take the
 //! bytes of a later one (kernel-notes/cancellation.md).
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "an answer of another kind is a bug of the ring")]
+
 use std::net::SocketAddr;
 use std::rc::Rc;
 

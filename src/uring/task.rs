@@ -53,11 +53,11 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(core) = Core::try_current() {
-            if core.tasks().remote.core == self.remote.core {
-                core.tasks().make_ready(self.key);
-                return;
-            }
+        if let Some(core) = Core::try_current()
+            && core.tasks().remote.core == self.remote.core
+        {
+            core.tasks().make_ready(self.key);
+            return;
         }
         self.remote.woken.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
         if self.remote.parked.swap(false, Ordering::SeqCst) {

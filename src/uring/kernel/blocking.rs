@@ -1,0 +1,167 @@
+//! What may block: runs on the ring's helper thread, never on the core.
+
+use std::ffi::CStr;
+use std::os::fd::AsRawFd;
+
+use crate::uring::errno::Errno;
+use crate::uring::map::Mapping;
+use crate::uring::op::{Name, Outcome, Space};
+
+use super::sys;
+
+/// A call for the helper thread. It names descriptors by number: the operation that holds them stays with the ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Job {
+    List {
+        dir: i32,
+    },
+    Space {
+        dir: i32,
+    },
+    Lock {
+        file: i32,
+    },
+    Map {
+        file: i32,
+        bytes: u64,
+    },
+    Reflink {
+        from: i32,
+        to: i32,
+    },
+    /// Only where the kernel has no IORING_OP_FTRUNCATE.
+    Truncate {
+        file: i32,
+        bytes: u64,
+    },
+}
+
+/// What came of a job, in a form that may cross threads.
+pub(super) enum Reply {
+    Done,
+    Names(Vec<Name>),
+    Space(Space),
+    Mapped(Option<memmap2::Mmap>),
+}
+
+impl Job {
+    pub(super) fn run(self) -> Result<Reply, Errno> {
+        match self {
+            Self::List { dir } => list(dir).map(Reply::Names),
+            Self::Space { dir } => sys::space(dir).map(Reply::Space),
+            Self::Lock { file } => sys::lock(file).map(|()| Reply::Done),
+            Self::Map { file, bytes } => map(file, bytes).map(Reply::Mapped),
+            Self::Reflink { from, to } => sys::reflink(from, to).map(|()| Reply::Done),
+            Self::Truncate { file, bytes } => sys::truncate(file, bytes).map(|()| Reply::Done),
+        }
+    }
+}
+
+impl Reply {
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Self::Done => Outcome::Done,
+            Self::Names(names) => Outcome::Names(names),
+            Self::Space(space) => Outcome::Space(space),
+            Self::Mapped(Some(map)) => Outcome::Mapped(Mapping::mapped(map)),
+            Self::Mapped(None) => Outcome::Mapped(Mapping::owned(Box::default())),
+        }
+    }
+}
+
+/// Maps a sealed file and reads its pages in. MAP_POPULATE would hide a page that cannot be read until it is touched
+/// (SIGBUS); MADV_POPULATE_READ says so now. See kernel-notes/mappings.md.
+fn map(file: i32, bytes: u64) -> Result<Option<memmap2::Mmap>, Errno> {
+    let bytes = usize::try_from(bytes).map_err(|_| Errno::NO_MEMORY)?;
+    if bytes == 0 {
+        return Ok(None);
+    }
+    let mut options = memmap2::MmapOptions::new();
+    options.len(bytes);
+    // SAFETY: the caller maps sealed files only: nobody writes or truncates one while it is mapped (op.rs, `Op::Map`).
+    let map = unsafe { options.map(file) }?;
+    match map.advise(memmap2::Advice::PopulateRead).map_err(Errno::from) {
+        Ok(()) => Ok(Some(map)),
+        // A page could not be read, or the file is shorter than it was.
+        Err(Errno(libc::EFAULT | libc::EHWPOISON)) => Err(Errno::IO),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Bytes of directory records read in one call.
+const RECORDS_BYTES: usize = 64 * 1024;
+
+fn list(dir: i32) -> Result<Vec<Name>, Errno> {
+    let own = sys::reopen_directory(dir)?;
+    let mut names = Vec::new();
+    let mut records = vec![0; RECORDS_BYTES];
+    loop {
+        let filled = sys::read_directory(own.as_raw_fd(), &mut records)?;
+        if filled == 0 {
+            break;
+        }
+        let mut rest = &records[..filled];
+        while !rest.is_empty() {
+            let (record, after) = split_record(rest).ok_or(Errno::IO)?;
+            rest = after;
+            if record.name != c"." && record.name != c".." {
+                names.push(name(own.as_raw_fd(), &record)?);
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+struct Record<'a> {
+    kind: u8,
+    name: &'a CStr,
+}
+
+/// Layout of linux_dirent64 (getdents64(2)): inode and offset, 8 bytes each, the record's length, its kind, its name.
+const LENGTH_AT: usize = 16;
+const KIND_AT: usize = 18;
+const NAME_AT: usize = 19;
+
+fn split_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let length = bytes.get(LENGTH_AT..KIND_AT)?;
+    let length = usize::from(u16::from_ne_bytes(length.try_into().ok()?));
+    let (record, rest) = bytes.split_at_checked(length)?;
+    let name = CStr::from_bytes_until_nul(record.get(NAME_AT..)?).ok()?;
+    Some((Record { kind: *record.get(KIND_AT)?, name }, rest))
+}
+
+fn name(dir: i32, record: &Record<'_>) -> Result<Name, Errno> {
+    let (is_dir, is_regular) = match record.kind {
+        libc::DT_DIR => (true, false),
+        libc::DT_REG => (false, true),
+        // Some file systems do not say.
+        libc::DT_UNKNOWN => {
+            let mode = sys::mode_of(dir, record.name)? & libc::S_IFMT;
+            (mode == libc::S_IFDIR, mode == libc::S_IFREG)
+        }
+        _ => (false, false),
+    };
+    Ok(Name { bytes: record.name.to_bytes().to_vec(), is_dir, is_special: !is_dir && !is_regular })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_does_not_fit_its_buffer_is_refused() {
+        let mut bytes = vec![0; 24];
+        bytes[LENGTH_AT] = 24;
+        bytes[KIND_AT] = libc::DT_REG;
+        bytes[NAME_AT] = b'a';
+        let (record, rest) = split_record(&bytes).expect("a whole record");
+        assert_eq!((record.kind, record.name, rest.len()), (libc::DT_REG, c"a", 0));
+        bytes[LENGTH_AT] = 25;
+        assert!(split_record(&bytes).is_none(), "longer than the buffer");
+        bytes[LENGTH_AT] = 20;
+        assert!(split_record(&bytes).is_none(), "its name does not end");
+        bytes[LENGTH_AT] = 0;
+        assert!(split_record(&bytes).is_none(), "an empty record would be read for ever");
+    }
+}

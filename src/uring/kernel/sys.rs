@@ -1,0 +1,243 @@
+//! System calls that io_uring lacks or that never block, each one safe to call from above.
+
+use std::io;
+use std::mem::{size_of, size_of_val};
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use crate::ids::Nanos;
+use crate::uring::errno::Errno;
+use crate::uring::op::{Congestion, SocketOptions, Space};
+
+use super::address::Address;
+
+fn last() -> Errno {
+    Errno::from(io::Error::last_os_error())
+}
+
+fn check(result: libc::c_int) -> Result<libc::c_int, Errno> {
+    if result < 0 { Err(last()) } else { Ok(result) }
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub(super) fn monotonic() -> Nanos {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a live timespec.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    assert_eq!(result, 0, "the monotonic clock is always there");
+    // Both are non-negative for this clock.
+    Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+pub(super) fn eventfd() -> Result<OwnedFd, Errno> {
+    // SAFETY: takes no memory.
+    let raw = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) })?;
+    // SAFETY: the descriptor is new and ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Closes a descriptor that nothing refers to any more. Linux frees the number whatever it answers (close(2)).
+pub(super) fn close(raw: i32) {
+    // SAFETY: takes no memory; the caller is the number's one owner.
+    let _number_is_free_either_way = unsafe { libc::close(raw) };
+}
+
+/// A TCP socket, Nagle's delay off, its congestion control set if the system has the one that is asked for.
+pub(super) fn tcp_socket(address: SocketAddr, options: SocketOptions) -> Result<i32, Errno> {
+    let raw = socket(address)?;
+    set_nodelay(raw);
+    if let Some(congestion) = options.congestion {
+        let _default_stays_and_the_probe_says_so = set_congestion(raw, congestion);
+    }
+    Ok(raw)
+}
+
+fn socket(address: SocketAddr) -> Result<i32, Errno> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: takes no memory.
+    check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })
+}
+
+/// A listening socket, its address free to be taken again at once after a restart, and the address that it got.
+pub(super) fn listen(address: SocketAddr, backlog: u32) -> Result<(i32, SocketAddr), Errno> {
+    let raw = socket(address)?;
+    let bound = bind_and_listen(raw, address, backlog);
+    if bound.is_err() {
+        close(raw);
+    }
+    bound.map(|address| (raw, address))
+}
+
+fn bind_and_listen(raw: i32, address: SocketAddr, backlog: u32) -> Result<SocketAddr, Errno> {
+    set_flag(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
+    let wanted = Address::of(address);
+    // SAFETY: pointer and length describe `wanted`, which lives through the call.
+    check(unsafe { libc::bind(raw, wanted.pointer(), wanted.bytes()) })?;
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    // SAFETY: takes no memory.
+    check(unsafe { libc::listen(raw, backlog) })?;
+    let mut got = Address::empty();
+    let (pointer, length) = got.pointers_mut();
+    // SAFETY: both point into `got`, which has room for either family and lives through the call.
+    check(unsafe { libc::getsockname(raw, pointer, length) })?;
+    got.socket().ok_or(Errno::INVALID)
+}
+
+fn set_option(raw: i32, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+    let bytes = libc::socklen_t::try_from(value.len()).map_err(|_| Errno::INVALID)?;
+    // SAFETY: pointer and length describe `value`, which lives through the call.
+    check(unsafe { libc::setsockopt(raw, level, name, value.as_ptr().cast(), bytes) }).map(|_| ())
+}
+
+fn set_flag(raw: i32, level: i32, name: i32) -> Result<(), Errno> {
+    set_option(raw, level, name, &1_i32.to_ne_bytes())
+}
+
+/// Switches Nagle's delay off. A socket that refuses is broken already, and its next operation says so.
+pub(super) fn set_nodelay(raw: i32) {
+    let _next_operation_says_so = set_flag(raw, libc::IPPROTO_TCP, libc::TCP_NODELAY);
+}
+
+fn set_congestion(raw: i32, congestion: Congestion) -> Result<(), Errno> {
+    let name: &[u8] = match congestion {
+        Congestion::Cubic => b"cubic",
+        Congestion::Bbr => b"bbr",
+    };
+    set_option(raw, libc::IPPROTO_TCP, libc::TCP_CONGESTION, name)
+}
+
+/// Whether connections of this process may use a congestion control.
+pub(super) fn try_congestion(congestion: Congestion) -> Result<(), Errno> {
+    let raw = socket(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let result = set_congestion(raw, congestion);
+    close(raw);
+    result
+}
+
+/// Sets a file's status flags: O_DIRECT or nothing. Ends the O_NONBLOCK under which it was opened.
+pub(super) fn set_status(raw: i32, direct: bool) -> Result<(), Errno> {
+    let flags = if direct { libc::O_DIRECT } else { 0 };
+    // SAFETY: takes no memory.
+    check(unsafe { libc::fcntl(raw, libc::F_SETFL, flags) }).map(|_| ())
+}
+
+/// RLIMIT_MEMLOCK in bytes.
+pub(super) fn memlock_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a live rlimit.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    if result == 0 { limit.rlim_cur } else { 0 }
+}
+
+/// Takes the exclusive advisory lock without waiting.
+pub(super) fn lock(raw: i32) -> Result<(), Errno> {
+    // SAFETY: takes no memory.
+    check(unsafe { libc::flock(raw, libc::LOCK_EX | libc::LOCK_NB) }).map(|_| ())
+}
+
+pub(super) fn truncate(raw: i32, bytes: u64) -> Result<(), Errno> {
+    let bytes = libc::off_t::try_from(bytes).map_err(|_| Errno(libc::EFBIG))?;
+    // SAFETY: takes no memory.
+    check(unsafe { libc::ftruncate(raw, bytes) }).map(|_| ())
+}
+
+pub(super) fn space(raw: i32) -> Result<Space, Errno> {
+    // SAFETY: all of a statvfs is integers, for which zeroes are valid.
+    let mut facts: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `facts` is a live statvfs.
+    check(unsafe { libc::fstatvfs(raw, &raw mut facts) })?;
+    let unit = facts.f_frsize;
+    Ok(Space { total: facts.f_blocks.saturating_mul(unit), available: facts.f_bavail.saturating_mul(unit) })
+}
+
+/// FICLONE of linux/fs.h: _IOW(0x94, 9, int).
+const FICLONE: libc::Ioctl = 0x4004_9409;
+
+/// Shares the content of one file with another, copy on write.
+pub(super) fn reflink(from: i32, to: i32) -> Result<(), Errno> {
+    // SAFETY: the argument of FICLONE is a descriptor, not memory.
+    match check(unsafe { libc::ioctl(to, FICLONE, from) }) {
+        Ok(_) => Ok(()),
+        // File systems without it answer either.
+        Err(Errno(libc::ENOTTY) | Errno::INVALID) => Err(Errno::NOT_SUPPORTED),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// cachestat(2), 6.5: the number is the same on all architectures.
+const CACHESTAT: libc::c_long = 451;
+
+#[repr(C)]
+struct CacheRange {
+    offset: u64,
+    bytes: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct CacheFacts {
+    cached: u64,
+    dirty: u64,
+    writeback: u64,
+    evicted: u64,
+    recently_evicted: u64,
+}
+
+/// Bytes of a range that are in the page cache, in whole pages; `NOT_SUPPORTED` where the kernel does not say.
+pub(super) fn resident(raw: i32, offset: u64, bytes: u64) -> Result<usize, Errno> {
+    let range = CacheRange { offset, bytes };
+    let mut facts = CacheFacts::default();
+    // SAFETY: both structures are live and laid out as cachestat(2) says.
+    let result = unsafe { libc::syscall(CACHESTAT, raw, &raw const range, &raw mut facts, 0_u32) };
+    if result == 0 {
+        let cached = facts.cached.saturating_mul(page_bytes());
+        return usize::try_from(cached.min(bytes)).map_err(|_| Errno::INVALID);
+    }
+    match last() {
+        // Linux 6.14 and newer tell only who may write the file.
+        Errno(libc::ENOSYS | libc::EPERM) => Err(Errno::NOT_SUPPORTED),
+        errno => Err(errno),
+    }
+}
+
+fn page_bytes() -> u64 {
+    // SAFETY: takes no memory.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).expect("a page has a size")
+}
+
+/// Opens the directory itself again, for a reading position of its own.
+pub(super) fn reopen_directory(raw: i32) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: the path is a C string of static life.
+    let raw = check(unsafe { libc::openat(raw, c".".as_ptr(), flags) })?;
+    // SAFETY: the descriptor is new and ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Fills `out` with directory records (getdents64(2)); 0 at the end.
+pub(super) fn read_directory(raw: i32, out: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: pointer and length describe `out`, which lives through the call.
+    let result = unsafe { libc::syscall(libc::SYS_getdents64, raw, out.as_mut_ptr(), out.len()) };
+    usize::try_from(result).map_err(|_| last())
+}
+
+/// The mode of a name in a directory, links not followed.
+pub(super) fn mode_of(dir: i32, name: &std::ffi::CStr) -> Result<u32, Errno> {
+    // SAFETY: all of a stat is integers, for which zeroes are valid.
+    let mut facts: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the name is a C string and `facts` a live stat.
+    check(unsafe { libc::fstatat(dir, name.as_ptr(), &raw mut facts, libc::AT_SYMLINK_NOFOLLOW) })?;
+    Ok(facts.st_mode)
+}
+
+/// Binds the calling thread to one CPU.
+pub(crate) fn run_on_cpu(cpu: usize) -> Result<(), Errno> {
+    const WORD_BITS: usize = u64::BITS as usize;
+    let mut set = [0_u64; 128];
+    let word = set.get_mut(cpu / WORD_BITS).ok_or(Errno::INVALID)?;
+    *word |= 1 << (cpu % WORD_BITS);
+    const _: () = assert!(size_of::<libc::cpu_set_t>() <= 128 * size_of::<u64>());
+    // SAFETY: pointer and length describe `set`; 0 means the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), set.as_ptr().cast()) }).map(|_| ())
+}
