@@ -46,5 +46,12 @@ mod transfer;
 #[doc(hidden)]
 pub mod transfer;
 
+// Row 6: one shard on its core.
+#[cfg(not(feature = "sim"))]
+mod shard;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod shard;
+
 // Row 7: the embedding API.
 pub mod engine;

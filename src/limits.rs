@@ -104,6 +104,9 @@ pub const BACKOFF_MAX: Nanos = Nanos::from_secs(30);
 /// Transfers that one node serves at a time.
 pub const SERVES_MAX: usize = 64;
 
+/// Log indexes that a node names as not held when it tells others what it holds.
+pub const EXCEPTIONS_MAX: usize = 64;
+
 /// Nodes of a cluster.
 pub const NODES_MAX: usize = 1000;
 /// Bytes of a node's name, and of an address.
