@@ -1,0 +1,142 @@
+//! `ringway serve` and `ringway pull`, from outside: a verified, resumable, durable copy of a directory.
+#![cfg(feature = "daemon")]
+
+mod binary;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Output;
+use std::thread;
+use std::time::Duration;
+
+use binary::{awkward_tree, content, errors, json, ringway, run, same, secret, serve, write};
+
+fn pull(address: &str, dest: &Path, secret: &Path, more: &[&str]) -> Output {
+    let mut command = ringway();
+    command.args(["pull", address]).arg(dest).arg("--secret-file").arg(secret).args(["-o", "json", "-q"]).args(more);
+    command.output().expect("the binary runs")
+}
+
+#[test]
+fn a_tree_of_awkward_sizes_and_names_arrives_and_a_second_pull_moves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    awkward_tree(&source, 500);
+    let secret = secret(dir.path(), "secret");
+    let (_serve, address) = serve(&source, &secret, &dir.path().join("cache"));
+    let first = pull(&address.to_string(), &dest, &secret, &[]);
+    assert!(first.status.success(), "{}", errors(&first));
+    same(&source, &dest);
+    let report = json(&first);
+    assert_eq!(report["version"], 1);
+    assert_eq!(report["segments"], 511);
+    assert_eq!(report["bytes"], report["bytes_fetched"]);
+    let second = json(&pull(&address.to_string(), &dest, &secret, &[]));
+    assert_eq!((&second["bytes_fetched"], &second["bytes_reused"]), (&0.into(), &report["bytes"]));
+    let names: Vec<_> = fs::read_dir(&dest).expect("readable").map(|e| e.expect("readable").file_name()).collect();
+    assert!(names.iter().any(|name| name == ".ringway"), "its state is in one place: {names:?}");
+}
+
+#[test]
+fn changes_are_taken_over_and_what_is_gone_goes_only_when_asked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    for name in ["kept", "changed", "gone"] {
+        write(&source, name, &content(1, 3_000_000));
+    }
+    let secret = secret(dir.path(), "secret");
+    let cache = dir.path().join("cache");
+    let (mut server, address) = serve(&source, &secret, &cache);
+    assert!(pull(&address.to_string(), &dest, &secret, &[]).status.success());
+    write(&dest, "mine", b"not from any pull");
+    server.kill();
+    // The same size, so that size alone tells nothing.
+    write(&source, "changed", &content(2, 3_000_000));
+    fs::remove_file(source.join("gone")).expect("removed");
+    let (_server, address) = serve(&source, &secret, &cache);
+    let report = json(&pull(&address.to_string(), &dest, &secret, &[]));
+    assert_eq!(report["bytes_fetched"], 3_000_000);
+    assert_eq!(fs::read(dest.join("changed")).expect("there"), content(2, 3_000_000));
+    assert!(dest.join("gone").exists(), "nothing is removed unasked");
+    assert!(pull(&address.to_string(), &dest, &secret, &["--delete"]).status.success());
+    assert!(!dest.join("gone").exists());
+    assert!(dest.join("mine").exists(), "what no pull brought is not its to remove");
+}
+
+#[test]
+fn p4_a_pull_killed_in_the_middle_resumes_from_its_verified_chunks() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    let bytes = 192 << 20;
+    write(&source, "large", &content(7, bytes));
+    let secret = secret(dir.path(), "secret");
+    let (_server, address) = serve(&source, &secret, &dir.path().join("cache"));
+    let mut command = ringway();
+    command.args(["pull", &address.to_string()]).arg(&dest).arg("--secret-file").arg(&secret).arg("-q");
+    let mut running = binary::Running::start(command);
+    thread::sleep(Duration::from_millis(80));
+    running.kill();
+    assert!(!dest.join("large").exists(), "nothing unfinished has a final name");
+    let report = json(&pull(&address.to_string(), &dest, &secret, &[]));
+    same(&source, &dest);
+    let (fetched, reused) = (&report["bytes_fetched"], &report["bytes_reused"]);
+    assert_eq!(fetched.as_u64().expect("a count") + reused.as_u64().expect("a count"), bytes as u64);
+}
+
+#[test]
+fn what_cannot_be_carried_is_counted_and_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    write(&source, "file", b"carried");
+    write(&source, "bad\nname", b"a control character");
+    write(&source, ".ringway/state", b"ours");
+    symlink("/etc/passwd", source.join("link")).expect("made");
+    let secret = secret(dir.path(), "secret");
+    let (_server, address) = serve(&source, &secret, &dir.path().join("cache"));
+    let output = pull(&address.to_string(), &dest, &secret, &[]);
+    let report = json(&output);
+    assert_eq!((&report["segments"], &report["skipped"]), (&1.into(), &2.into()));
+    assert!(!dest.join("link").exists() && !dest.join("bad\nname").exists());
+}
+
+#[test]
+fn bad_input_gets_its_exit_code_and_a_clear_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    write(&source, "file", b"content");
+    let good = secret(dir.path(), "secret");
+    let (_server, address) = serve(&source, &good, &dir.path().join("cache"));
+    let address = address.to_string();
+    let other = secret(dir.path(), "other");
+    let refused = pull(&address, &dest, &other, &[]);
+    assert_eq!(refused.status.code(), Some(4), "{}", errors(&refused));
+    assert!(errors(&refused).contains("authentication"), "{}", errors(&refused));
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o640)).expect("changed");
+    let readable = pull(&address, &dest, &other, &[]);
+    assert_eq!(readable.status.code(), Some(3), "{}", errors(&readable));
+    assert!(errors(&readable).contains("0640"), "{}", errors(&readable));
+    let missing = pull(&address, &dest, &dir.path().join("none"), &[]);
+    assert_eq!(missing.status.code(), Some(3), "{}", errors(&missing));
+    write(dir.path(), "plain", b"a file");
+    let file = pull(&address, &dir.path().join("plain"), &good, &[]);
+    assert!(!file.status.success() && errors(&file).contains("plain"), "{}", errors(&file));
+    let nobody = pull("127.0.0.1:1", &dest, &good, &[]);
+    assert_eq!(nobody.status.code(), Some(6), "{}", errors(&nobody));
+    let usage = run(&["pull"]);
+    assert_eq!(usage.status.code(), Some(2));
+    let secret_text = fs::read_to_string(&good).expect("ours");
+    for output in [&refused, &readable, &missing, &file, &nobody] {
+        assert!(!errors(output).contains(secret_text.trim()), "no secret in any message");
+    }
+}
+
+#[test]
+fn a_secret_is_never_written_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = secret(dir.path(), "secret");
+    let before = fs::read(&path).expect("there");
+    let again = run(&["secret", "new", path.to_str().expect("utf-8")]);
+    assert!(!again.status.success());
+    assert_eq!(fs::read(&path).expect("there"), before);
+}
