@@ -14,7 +14,13 @@ use binary::{awkward_tree, content, errors, json, ringway, run, same, secret, se
 
 fn pull(address: &str, dest: &Path, secret: &Path, more: &[&str]) -> Output {
     let mut command = ringway();
-    command.args(["pull", address]).arg(dest).arg("--secret-file").arg(secret).args(["-o", "json", "-q"]).args(more);
+    command
+        .args(["pull", address])
+        .arg(dest)
+        .arg("--secret-file")
+        .arg(secret)
+        .args(["-o", "json", "-q"])
+        .args(more);
     command.output().expect("the binary runs")
 }
 
@@ -34,7 +40,8 @@ fn a_tree_of_awkward_sizes_and_names_arrives_and_a_second_pull_moves_nothing() {
     assert_eq!(report["bytes"], report["bytes_fetched"]);
     let second = json(&pull(&address.to_string(), &dest, &secret, &[]));
     assert_eq!((&second["bytes_fetched"], &second["bytes_reused"]), (&0.into(), &report["bytes"]));
-    let names: Vec<_> = fs::read_dir(&dest).expect("readable").map(|e| e.expect("readable").file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(&dest).expect("readable").map(|e| e.expect("readable").file_name()).collect();
     assert!(names.iter().any(|name| name == ".ringway"), "its state is in one place: {names:?}");
 }
 

@@ -3,6 +3,7 @@
 
 mod change;
 mod digests;
+mod identity;
 mod reply;
 
 pub use change::{Ask, Change, ChangeError, Committed, Durability, Sealed};

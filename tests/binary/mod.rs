@@ -86,11 +86,16 @@ impl Drop for Running {
 /// `ringway serve` on a free port of loopback, ready.
 pub fn serve(dir: &Path, secret: &Path, cache: &Path) -> (Running, SocketAddr) {
     let mut command = ringway();
-    command.arg("serve").arg(dir).args(["--listen", "127.0.0.1:0", "-o", "json", "-q", "--secret-file"]).arg(secret);
+    command
+        .arg("serve")
+        .arg(dir)
+        .args(["--listen", "127.0.0.1:0", "-o", "json", "-q", "--secret-file"])
+        .arg(secret);
     command.arg("--cache").arg(cache);
     let mut running = Running::start(command);
     let line = running.first_line();
-    let ready: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line:?}"));
+    let ready: serde_json::Value =
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line:?}"));
     let address = ready["listening"].as_str().expect("an address").parse().expect("an address");
     (running, address)
 }
@@ -136,7 +141,11 @@ pub fn awkward_tree(dir: &Path, small_files: usize) {
     write(dir, &format!("{deep}file"), &content(100, 70_000));
     write(dir, "with space/ü ñ 漢字.seg", &content(101, 5000));
     for index in 0..small_files {
-        write(dir, &format!("small/{:02}/{index}", index % 100), &content(1000 + index as u64, 10 + index % 3000));
+        write(
+            dir,
+            &format!("small/{:02}/{index}", index % 100),
+            &content(1000 + index as u64, 10 + index % 3000),
+        );
     }
 }
 
