@@ -32,6 +32,17 @@ pub const TURN_POLLS_MAX: usize = 256;
 pub const TURN_BULK_POLLS_MAX: usize = 16;
 /// Messages that wait in a mailbox between cores.
 pub const MAILBOX_MESSAGES_MAX: usize = 1024;
+/// Bulk writes with one device at a time, at most.
+pub const BULK_DEPTH_MAX: usize = 8;
+/// How long a bulk write that has a place waits for the urgent ones. A quarter of a millisecond is about one fdatasync
+/// of a good disk, and half of what 1 MiB takes there: commits without a pause cost bulk a third of its rate, not all.
+pub const BULK_PATIENCE: Nanos = Nanos(250_000);
+/// Bytes after which a depth of bulk writes has shown its rate.
+pub const BULK_WINDOW_BYTES: u64 = 32 * CHUNK_BYTES as u64;
+/// Bytes between two trials of another depth.
+pub const BULK_REST_BYTES: u64 = 1024 * CHUNK_BYTES as u64;
+/// How long a trial waits for its bytes.
+pub const BULK_WINDOW_TIME_MAX: Nanos = Nanos::from_secs(2);
 
 /// Bytes of a frame's body, the raw payload behind it not counted.
 pub const FRAME_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -4,9 +4,11 @@
 //! `Ring` is the seam: [`kernel`] stands behind it in production, the simulator in tests.
 
 mod buffer;
+mod climb;
 mod core;
 mod errno;
 mod file;
+mod gate;
 mod handle;
 mod host;
 mod kernel;
@@ -25,6 +27,7 @@ pub use buffer::{Buffer, Slab, Span};
 pub use core::{Core, Turn, WeakCore};
 pub use errno::Errno;
 pub use file::{Dir, File};
+pub use gate::{Bulk, Gate, GateFigures, Urgent};
 pub use handle::Handle;
 pub use host::{HostError, Pinned, block_on, pinned, run};
 pub use kernel::{KernelOptions, KernelRing, RingError};

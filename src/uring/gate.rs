@@ -1,0 +1,333 @@
+//! One gate per device admits writes (ARCHITECTURE.md, D13): the log's go first, bulk keeps the smallest depth that holds
+//! its throughput.
+//!
+//! An urgent permit is given at once, always. A bulk write starts when there is a place, those before it have started, and
+//! no urgent write runs; for the last it waits at most `BULK_PATIENCE`, so that endless commits do not starve it.
+//! The device is shared by all cores of the process, and so is its gate: the one thing beside mailboxes that they share.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use crate::ids::Nanos;
+use crate::limits::BULK_PATIENCE;
+
+use super::climb::Climb;
+use super::core::Core;
+use super::timer::sleep_until;
+
+/// The gate of one device. Clones are the same gate, on any core.
+#[derive(Clone)]
+pub struct Gate(Arc<Mutex<Admission>>);
+
+/// While it lives, an urgent write runs: the log's write and its flush.
+#[must_use = "the write is urgent only while its permit lives"]
+pub struct Urgent(Gate);
+
+/// While it lives, a bulk write runs.
+#[must_use = "the place is held only while the permit lives"]
+pub struct Bulk {
+    gate: Gate,
+    bytes: u64,
+}
+
+/// What a gate has seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GateFigures {
+    /// Bulk writes that may run at once now.
+    pub depth: usize,
+    /// Bulk writes that run now.
+    pub bulk: usize,
+    /// Urgent writes that run now.
+    pub urgent: usize,
+    /// Bulk writes that wait now.
+    pub waiting: usize,
+    /// Bulk writes that started beside an urgent one because their patience had ended.
+    pub impatient: u64,
+}
+
+struct Admission {
+    climb: Climb,
+    urgent: usize,
+    bulk: usize,
+    /// Since when the first who waits could start but for urgent writes.
+    blocked_since: Option<Nanos>,
+    seen: Nanos,
+    waiting: VecDeque<(u64, Waker)>,
+    tickets: u64,
+    impatient: u64,
+}
+
+enum Verdict {
+    Start,
+    /// A place has to become free.
+    Full,
+    /// An urgent write runs: until it has ended, or this time.
+    Until(Nanos),
+}
+
+impl Admission {
+    fn new() -> Self {
+        Self {
+            climb: Climb::new(),
+            urgent: 0,
+            bulk: 0,
+            blocked_since: None,
+            seen: Nanos(0),
+            waiting: VecDeque::new(),
+            tickets: 0,
+            impatient: 0,
+        }
+    }
+
+    /// Whether the bulk write with `ticket`, or a new one, may start; if so it has.
+    fn try_start(&mut self, ticket: Option<u64>, now: Nanos) -> Verdict {
+        let first = self.waiting.front().map(|(first, _)| *first);
+        if self.bulk >= self.climb.depth() || (first.is_some() && first != ticket) {
+            return Verdict::Full;
+        }
+        if self.urgent > 0 {
+            let patience_ends = self.blocked_since.get_or_insert(now).plus(BULK_PATIENCE);
+            if now < patience_ends {
+                return Verdict::Until(patience_ends);
+            }
+            self.impatient += 1;
+        }
+        self.pass(now, 0);
+        self.blocked_since = None;
+        self.bulk += 1;
+        if first.is_some() {
+            self.waiting.pop_front();
+            self.wake_first();
+        }
+        Verdict::Start
+    }
+
+    /// Accounts for the time since the last event, and for a write that ends now.
+    fn pass(&mut self, now: Nanos, bytes: u64) {
+        let is_full = self.bulk >= self.climb.depth();
+        let busy = if is_full { now.since(self.seen) } else { Nanos(0) };
+        self.climb.record(now, busy, if is_full { bytes } else { 0 });
+        self.seen = now;
+    }
+
+    fn end_bulk(&mut self, now: Option<Nanos>, bytes: u64) {
+        if let Some(now) = now {
+            self.pass(now, bytes);
+        }
+        self.bulk -= 1;
+        self.wake_first();
+    }
+
+    fn end_urgent(&mut self) {
+        self.urgent -= 1;
+        if self.urgent == 0 {
+            self.wake_first();
+        }
+    }
+
+    fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) {
+        if let Some((_, known)) = self.waiting.iter_mut().find(|(other, _)| Some(*other) == *ticket) {
+            known.clone_from(waker);
+            return;
+        }
+        self.tickets += 1;
+        *ticket = Some(self.tickets);
+        self.waiting.push_back((self.tickets, waker.clone()));
+    }
+
+    fn leave(&mut self, ticket: u64) {
+        let was_first = self.waiting.front().is_some_and(|(first, _)| *first == ticket);
+        self.waiting.retain(|(other, _)| *other != ticket);
+        if was_first {
+            self.blocked_since = None;
+            self.wake_first();
+        }
+    }
+
+    fn wake_first(&self) {
+        if let Some((_, waker)) = self.waiting.front() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Gate {
+    /// A gate for a device that nobody else writes to.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Admission::new())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Admission> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Admits an urgent write. Never waits.
+    pub fn urgent(&self) -> Urgent {
+        self.lock().urgent += 1;
+        Urgent(self.clone())
+    }
+
+    /// Admits a bulk write of `bytes` when it may start. Giving up leaves the queue.
+    pub async fn bulk(&self, bytes: usize) -> Bulk {
+        let core = Core::current();
+        let mut place = Place { gate: self, ticket: None };
+        loop {
+            let now = core.now();
+            let verdict = self.lock().try_start(place.ticket, now);
+            let until = match verdict {
+                Verdict::Start => {
+                    place.ticket = None;
+                    return Bulk { gate: self.clone(), bytes: bytes as u64 };
+                }
+                Verdict::Full => None,
+                Verdict::Until(at) => Some(at),
+            };
+            place.wait(until).await;
+        }
+    }
+
+    /// What the gate has seen.
+    #[must_use]
+    pub fn figures(&self) -> GateFigures {
+        let state = self.lock();
+        GateFigures {
+            depth: state.climb.depth(),
+            bulk: state.bulk,
+            urgent: state.urgent,
+            waiting: state.waiting.len(),
+            impatient: state.impatient,
+        }
+    }
+}
+
+/// A place in the queue of bulk writes.
+struct Place<'a> {
+    gate: &'a Gate,
+    ticket: Option<u64>,
+}
+
+impl Place<'_> {
+    /// Waits for a wake, or until a time.
+    async fn wait(&mut self, until: Option<Nanos>) {
+        let mut sleep = pin!(until.map(sleep_until));
+        let mut waited = false;
+        poll_fn(|context| {
+            if waited {
+                return Poll::Ready(());
+            }
+            waited = true;
+            self.gate.lock().wait(&mut self.ticket, context.waker());
+            match sleep.as_mut().as_pin_mut() {
+                Some(sleep) => sleep.poll(context),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.gate.lock().leave(ticket);
+        }
+    }
+}
+
+impl Drop for Urgent {
+    fn drop(&mut self) {
+        self.0.lock().end_urgent();
+    }
+}
+
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        let now = Core::try_current().map(|core| core.now());
+        self.gate.lock().end_bulk(now, self.bytes);
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.figures().fmt(f)
+    }
+}
+
+impl fmt::Debug for Urgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Urgent")
+    }
+}
+
+impl fmt::Debug for Bulk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bulk({} bytes)", self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starts(state: &mut Admission, ticket: Option<u64>, now: u64) -> bool {
+        matches!(state.try_start(ticket, Nanos(now)), Verdict::Start)
+    }
+
+    fn enqueue(state: &mut Admission) -> Option<u64> {
+        let mut ticket = None;
+        state.wait(&mut ticket, Waker::noop());
+        ticket
+    }
+
+    #[test]
+    fn bulk_beyond_the_depth_waits_and_starts_in_the_order_of_arrival() {
+        let mut state = Admission::new();
+        assert!(starts(&mut state, None, 1));
+        let (first, second) = (enqueue(&mut state), enqueue(&mut state));
+        assert!(!starts(&mut state, first, 2), "the one place is taken");
+        state.end_bulk(Some(Nanos(3)), 1);
+        assert!(!starts(&mut state, second, 3) && !starts(&mut state, None, 3), "not its turn");
+        assert!(starts(&mut state, first, 3));
+        state.end_bulk(Some(Nanos(4)), 1);
+        assert!(starts(&mut state, second, 4));
+        assert!(state.waiting.is_empty());
+    }
+
+    #[test]
+    fn bulk_waits_for_urgent_writes_but_not_for_ever() {
+        let mut state = Admission::new();
+        state.urgent = 1;
+        let ticket = enqueue(&mut state);
+        assert!(!starts(&mut state, ticket, 1000));
+        assert!(!starts(&mut state, ticket, 1000 + BULK_PATIENCE.0 - 1));
+        assert!(starts(&mut state, ticket, 1000 + BULK_PATIENCE.0));
+        assert_eq!(state.impatient, 1);
+        state.end_bulk(Some(Nanos(2_000_000)), 1);
+        let ticket = enqueue(&mut state);
+        assert!(!starts(&mut state, ticket, 2_000_000), "the next one waits for itself");
+        state.end_urgent();
+        assert!(starts(&mut state, ticket, 2_000_001));
+        assert_eq!(state.impatient, 1);
+    }
+
+    #[test]
+    fn one_who_leaves_makes_way() {
+        let mut state = Admission::new();
+        assert!(starts(&mut state, None, 1));
+        let (first, second) = (enqueue(&mut state), enqueue(&mut state));
+        state.leave(first.expect("it waits"));
+        state.end_bulk(None, 1);
+        assert!(starts(&mut state, second, 2));
+    }
+}
