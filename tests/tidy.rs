@@ -251,13 +251,14 @@ fn read(path: &str) -> String {
 
 fn collect(folder: &Path, sources: &mut Vec<Source>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {
             collect(&path, sources);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+            let name =
+                path.strip_prefix(root()).ok().and_then(Path::to_str).expect("a plain name below the root");
             sources.push(Source::new(name, &read(name)));
         }
     }

@@ -14,7 +14,7 @@
 //!
 //! The responder proves first, so that a stranger who dials learns nothing from us, and one who is dialled gets no
 //! proof of ours. Both proofs and both frame keys come from one secret and from everything that either side said
-//! ([`transcript`]): a message that was changed, replayed, reflected or carried to another cluster, node or life of a
+//! (`transcript`): a message that was changed, replayed, reflected or carried to another cluster, node or life of a
 //! node proves nothing.
 //!
 //! A session shows who sent a frame and that none is missing before it. It hides nothing, and it covers no payload:
