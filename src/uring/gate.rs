@@ -174,21 +174,24 @@ impl Gate {
 
     /// Admits a bulk write of `bytes` when it may start. Giving up leaves the queue.
     pub async fn bulk(&self, bytes: usize) -> Bulk {
-        let core = Core::current();
         let mut place = Place { gate: self, ticket: None };
-        loop {
-            let now = core.now();
-            let verdict = self.lock().try_start(place.ticket, now);
-            let until = match verdict {
-                Verdict::Start => {
-                    place.ticket = None;
-                    return Bulk { gate: self.clone(), bytes: bytes as u64 };
+        let mut patience = pin!(None);
+        poll_fn(|context| {
+            loop {
+                let until = match place.ask(Core::current().now(), context.waker()) {
+                    Verdict::Start => return Poll::Ready(()),
+                    Verdict::Full => return Poll::Pending,
+                    Verdict::Until(at) => at,
+                };
+                patience.set(Some(sleep_until(until)));
+                let ended = patience.as_mut().as_pin_mut().map(|sleep| sleep.poll(context));
+                if ended != Some(Poll::Ready(())) {
+                    return Poll::Pending;
                 }
-                Verdict::Full => None,
-                Verdict::Until(at) => Some(at),
-            };
-            place.wait(until).await;
-        }
+            }
+        })
+        .await;
+        Bulk { gate: self.clone(), bytes: bytes as u64 }
     }
 
     /// What the gate has seen.
@@ -212,22 +215,16 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Waits for a wake, or until a time.
-    async fn wait(&mut self, until: Option<Nanos>) {
-        let mut sleep = pin!(until.map(sleep_until));
-        let mut waited = false;
-        poll_fn(|context| {
-            if waited {
-                return Poll::Ready(());
-            }
-            waited = true;
-            self.gate.lock().wait(&mut self.ticket, context.waker());
-            match sleep.as_mut().as_pin_mut() {
-                Some(sleep) => sleep.poll(context),
-                None => Poll::Pending,
-            }
-        })
-        .await;
+    /// Asks to start, and waits in the queue if not: in one hold of the lock, so that no end of a write elsewhere falls
+    /// between the two.
+    fn ask(&mut self, now: Nanos, waker: &Waker) -> Verdict {
+        let mut state = self.gate.lock();
+        let verdict = state.try_start(self.ticket, now);
+        match verdict {
+            Verdict::Start => self.ticket = None,
+            Verdict::Full | Verdict::Until(_) => state.wait(&mut self.ticket, waker),
+        }
+        verdict
     }
 }
 

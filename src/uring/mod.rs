@@ -7,6 +7,8 @@ mod buffer;
 mod climb;
 mod core;
 mod errno;
+#[cfg(test)]
+mod executor_tests;
 mod file;
 mod gate;
 mod handle;
@@ -21,6 +23,8 @@ mod probe;
 mod ring;
 mod socket;
 mod task;
+#[cfg(test)]
+mod test_ring;
 mod timer;
 
 pub use buffer::{Buffer, Slab, Span};
