@@ -1,0 +1,7 @@
+//! Tests of the simulator itself and, room by room, of the product in simulation.
+
+#[path = "sim/mod.rs"]
+mod sim;
+
+#[path = "sim/self_test/disk.rs"]
+mod disk;
