@@ -5,6 +5,9 @@
 #![expect(missing_docs, reason = "a test binary has no readers of its items")]
 
 mod files;
+mod hazards;
+mod hosts;
+mod refusals;
 mod sockets;
 
 use std::cell::RefCell;

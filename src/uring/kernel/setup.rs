@@ -16,6 +16,8 @@ use super::sys;
 pub struct KernelOptions {
     /// Submission queue entries; rounded up to a power of two.
     pub entries: u32,
+    /// Completion queue entries. A queue that is full all the same loses nothing (IORING_FEAT_NODROP).
+    pub completions: u32,
     /// Register the slab's buffers.
     pub registered: bool,
     /// Let the kernel defer its work to our calls (DEFER_TASKRUN) where it can.
@@ -24,12 +26,11 @@ pub struct KernelOptions {
 
 impl Default for KernelOptions {
     fn default() -> Self {
-        Self { entries: RING_ENTRIES, registered: true, deferred: true }
+        Self { entries: RING_ENTRIES, completions: COMPLETIONS, registered: true, deferred: true }
     }
 }
 
-/// Completion queue entries: every operation in flight may complete twice (zero-copy sends), and the wake once more. A
-/// queue that is full all the same loses nothing (IORING_FEAT_NODROP).
+/// Every operation in flight may complete twice (zero-copy sends), and the wake once more.
 const COMPLETIONS: u32 = 4096;
 const _: () = assert!(COMPLETIONS as usize > 2 * OPERATIONS_IN_FLIGHT_MAX);
 
@@ -66,9 +67,9 @@ const STEPS: [Step; 4] = [
 ];
 
 impl Step {
-    fn build(&self, entries: u32) -> Result<IoUring, Errno> {
+    fn build(&self, options: KernelOptions) -> Result<IoUring, Errno> {
         let mut builder = IoUring::builder();
-        builder.dontfork().setup_cqsize(COMPLETIONS.max(entries.saturating_mul(2))).setup_clamp();
+        builder.dontfork().setup_cqsize(options.completions.max(options.entries)).setup_clamp();
         if self.single_issuer {
             builder.setup_single_issuer();
         }
@@ -84,7 +85,7 @@ impl Step {
         if self.no_array {
             builder.setup_no_sqarray();
         }
-        builder.build(entries).map_err(Errno::from)
+        builder.build(options.entries).map_err(Errno::from)
     }
 }
 
@@ -146,7 +147,7 @@ pub(super) fn open(options: KernelOptions) -> Result<(IoUring, Abilities, Probe)
 fn build(options: KernelOptions) -> Result<(IoUring, &'static Step), RingError> {
     let mut last = Errno::INVALID;
     for step in STEPS.iter().filter(|step| options.deferred || !step.deferred) {
-        match step.build(options.entries) {
+        match step.build(options) {
             Ok(uring) => return Ok((uring, step)),
             Err(Errno::INVALID) => last = Errno::INVALID,
             Err(errno @ Errno(libc::EPERM | libc::ENOSYS | libc::EACCES)) => {

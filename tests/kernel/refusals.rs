@@ -1,0 +1,120 @@
+//! Hosts that refuse: io_uring behind seccomp, too little memory to lock.
+
+#![expect(unsafe_code, reason = "drops rights of one test thread, which only the kernel can do")]
+
+use ringway::uring::{Core, Errno, KernelOptions, KernelRing, OpenOptions, RingError};
+
+use super::{drive, open, scratch, skip};
+
+/// Makes `call` fail with `errno` on this thread from now on.
+fn forbid(call: u32, errno: u32) {
+    let filter = [
+        // Load the number of the call; if it is this one, answer the error; else allow.
+        libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
+        libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: call },
+        libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | errno },
+        libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: takes no memory.
+    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(result, 0, "a right that everybody may give up");
+    // SAFETY: `program` and its filter live through the call, which copies them.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(result, 0, "seccomp filters are part of every kernel with io_uring");
+}
+
+#[test]
+fn a_seccomp_filter_gives_an_error_that_says_what_to_allow() {
+    let thread = std::thread::spawn(|| {
+        forbid(libc::SYS_io_uring_setup as u32, libc::EPERM as u32);
+        KernelRing::open(KernelOptions::default()).map(|_| ())
+    });
+    let error = thread.join().expect("it ends").expect_err("it was forbidden");
+    assert!(matches!(error, RingError::Refused { errno: Errno(libc::EPERM), .. }), "{error:?}");
+    let text = error.to_string();
+    for word in ["seccomp", "io_uring_setup", "io_uring_enter", "io_uring_register", "memlock"] {
+        assert!(text.contains(word), "{word} is not in: {text}");
+    }
+}
+
+#[test]
+fn a_kernel_without_io_uring_gives_the_same_kind_of_error() {
+    let thread = std::thread::spawn(|| {
+        forbid(libc::SYS_io_uring_setup as u32, libc::ENOSYS as u32);
+        KernelRing::open(KernelOptions::default()).map(|_| ())
+    });
+    let error = thread.join().expect("it ends").expect_err("it was forbidden");
+    assert!(matches!(error, RingError::Refused { errno: Errno(libc::ENOSYS), .. }), "{error:?}");
+}
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    process: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Rights {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Gives up all capabilities of this thread (capset(2), version 3).
+fn give_up_rights() {
+    let header = Header { version: 0x2008_0522, process: 0 };
+    let none = [Rights { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    // SAFETY: both structures are laid out as capset(2) says and live through the call.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    assert_eq!(result, 0, "everybody may give rights up");
+}
+
+fn memlock() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a live rlimit.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    assert_eq!(result, 0);
+    limit.rlim_cur
+}
+
+#[test]
+fn too_little_memory_to_lock_is_told_with_figures_and_plain_io_does_the_work() {
+    let limit = memlock();
+    if limit > 256 << 20 {
+        return skip(&format!("memlock limit of {limit} bytes cannot be passed by a test's slab"));
+    }
+    let folder = scratch();
+    let thread = std::thread::spawn(move || {
+        give_up_rights();
+        let ring = match KernelRing::open(KernelOptions::default()) {
+            Ok(ring) => ring,
+            Err(error) => return skip(&format!("a ring without rights: {error}")),
+        };
+        let bytes = 1 << 20;
+        let count = u16::try_from(limit / bytes + 8).expect("below 256 MiB");
+        let core = Core::new(Box::new(ring), count, bytes as usize);
+        let probe = core.probe();
+        assert!(!probe.uses("registered buffers"), "{probe}");
+        let text = probe.to_string();
+        let wanted = u64::from(count) * bytes;
+        for word in [&wanted.to_string(), &limit.to_string(), "RLIMIT_MEMLOCK", "CAP_IPC_LOCK", "at most"] {
+            assert!(text.contains(word), "{word} is not in: {text}");
+        }
+        let inner = core.clone();
+        drive(&core, async move {
+            let dir = open(&folder).await;
+            let new = OpenOptions { write: true, create: true, ..OpenOptions::default() };
+            let file = dir.open("f", new).await.expect("room");
+            let mut buffer = inner.slab().take().await;
+            buffer.memory_mut()[..3].copy_from_slice(b"abc");
+            let (written, buffer) = file.write_at(buffer, 0..3, 0).await;
+            written.expect("room");
+            let (count, buffer) = file.read_at(buffer, 10..20, 0).await;
+            assert_eq!((count, &buffer.memory()[10..13]), (Ok(3), &b"abc"[..]));
+        });
+        core.shut_down();
+    });
+    thread.join().expect("it ends");
+}
