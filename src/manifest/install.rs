@@ -16,7 +16,7 @@ use super::format::{
     ArchivedEntryRecord, ArchivedHead, ArchivedLabelRecord, ArchivedPart, ArchivedSessionRecord,
 };
 use super::format::{SNAPSHOT_VERSION, SessionRecord};
-use super::labels::{LabelIndex, LabelRef};
+use super::labels::{Carriers, LabelIndex, LabelRef};
 use super::path::{PathError, SafePath};
 use super::session::{Session, Sessions};
 use super::state::State;
@@ -89,6 +89,7 @@ pub struct Installer {
     found: Totals,
     sessions: Sessions,
     labels: LabelIndex,
+    carriers: Carriers,
     entries: Vec<Rc<Entry>>,
     scratch: AlignedVec<16>,
 }
@@ -136,6 +137,7 @@ impl Installer {
             found: Totals::default(),
             sessions: Sessions::default(),
             labels: LabelIndex::default(),
+            carriers: Carriers::default(),
             entries: Vec::new(),
             scratch: AlignedVec::new(),
         }
@@ -182,14 +184,12 @@ impl Installer {
         check("sessions", self.declared.sessions, self.found.sessions)?;
         let by_id: BTreeMap<_, _> = self.entries.iter().map(|entry| (entry.id, Rc::clone(entry))).collect();
         check("distinct segment ids", self.found.entries, by_id.len() as u64)?;
-        let mut labels = self.labels;
-        labels.add_all(by_id.values().map(|entry| (entry.id, &*entry.labels)));
         let by_path = self.entries.into_iter().map(|entry| (Rc::clone(&entry.path), entry)).collect();
         Ok(State {
             applied: self.index,
             by_path,
             by_id,
-            labels,
+            labels: self.labels.restore(self.carriers),
             bytes_total: self.found.bytes,
             sessions: self.sessions,
             ..State::default()
@@ -270,6 +270,7 @@ impl Installer {
             let entry = self.read_entry(record, &shared, &mut carried)?;
             self.found.bytes += entry.bytes; // ENTRIES_MAX * SEGMENT_BYTES_MAX fits
             self.found.entries += 1;
+            self.carriers.note(entry.id, &entry.labels);
             self.entries.push(Rc::new(entry));
         }
         if carried.contains(&false) {

@@ -28,12 +28,12 @@ struct LabelText {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Posting {
     label: u32,
-    ordinal_of: OrdinalOf,
+    id: PackedId,
 }
 
 /// A segment id in 12 bytes aligned to 4, so that a posting has 16.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct OrdinalOf {
+struct PackedId {
     index_high: u32,
     index_low: u32,
     ordinal: u32,
@@ -48,6 +48,22 @@ pub(super) struct LabelIndex {
     postings: BTreeSet<Posting>,
     free: Vec<u32>,
     scratch: String,
+}
+
+/// Who carries which label, noted entry by entry in any order, for `LabelIndex::restore`.
+#[derive(Debug, Default)]
+pub(super) struct Carriers(Vec<Vec<PackedId>>);
+
+impl Carriers {
+    pub(super) fn note(&mut self, id: SegmentId, labels: &[LabelRef]) {
+        for label in labels {
+            let at = label.0.number as usize;
+            if at >= self.0.len() {
+                self.0.resize_with(at + 1, Vec::new);
+            }
+            self.0[at].push(PackedId::new(id));
+        }
+    }
 }
 
 impl LabelIndex {
@@ -76,12 +92,13 @@ impl LabelIndex {
         }
     }
 
-    /// Enters many segments at once; for an index that has none yet.
-    pub(super) fn add_all<'a>(&mut self, entries: impl Iterator<Item = (SegmentId, &'a [LabelRef])>) {
-        assert!(self.postings.is_empty(), "{} postings are there", self.postings.len());
-        self.postings = entries
-            .flat_map(|(id, labels)| labels.iter().map(move |label| Posting::new(label, id)))
-            .collect();
+    /// The index of labels that `share` gave out, carried as `carriers` noted: at once, and its nodes full.
+    pub(super) fn restore(self, carriers: Carriers) -> Self {
+        let postings = (0..).zip(carriers.0).flat_map(|(label, mut ids)| {
+            ids.sort_unstable();
+            ids.into_iter().map(move |id| Posting { label, id })
+        });
+        Self { postings: postings.collect(), ..self }
     }
 
     /// Takes a segment out, and forgets labels that nobody carries any more.
@@ -118,22 +135,24 @@ impl LabelIndex {
             Some(id) => Excluded(Posting::new(label, id)),
             None => Included(Posting::new(label, SegmentId::default())),
         };
-        self.postings
-            .range((start, Included(Posting::new(label, last))))
-            .map(|posting| posting.ordinal_of.id())
+        self.postings.range((start, Included(Posting::new(label, last)))).map(|posting| posting.id.unpack())
     }
 }
 
 impl Posting {
     fn new(label: &LabelRef, id: SegmentId) -> Self {
-        let [index_high, index_low] = [id.index.0 >> 32, id.index.0 & u64::from(u32::MAX)]
-            .map(|half| u32::try_from(half).expect("half of 64 bits"));
-        Self { label: label.0.number, ordinal_of: OrdinalOf { index_high, index_low, ordinal: id.ordinal } }
+        Self { label: label.0.number, id: PackedId::new(id) }
     }
 }
 
-impl OrdinalOf {
-    fn id(self) -> SegmentId {
+impl PackedId {
+    fn new(id: SegmentId) -> Self {
+        let [index_high, index_low] = [id.index.0 >> 32, id.index.0 & u64::from(u32::MAX)]
+            .map(|half| u32::try_from(half).expect("half of 64 bits"));
+        Self { index_high, index_low, ordinal: id.ordinal }
+    }
+
+    fn unpack(self) -> SegmentId {
         let index = (u64::from(self.index_high) << 32) | u64::from(self.index_low);
         SegmentId { index: LogIndex(index), ordinal: self.ordinal }
     }

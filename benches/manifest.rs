@@ -1,0 +1,188 @@
+//! The manifest at size: apply, page, difference, snapshot, install, and memory for each entry.
+//!
+//! `cargo bench --features sim --bench manifest`; 100,000 entries, and a million too with `RINGWAY_BENCH_MILLION=1`.
+//! Entries look like Arc's: a path of about 70 bytes, three labels, a flat digest. The machine stands in the first line.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use ringway::ids::{Digest, LogIndex, NodeId, SegmentId, SessionId, UnixNanos};
+use ringway::manifest::{Batch, Command, Label, Operation, Registration, State, Tier, difference};
+
+const SESSION: SessionId = SessionId([7; 16]);
+const BATCH: u64 = 1000;
+
+fn mix(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) ^ (mixed >> 31)
+}
+
+/// Segment `number`, of one of 50 measurements and one of 240 hours, in no order of paths.
+fn registration(number: u64) -> Registration {
+    let chance = mix(number);
+    let (measurement, hour) = (chance % 50, chance / 50 % 240);
+    let (day, hour) = (1 + hour / 24, hour % 24);
+    let path = format!(
+        "metrics/cpu_{measurement:02}/2026/10/{day:02}/{hour:02}/cpu_{measurement:02}_{number:016x}.parquet"
+    );
+    let mut root = [0; 32];
+    root[..8].copy_from_slice(&chance.to_le_bytes());
+    let label = |name: &str, value: String| Label { name: name.to_owned(), value };
+    Registration {
+        path,
+        bytes: 1 << 20,
+        root: Digest(root),
+        flat: Some(Digest(root)),
+        origin: NodeId(1 + chance % 3),
+        sealed_at: UnixNanos(1 + number),
+        tier: Tier(0),
+        labels: vec![
+            label("database", "metrics".to_owned()),
+            label("measurement", format!("cpu_{measurement:02}")),
+            label("partition_time", format!("2026-10-{day:02}T{hour:02}")),
+        ],
+    }
+}
+
+fn batch(number: u64, operations: Vec<Operation>) -> Vec<u8> {
+    let batch =
+        Batch { session: SESSION, number, low_water: number, proposed_at: UnixNanos(number), operations };
+    Command::Batch(batch).encode().to_vec()
+}
+
+/// A manifest of `count` entries, and the time that applying their batches took.
+fn filled(count: u64) -> (State, Duration) {
+    let mut state = State::new();
+    state.apply(LogIndex(1), &Command::OpenSession { session: SESSION }.encode());
+    let mut spent = Duration::ZERO;
+    for number in 0..count / BATCH {
+        let operations =
+            (0..BATCH).map(|at| Operation::Register(registration(number * BATCH + at))).collect();
+        let bytes = batch(number, operations);
+        let start = Instant::now();
+        black_box(state.apply(LogIndex(2 + number), &bytes));
+        spent += start.elapsed();
+    }
+    assert_eq!(state.len() as u64, count);
+    (state, spent)
+}
+
+fn parts(state: &mut State) -> Vec<Vec<u8>> {
+    let mut writer = state.freeze();
+    std::iter::from_fn(|| writer.next_part(state).expect("the same state"))
+        .map(|part| part.to_vec())
+        .collect()
+}
+
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages = text.split_whitespace().nth(1).expect("a second field");
+    pages.parse::<u64>().expect("a number") * 4096
+}
+
+fn figures(count: u64) -> State {
+    let before = resident_bytes();
+    let (state, spent) = filled(count);
+    let bytes = (resident_bytes() - before) / count;
+    let nanos = spent.as_nanos() / u128::from(count);
+    println!("{count} entries: {bytes} resident bytes an entry, filled at {nanos} ns an entry");
+    state
+}
+
+fn worst_steps(count: u64, state: &mut State) {
+    let mut writer = state.freeze();
+    let mut longest = Duration::ZERO;
+    let (mut start, mut bytes) = (Instant::now(), 0);
+    let mut written = vec![];
+    while let Some(part) = writer.next_part(state).expect("the same state") {
+        longest = longest.max(start.elapsed());
+        bytes += part.len();
+        written.push(part);
+        start = Instant::now();
+    }
+    println!(
+        "{count} entries: snapshot of {bytes} bytes in {} parts, longest slice {longest:?}",
+        written.len()
+    );
+    let mut installer = ringway::manifest::Installer::new();
+    let mut longest = Duration::ZERO;
+    for part in &written {
+        let start = Instant::now();
+        installer = installer.push(part).expect("our own");
+        longest = longest.max(start.elapsed());
+    }
+    let start = Instant::now();
+    let installed = installer.finish().expect("our own");
+    println!("{count} entries: install: longest slice {longest:?}, the last step {:?}", start.elapsed());
+    drop(installed);
+}
+
+fn measure(criterion: &mut Criterion, count: u64) {
+    let mut state = figures(count);
+    worst_steps(count, &mut state);
+    let mut group = criterion.benchmark_group("manifest");
+    group.sample_size(10);
+    let mut index = state.applied().0;
+    let mut number = count;
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(BenchmarkId::new("apply: register one and delete it", count), |bench| {
+        bench.iter_batched(
+            || {
+                number += 1;
+                let said = registration(number);
+                let delete = Operation::Delete { path: said.path.clone(), reason: String::new() };
+                [batch(2 * number, vec![Operation::Register(said)]), batch(2 * number + 1, vec![delete])]
+            },
+            |commands| {
+                for bytes in commands {
+                    index += 1;
+                    black_box(state.apply(LogIndex(index), &bytes));
+                }
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function(BenchmarkId::new("page of 1000 from the middle", count), |bench| {
+        bench.iter(|| black_box(state.page(Some("metrics/cpu_25"), 1000)));
+    });
+    group.bench_function(BenchmarkId::new("page of 1000 by label", count), |bench| {
+        bench.iter(|| black_box(state.by_label("measurement", "cpu_25", None, 1000)));
+    });
+    group.throughput(Throughput::Elements(count));
+    let inventory: Vec<(SegmentId, Digest)> =
+        state.entries(None).map(|entry| (entry.id, entry.root)).collect();
+    group.bench_function(BenchmarkId::new("difference to the same", count), |bench| {
+        bench.iter(|| assert_eq!(difference(&state, None, inventory.iter().copied()).count(), 0));
+    });
+    group.bench_function(BenchmarkId::new("snapshot", count), |bench| {
+        bench.iter(|| {
+            let mut writer = state.freeze();
+            while let Some(part) = writer.next_part(&state).expect("the same state") {
+                black_box(part);
+            }
+        });
+    });
+    let written = parts(&mut state);
+    group.bench_function(BenchmarkId::new("install (restart)", count), |bench| {
+        bench.iter_with_large_drop(|| State::install(written.iter().map(Vec::as_slice)).expect("our own"));
+    });
+    group.finish();
+}
+
+fn main() {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown CPU");
+    println!(
+        "{model}; Linux {}; {} build",
+        kernel.trim(),
+        if cfg!(debug_assertions) { "debug" } else { "release" }
+    );
+    let mut criterion = Criterion::default().configure_from_args();
+    measure(&mut criterion, 100_000);
+    if std::env::var_os("RINGWAY_BENCH_MILLION").is_some() {
+        measure(&mut criterion, 1_000_000);
+    }
+    criterion.final_summary();
+}
