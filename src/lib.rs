@@ -34,6 +34,11 @@ mod auth;
 #[doc(hidden)]
 pub mod auth;
 #[cfg(not(feature = "sim"))]
+mod cluster;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod cluster;
+#[cfg(not(feature = "sim"))]
 mod manifest;
 #[cfg(feature = "sim")]
 #[doc(hidden)]

@@ -1,0 +1,24 @@
+//! The replicated state of the cluster, in group 0: nodes, incarnations, roles, shards, limits. Pure.
+//!
+//! Read `state` first. `placement` alone decides which nodes own a shard.
+
+#![cfg_attr(
+    not(feature = "sim"),
+    allow(dead_code, unused_imports, unreachable_pub, reason = "used by raft and shard, which come next")
+)]
+
+mod command;
+mod outcome;
+mod placement;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use command::{
+    Bootstrap, COMMAND_ALIGNMENT, COMMAND_VERSION, Command, DecodeError, Limit, NodeRecord, Replicas, Role,
+};
+pub use outcome::{Change, Effect, NodeReason, Outcome, Refusal};
+pub use snapshot::{SNAPSHOT_VERSION, SnapshotError};
+pub use state::{Admission, ClusterState, Node};
