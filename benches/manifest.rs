@@ -1,7 +1,8 @@
 //! The manifest at size: apply, page, difference, snapshot, install, and memory for each entry.
 //!
-//! `cargo bench --features sim --bench manifest`; 100,000 entries, and a million too with `RINGWAY_BENCH_MILLION=1`.
-//! Entries look like Arc's: a path of about 70 bytes, three labels, a flat digest. The machine stands in the first line.
+//! `cargo bench --features sim --bench manifest`; 100,000 entries, and a million too with
+//! `RINGWAY_BENCH_MILLION=1`. Entries look like Arc's: a path of about 70 bytes, three labels, a flat digest.
+//! The machine stands in the first line.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

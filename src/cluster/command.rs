@@ -1,6 +1,6 @@
-//! Commands of the cluster group, in format version 1. As in a shard's log, the bytes proposed are the bytes logged and
-//! applied. Each command says how things are to be, so that applying it twice is applying it once; those about nodes
-//! also say what their proposer had seen, so that one that comes late undoes nothing.
+//! Commands of the cluster group, in format version 1. As in a shard's log, the bytes proposed are the bytes
+//! logged and applied. Each command says how things are to be, so that applying it twice is applying it once;
+//! those about nodes also say what their proposer had seen, so that one that comes late undoes nothing.
 
 use std::fmt;
 

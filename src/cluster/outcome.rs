@@ -134,7 +134,8 @@ pub enum NodeReason {
     },
     /// The incarnation was retired: this data root was replaced, and is not to come back.
     IncarnationRetired,
-    /// A node that comes back with another incarnation is no voter until it has installed: admit it as promotable.
+    /// A node that comes back with another incarnation is no voter until it has installed: admit it as
+    /// promotable.
     ReturnsAsVoter,
 }
 

@@ -1,8 +1,9 @@
-//! Placement: which nodes own a shard. A pure function of the cluster's state, and the one place that decides it.
+//! Placement: which nodes own a shard. A pure function of the cluster's state, and the one place that decides
+//! it.
 //!
-//! Every voter owns every shard. Rendezvous assignment with a replication factor takes the place of this rule when
-//! `Replicas` has more than one choice; ownership must then wait for the copy, which this rule gets for free, because
-//! a node becomes a voter only after it has installed.
+//! Every voter owns every shard. Rendezvous assignment with a replication factor takes the place of this rule
+//! when `Replicas` has more than one choice; ownership must then wait for the copy, which this rule gets for
+//! free, because a node becomes a voter only after it has installed.
 
 use std::collections::BTreeMap;
 

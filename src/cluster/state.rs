@@ -75,7 +75,8 @@ impl ClusterState {
         Self::default()
     }
 
-    /// Applies the command that the log carries at `index`. Bytes that are no command change nothing but the index.
+    /// Applies the command that the log carries at `index`. Bytes that are no command change nothing but the
+    /// index.
     ///
     /// # Panics
     /// If `index` is not ahead of what is applied, or the log would repeat itself.

@@ -293,6 +293,6 @@ fn a_forged_snapshot_with_right_checksums_breaks_no_rule_of_the_cluster() {
     assert!(refused(|state| node(state, 3).record.incarnation = Incarnation([0xaa; 16])).contains("Taken"));
     let lifted = refused(|state| node(state, 2).record.incarnation = Incarnation(2_u128.to_be_bytes()));
     assert!(lifted.contains("IncarnationRetired"), "{lifted}");
-    assert!(refused(|state| drop(state.limits.insert(Limit::Serves, 0))).contains("values"));
+    assert!(refused(|state| state.limits.extend([(Limit::Serves, 0)])).contains("values"));
     assert!(refused(|state| state.founded.as_mut().expect("founded").shard_count = 0).contains("shards"));
 }

@@ -25,7 +25,8 @@ pub(super) fn node(record: &NodeRecord) -> Result<(), NodeReason> {
     Ok(())
 }
 
-/// Whether text is `host:port`: a name, an IPv4 address or a bracketed IPv6 address, and a port that is not 0.
+/// Whether text is `host:port`: a name, an IPv4 address or a bracketed IPv6 address, and a port that is not
+/// 0.
 fn address_is_valid(address: &str) -> bool {
     let Some((host, port)) = address.rsplit_once(':') else { return false };
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));

@@ -1,7 +1,7 @@
 //! Applying commands: deterministic, all or nothing, at most once.
 //!
-//! Operations happen on the state one by one, so that a later one sees an earlier one; if one cannot happen, those
-//! before it are taken back.
+//! Operations happen on the state one by one, so that a later one sees an earlier one; if one cannot happen,
+//! those before it are taken back.
 
 use std::rc::Rc;
 
@@ -21,7 +21,8 @@ use crate::ids::{LogIndex, SegmentId, UnixNanos};
 use crate::limits::ENTRIES_MAX;
 
 impl State {
-    /// Applies the command that the log carries at `index`. Bytes that are no command change nothing but the index.
+    /// Applies the command that the log carries at `index`. Bytes that are no command change nothing but the
+    /// index.
     ///
     /// # Panics
     /// If `index` is not ahead of what is applied, or the log would repeat itself.

@@ -1,8 +1,8 @@
 //! Commands: what a shard's log carries, in format version 1.
 //!
-//! The bytes that `encode` gives are the bytes proposed, logged, sent to followers and applied: never serialised
-//! again. Reading them is checked access in place. A change of these types is a new format version, with new types
-//! beside these.
+//! The bytes that `encode` gives are the bytes proposed, logged, sent to followers and applied: never
+//! serialised again. Reading them is checked access in place. A change of these types is a new format
+//! version, with new types beside these.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! The difference between the manifest and what a node has: one walk over both, in order of segment ids.
 //!
-//! Derived again whenever either side changed; nothing is remembered between two walks, so nothing can be lost.
+//! Derived again whenever either side changed; nothing is remembered between two walks, so nothing can be
+//! lost.
 
 use std::iter::Peekable;
 use std::rc::Rc;
@@ -23,8 +24,8 @@ pub enum Difference<'a> {
     },
 }
 
-/// Walks both sides behind `after`, lazily: take as much as there is room for. `inventory` gives the verified segments
-/// of this node, ids strictly ascending, and must begin behind `after` too.
+/// Walks both sides behind `after`, lazily: take as much as there is room for. `inventory` gives the verified
+/// segments of this node, ids strictly ascending, and must begin behind `after` too.
 ///
 /// # Panics
 /// While walking, if the inventory does not ascend.

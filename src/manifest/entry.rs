@@ -22,7 +22,8 @@ pub struct Entry {
     pub flat: Option<Digest>,
     /// How the engine ranks its storage.
     pub tier: Tier,
-    /// How often this path had content since it was last registered: 1 at registration, one more with each update.
+    /// How often this path had content since it was last registered: 1 at registration, one more with each
+    /// update.
     pub version: u32,
     /// The node that sealed it.
     pub origin: NodeId,

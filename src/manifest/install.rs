@@ -1,7 +1,8 @@
 //! Installing snapshots: a new state from parts, or an error and nothing at all.
 //!
-//! Every rule that apply keeps is checked again, because the parts come from a disk or a peer: checksums, order, counts,
-//! paths, sessions. The parts may come one by one over many turns; the state stands only when the last has come.
+//! Every rule that apply keeps is checked again, because the parts come from a disk or a peer: checksums,
+//! order, counts, paths, sessions. The parts may come one by one over many turns; the state stands only when
+//! the last has come.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -327,7 +328,8 @@ impl Installer {
         })
     }
 
-    /// Whether a path sorts behind all that came, and none of them is a directory of it (see `State::obstacle`).
+    /// Whether a path sorts behind all that came, and none of them is a directory of it (see
+    /// `State::obstacle`).
     fn follows(&self, path: SafePath<'_>) -> bool {
         let Some(last) = self.entries.last() else { return true };
         let path = path.as_str();

@@ -1,7 +1,9 @@
-//! Labels: each distinct pair of name and value held once, and the segments that carry it in order of their ids.
+//! Labels: each distinct pair of name and value held once, and the segments that carry it in order of their
+//! ids.
 //!
-//! The index is one set of 16-byte postings for all labels, because most entries carry several labels and a set for
-//! each would waste its nodes. The numbers of labels are local to this state: they order nothing that is seen.
+//! The index is one set of 16-byte postings for all labels, because most entries carry several labels and a
+//! set for each would waste its nodes. The numbers of labels are local to this state: they order nothing that
+//! is seen.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;

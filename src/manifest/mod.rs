@@ -1,7 +1,7 @@
 //! The replicated state of a shard: entries, apply, versions, snapshots, difference, safe paths. Pure.
 //!
-//! Read `state` first. `command` and `format` fix what is on disk and wire; `apply` is the one way to change a state,
-//! `install` the one way to replace it.
+//! Read `state` first. `command` and `format` fix what is on disk and wire; `apply` is the one way to change
+//! a state, `install` the one way to replace it.
 
 #![cfg_attr(
     not(feature = "sim"),

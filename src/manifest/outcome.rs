@@ -1,6 +1,7 @@
 //! Outcomes: what the state answers to a command, in format version 1.
 //!
-//! Small, because each session keeps a window of them; the same on every replica; on the wire and in snapshots.
+//! Small, because each session keeps a window of them; the same on every replica; on the wire and in
+//! snapshots.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Safe paths: the one parser through which every path enters a manifest.
 //!
-//! A `SafePath` is relative, canonical UTF-8: joined below a directory it names exactly one place in it. It is parsed
-//! before a proposal, at apply and at snapshot install; what is not safe never reaches a file name.
+//! A `SafePath` is relative, canonical UTF-8: joined below a directory it names exactly one place in it. It
+//! is parsed before a proposal, at apply and at snapshot install; what is not safe never reaches a file name.
 
 use std::fmt;
 

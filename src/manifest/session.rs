@@ -1,8 +1,9 @@
 //! Proposers' sessions: what makes a proposal happen at most once.
 //!
-//! A session numbers its proposals. The state keeps the outcomes of the numbers in a fixed window above the low-water
-//! mark that the proposer moves; below it a proposal is answered as expired. Sessions end by a committed entry only,
-//! and a retired id is remembered, so that a late message cannot open it again and repeat a proposal.
+//! A session numbers its proposals. The state keeps the outcomes of the numbers in a fixed window above the
+//! low-water mark that the proposer moves; below it a proposal is answered as expired. Sessions end by a
+//! committed entry only, and a retired id is remembered, so that a late message cannot open it again and
+//! repeat a proposal.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

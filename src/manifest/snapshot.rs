@@ -1,8 +1,8 @@
 //! Writing snapshots without stopping writes: freezing a view costs nothing, and each slice is short.
 //!
-//! Entries never change and their ids only grow with the log. So the view of index F is: entries of the state with
-//! ids up to F, and those that went since. Only the latter are kept aside, one pointer each, for as long as a writer
-//! lives. Two replicas at the same index write the same bytes, whatever they applied meanwhile.
+//! Entries never change and their ids only grow with the log. So the view of index F is: entries of the state
+//! with ids up to F, and those that went since. Only the latter are kept aside, one pointer each, for as long
+//! as a writer lives. Two replicas at the same index write the same bytes, whatever they applied meanwhile.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,7 +38,8 @@ struct Watch {
 }
 
 impl Watches {
-    /// Keeps an entry that left the state for the views that it is part of, and forgets writers that are no more.
+    /// Keeps an entry that left the state for the views that it is part of, and forgets writers that are no
+    /// more.
     pub(super) fn went(&mut self, entry: &Rc<Entry>) {
         self.0.retain(|watch| {
             let Some(gone) = watch.gone.upgrade() else { return false };
@@ -118,8 +119,8 @@ impl SnapshotWriter {
         self.index
     }
 
-    /// The next part, to be written behind the one before; nothing after the last. A short piece of work: about
-    /// `SNAPSHOT_SLICE_BYTES`.
+    /// The next part, to be written behind the one before; nothing after the last. A short piece of work:
+    /// about `SNAPSHOT_SLICE_BYTES`.
     ///
     /// # Errors
     /// `state` is not the one that was frozen.
@@ -207,8 +208,8 @@ impl SnapshotWriter {
     }
 }
 
-/// The entries of a view in order of their paths. No path is on both sides: what stands here at the path of one that
-/// went came later than the view.
+/// The entries of a view in order of their paths. No path is on both sides: what stands here at the path of
+/// one that went came later than the view.
 struct View<'a, A: Iterator<Item = &'a Rc<Entry>>, B: Iterator<Item = &'a Rc<Entry>>> {
     here: Peekable<A>,
     gone: Peekable<B>,

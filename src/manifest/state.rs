@@ -1,8 +1,8 @@
 //! The replicated state of a shard: which segments there are. Everything else of a manifest serves this file.
 //!
-//! Commands change it in log order and the same on every replica: no clock, no chance, no input but the bytes of the
-//! log. Entries never change and their ids only grow, so a snapshot's view of one index is this state less what came
-//! later plus what went since (`snapshot`); no write copies anything but that.
+//! Commands change it in log order and the same on every replica: no clock, no chance, no input but the bytes
+//! of the log. Entries never change and their ids only grow, so a snapshot's view of one index is this state
+//! less what came later plus what went since (`snapshot`); no write copies anything but that.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -33,7 +33,8 @@ pub struct State {
 pub struct Page<'a, Cursor> {
     /// At most as many as were asked for.
     pub entries: Vec<&'a Rc<Entry>>,
-    /// What to pass as `after` for the next page; nothing if this was the last. It stays good whatever changes.
+    /// What to pass as `after` for the next page; nothing if this was the last. It stays good whatever
+    /// changes.
     pub next: Option<Cursor>,
 }
 
@@ -140,9 +141,9 @@ impl State {
 
     /// The segment whose file this path would need as a directory, or whose directory as a file.
     ///
-    /// Two neighbours in byte order decide, and a third place only where a name that sorts below `/`, such as `a.x`,
-    /// stands between `a` and `a/b`: any other ancestor of the path would be an ancestor of its neighbour too, and
-    /// the state has no such pair.
+    /// Two neighbours in byte order decide, and a third place only where a name that sorts below `/`, such as
+    /// `a.x`, stands between `a` and `a/b`: any other ancestor of the path would be an ancestor of its
+    /// neighbour too, and the state has no such pair.
     pub(super) fn obstacle(&self, path: SafePath<'_>) -> Option<SegmentId> {
         let path = path.as_str();
         let below = self.by_path.range::<str, _>((Unbounded, Excluded(path))).next_back();

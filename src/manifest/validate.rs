@@ -1,4 +1,5 @@
-//! The rules of form that a batch keeps whatever the state is: checked before it is proposed and again at apply.
+//! The rules of form that a batch keeps whatever the state is: checked before it is proposed and again at
+//! apply.
 
 use super::command::{ArchivedBatch, ArchivedLabel, ArchivedOperation, ArchivedRegistration};
 use super::outcome::{Reason, Refusal};

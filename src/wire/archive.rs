@@ -1,7 +1,9 @@
-//! The checked header before each rkyv archive of a state: what a snapshot is made of, on disk and between nodes.
+//! The checked header before each rkyv archive of a state: what a snapshot is made of, on disk and between
+//! nodes.
 //!
-//! Owns the 48 bytes ahead of the archive, its checksums and its padding to 16 bytes, so that archives laid end to
-//! end stay aligned. Refuses anything but the exact bytes that `seal` wrote. Knows nothing of what is inside.
+//! Owns the 48 bytes ahead of the archive, its checksums and its padding to 16 bytes, so that archives laid
+//! end to end stay aligned. Refuses anything but the exact bytes that `seal` wrote. Knows nothing of what is
+//! inside.
 
 use std::fmt;
 
@@ -151,8 +153,8 @@ pub fn seal_archive(bytes: &mut AlignedVec<ARCHIVE_ALIGNMENT>, header: &ArchiveH
     bytes.resize(bytes.len().next_multiple_of(ARCHIVE_ALIGNMENT), 0);
 }
 
-/// Checks the whole of `bytes` as one archive of `kind` and `version` with at most `payload_bytes_max`, and gives
-/// its header and payload.
+/// Checks the whole of `bytes` as one archive of `kind` and `version` with at most `payload_bytes_max`, and
+/// gives its header and payload.
 ///
 /// # Errors
 /// The first thing that is not as `seal_archive` wrote it.
