@@ -5,3 +5,5 @@ mod sim;
 
 #[path = "sim/self_test/disk.rs"]
 mod disk;
+#[path = "sim/self_test/net.rs"]
+mod net;

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use ringway::uring::{Core, Priority, Turn};
 use super::disk::Loss;
 use super::faults::{How, Rule};
 use super::job::CoreKey;
+use super::net::Link;
 use super::node::{Node, State};
 use super::options::SimOptions;
 use super::ring::{Flag, SimRing};
@@ -160,6 +162,38 @@ impl Sim {
         let sequence = world.sequence();
         drop(world);
         self.plans.insert((at, sequence), Box::new(plan));
+    }
+
+    /// Where a host listens.
+    #[must_use]
+    pub fn address(&self, node: NodeId, port: u16) -> SocketAddr {
+        SocketAddr::new(Node::address(node), port)
+    }
+
+    /// Nothing gets from any of these hosts to any of those, nor back, before `heal`.
+    pub fn partition(&mut self, these: &[NodeId], those: &[NodeId]) {
+        self.world.borrow_mut().partition(these, those);
+    }
+
+    /// Nothing gets from one host to the other any more; the other way stays open.
+    pub fn block(&mut self, from: NodeId, to: NodeId) {
+        self.world.borrow_mut().block(from, to);
+    }
+
+    /// All ways are open again; senders notice it when they next try.
+    pub fn heal(&mut self) {
+        self.world.borrow_mut().heal();
+    }
+
+    /// All connections between two hosts are reset.
+    pub fn cut(&mut self, one: NodeId, other: NodeId) {
+        self.world.borrow_mut().cut(one, other);
+    }
+
+    /// One direction between two hosts, to change its delay, rate, corruption, or to plan a cut.
+    #[must_use]
+    pub fn link(&self, from: NodeId, to: NodeId) -> std::cell::RefMut<'_, Link> {
+        std::cell::RefMut::map(self.world.borrow_mut(), |world| world.link(from, to))
     }
 
     /// Adds a fault to a host's plan; the result names it for `hits`.

@@ -52,7 +52,7 @@ pub enum Ask {
     Connect { address: SocketAddr },
     Receive { socket: i32, all: bool },
     Send { socket: i32 },
-    SendZeroCopy { socket: i32 },
+    SendZeroCopy { socket: i32, loopback: bool },
     Shutdown { socket: i32 },
 }
 
@@ -224,7 +224,7 @@ fn sockets(op: Op) -> Parts {
             (OpKind::Send, Ask::Send { socket: socket.raw() }, vec![socket], Some((buffer, span)))
         }
         Op::SendZeroCopy { socket, buffer, span } => {
-            let ask = Ask::SendZeroCopy { socket: socket.raw() };
+            let ask = Ask::SendZeroCopy { socket: socket.raw(), loopback: false };
             (OpKind::SendZeroCopy, ask, vec![socket], Some((buffer, span)))
         }
         Op::Shutdown { socket } => {

@@ -23,5 +23,6 @@ pub use disk::Loss;
 pub use faults::{Crash, Fault, How, Rule};
 pub use harness::{Ended, Sim, each_seed, seed_or, twice};
 pub use job::OpKind;
+pub use net::Link;
 pub use options::{DiskOptions, NetOptions, SimOptions};
 pub use rng::{Chance, Rng};

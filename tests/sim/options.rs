@@ -77,6 +77,14 @@ pub struct NetOptions {
     pub kill_resets: Chance,
 }
 
+impl SimOptions {
+    /// A world of cores with few small buffers, for tests that make many worlds.
+    #[must_use]
+    pub fn small() -> Self {
+        Self { slab_buffers: 4, buffer_bytes: 64 * 1024, ..Self::default() }
+    }
+}
+
 const fn micros(low: u64, high: u64) -> (Nanos, Nanos) {
     (Nanos(low * 1000), Nanos(high * 1000))
 }

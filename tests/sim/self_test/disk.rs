@@ -37,7 +37,7 @@ async fn make(name: &str, bytes: &[u8]) -> Result<(), Errno> {
 }
 
 fn one_node(seed: u64) -> (Sim, ringway::ids::NodeId, Core) {
-    let mut sim = Sim::new(seed, SimOptions::default());
+    let mut sim = Sim::new(seed, SimOptions::small());
     let node = sim.node(1);
     let core = sim.core(node, 0);
     (sim, node, core)
@@ -331,7 +331,7 @@ fn every_durable_step_can_be_the_last_one() {
     let mut states = Vec::new();
     for after in [false, true] {
         for step in 0.. {
-            let mut options = SimOptions::default();
+            let mut options = SimOptions::small();
             options.disk = DiskOptions { short: Chance::NEVER, ..options.disk };
             let mut sim = Sim::new(step, options);
             let node = sim.node(1);
