@@ -49,6 +49,12 @@ number!(
     ArchivedShardId
 );
 number!(
+    /// A stream of one connection: odd ones opened by the side that dialled, even ones by the other. 0 is the
+    /// connection itself.
+    StreamId(u32),
+    ArchivedStreamId
+);
+number!(
     /// A Raft term.
     Term(u64),
     ArchivedTerm

@@ -48,6 +48,14 @@ pub const BULK_WINDOW_TIME_MAX: Nanos = Nanos::from_secs(2);
 pub const FRAME_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of the raw payload behind a frame: one chunk.
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = CHUNK_BYTES;
+/// Digests of one page of a chunk list on the wire.
+pub const FRAME_DIGESTS_MAX: usize = 64 * 1024;
+/// Bytes of the text in a frame that refuses.
+pub const FRAME_TEXT_BYTES_MAX: usize = 256;
+/// Bytes of the cursor of a page: an entry's place, and a path that it may stand on.
+pub const CURSOR_BYTES_MAX: usize = PATH_BYTES_MAX + 64;
+/// Exceptions of one announcement; a node that has more announces a lower watermark.
+pub const ANNOUNCE_EXCEPTIONS_MAX: usize = 64;
 /// Streams open at once on one connection, from each side.
 pub const STREAMS_MAX: usize = 1024;
 /// Connections that one node accepts in all.
@@ -135,6 +143,10 @@ const _: () = assert!(CHUNK_BYTES.is_multiple_of(LEAF_BYTES));
 const _: () = assert!(LEAF_BYTES.is_multiple_of(IO_ALIGNMENT));
 const _: () = assert!(SLAB_BUFFERS_MIN <= SLAB_BUFFERS_DEFAULT);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BODY_BYTES_MAX);
+const _: () = assert!(FRAME_DIGESTS_MAX * 32 < FRAME_BODY_BYTES_MAX);
+const _: () = assert!(CURSOR_BYTES_MAX < FRAME_BODY_BYTES_MAX);
+const _: () =
+    assert!(FRAME_BODY_BYTES_MAX <= u32::MAX as usize && FRAME_PAYLOAD_BYTES_MAX <= u32::MAX as usize);
 const _: () = assert!(SEGMENT_CHUNKS_MAX * 32 <= SNAPSHOT_ARCHIVE_BYTES_MAX as u64);
 const _: () = assert!((ENTRIES_MAX as u64).checked_mul(SEGMENT_BYTES_MAX).is_some());
 const _: () = assert!(ENTRIES_MAX * LABELS_MAX < u32::MAX as usize);

@@ -1,3 +1,31 @@
 //! Bytes to frames and back: header, kinds, versions, checksums. Pure: no socket, no clock, no file.
+//!
+//! Promises: a frame that decodes is the only encoding of its value, its sizes are within the limits of its kind, and
+//! nothing is allocated for bytes that have not come. Refuses: to panic on any bytes. The layouts are in FORMAT.md,
+//! which the tests read. The session tag between body and payload is made and checked by `auth`.
+
+#![cfg_attr(
+    not(feature = "sim"),
+    allow(dead_code, unused_imports, reason = "used by auth and transport, which land next")
+)]
 
 pub mod archive;
+mod body;
+mod codec;
+mod field;
+mod frame;
+mod header;
+mod kind;
+mod word;
+
+pub use body::{
+    Announce, Chunk, ChunkList, Close, Credit, Fetch, FetchEnd, FetchRefused, Hello, ListPage, ListReply,
+    Open, Ping, Pong, Proof, Propose, ProposeReply, RaftRequest, RaftResponse, Ready, Refused, Reset,
+    SnapshotData, SnapshotFetch, SnapshotRefused, Welcome,
+};
+pub use codec::{CodecError, Reader, Writer};
+pub use field::{Cursor, Text};
+pub use frame::{EncodeError, Envelope, FrameError};
+pub use header::{HEADER_BYTES, Header, HeaderError, MAGIC, TAG_BYTES, VERSION, VERSION_MIN};
+pub use kind::{Body, BodyError, FieldForm, Kind};
+pub use word::{Class, Purpose, Refusal, Role};
