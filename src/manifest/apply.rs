@@ -30,7 +30,7 @@ impl State {
         self.pass(index);
         let mut scratch = AlignedVec::new();
         match Command::access(command, &mut scratch) {
-            Err(_) => Effect::new(Outcome::Refused(Refusal::Undecodable)),
+            Err(error) => Effect::new(Outcome::Refused(error.refusal())),
             Ok(ArchivedCommand::OpenSession { session }) => {
                 Effect::new(self.sessions.open(session.native(), index))
             }

@@ -10,6 +10,7 @@ use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::outcome::Refusal;
 use crate::ids::{Digest, NodeId, SessionId, UnixNanos};
 use crate::limits::ENTRY_BYTES_MAX;
 
@@ -143,6 +144,13 @@ impl Command {
 impl DecodeError {
     pub(super) fn invalid(error: rancor::Error) -> Self {
         Self::Invalid { why: error.to_string() }
+    }
+
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::TooLong { bytes } => Refusal::EntryTooLong { bytes: *bytes as u64 },
+            Self::Invalid { .. } => Refusal::Undecodable,
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use super::command::{COMMAND_ALIGNMENT, DecodeError, aligned};
 use super::path::PathError;
 use crate::ids::{LogIndex, SegmentId};
 use crate::limits::{
-    BATCH_OPERATIONS_MAX, ENTRIES_MAX, LABEL_BYTES_MAX, LABELS_MAX, REASON_BYTES_MAX, SEGMENT_BYTES_MAX,
-    SESSION_OUTCOMES_MAX, SESSIONS_MAX,
+    BATCH_OPERATIONS_MAX, ENTRIES_MAX, ENTRY_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, REASON_BYTES_MAX,
+    SEGMENT_BYTES_MAX, SESSION_OUTCOMES_MAX, SESSIONS_MAX,
 };
 
 /// What became of a command.
@@ -42,6 +42,11 @@ pub enum Outcome {
 pub enum Refusal {
     /// The bytes are no command of this format.
     Undecodable,
+    /// More bytes than a log entry may have; split the batch.
+    EntryTooLong {
+        /// How many.
+        bytes: u64,
+    },
     /// As many sessions as may be; retire old ones.
     SessionsFull,
     /// No such session; open one under a new id.
@@ -161,6 +166,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Undecodable => write!(f, "the bytes are no command that this version reads"),
+            Self::EntryTooLong { bytes } => {
+                write!(f, "the command has {bytes} bytes, more than {ENTRY_BYTES_MAX}; split the batch")
+            }
             Self::SessionsFull => write!(f, "{SESSIONS_MAX} sessions are open; retire old ones"),
             Self::SessionUnknown => write!(f, "the session is unknown; open one under a new id"),
             Self::SessionRetired => write!(f, "the session was retired; open one under a new id"),

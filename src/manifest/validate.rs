@@ -1,10 +1,28 @@
 //! The rules of form that a batch keeps whatever the state is: checked before it is proposed and again at
 //! apply.
 
-use super::command::{ArchivedBatch, ArchivedLabel, ArchivedOperation, ArchivedRegistration};
+use rkyv::util::AlignedVec;
+
+use super::command::{
+    ArchivedBatch, ArchivedCommand, ArchivedLabel, ArchivedOperation, ArchivedRegistration, Command,
+};
 use super::outcome::{Reason, Refusal};
 use super::path::SafePath;
 use crate::limits::{BATCH_OPERATIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX, REASON_BYTES_MAX, SEGMENT_BYTES_MAX};
+
+impl Command {
+    /// Checks bytes before they are proposed: all that apply would refuse them for, whatever the state is.
+    ///
+    /// # Errors
+    /// What apply would answer.
+    pub fn check(bytes: &[u8]) -> Result<(), Refusal> {
+        match Self::access(bytes, &mut AlignedVec::new()) {
+            Err(error) => Err(error.refusal()),
+            Ok(ArchivedCommand::Batch(batch)) => batch.validate(),
+            Ok(ArchivedCommand::OpenSession { .. } | ArchivedCommand::RetireSession { .. }) => Ok(()),
+        }
+    }
+}
 
 impl ArchivedBatch {
     /// Checks all that can be checked without a state.

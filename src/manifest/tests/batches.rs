@@ -197,6 +197,36 @@ fn every_rule_of_form_is_checked_at_apply() {
 }
 
 #[test]
+fn m2_a_batch_is_checked_before_it_is_proposed_as_at_apply() {
+    let mut shard = Shard::new();
+    let path = "a/".repeat(500) + "b";
+    let long = (0..3000).map(|at| register(&format!("{path}{at}"), 1)).collect::<Vec<_>>();
+    let bytes = shard.bytes(long.clone()).len() as u64;
+    let batches = [
+        (vec![register("a", 1), register("a/../b", 1)], Some("Parent")),
+        (vec![], Some("BatchEmpty")),
+        (long, Some("EntryTooLong")),
+        (vec![register("a", 1), delete("a")], None),
+    ];
+    assert!(bytes > 3_000_000, "{bytes}");
+    for (operations, expected) in batches {
+        let before = Command::check(&shard.bytes(operations.clone())).err();
+        let at_apply = if let Outcome::Refused(refusal) = shard.apply(operations).outcome {
+            Some(refusal)
+        } else {
+            None
+        };
+        assert_eq!(before, at_apply);
+        assert_eq!(
+            before.map(|refusal| format!("{refusal:?}").contains(expected.unwrap_or("?"))),
+            expected.map(|_| true)
+        );
+    }
+    assert_eq!(Command::check(b"garbage"), Err(Refusal::Undecodable));
+    assert_eq!(Command::check(&Command::OpenSession { session: session(1) }.encode()), Ok(()));
+}
+
+#[test]
 fn m4_a_proposal_that_comes_twice_happens_once_and_is_answered_alike() {
     let mut shard = Shard::new();
     let first = shard.apply(vec![register("a", 1)]);
