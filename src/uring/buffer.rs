@@ -13,15 +13,25 @@ use std::task::{Poll, Waker};
 
 use crate::limits::IO_ALIGNMENT;
 
+use super::arena::Arena;
+
 #[derive(Clone, Copy)]
 #[repr(C, align(4096))]
 struct Page([u8; IO_ALIGNMENT]);
 
 /// Owned memory for one operation; `filled()` bytes of it are the content.
 pub struct Buffer {
-    memory: Box<[Page]>,
+    memory: Memory,
     filled: usize,
-    home: Option<(u16, Rc<Home>)>,
+}
+
+enum Memory {
+    Own(Box<[Page]>),
+    /// A place of a slab, out at most once, so that this is the only way to it.
+    Lent {
+        slot: u16,
+        home: Rc<Home>,
+    },
 }
 
 impl Buffer {
@@ -29,7 +39,7 @@ impl Buffer {
     #[must_use]
     pub fn heap(bytes: usize) -> Self {
         let pages = bytes.div_ceil(IO_ALIGNMENT).max(1);
-        Self { memory: vec![Page([0; IO_ALIGNMENT]); pages].into_boxed_slice(), filled: 0, home: None }
+        Self { memory: Memory::Own(vec![Page([0; IO_ALIGNMENT]); pages].into_boxed_slice()), filled: 0 }
     }
 
     /// Memory of its own that holds a copy of `bytes`.
@@ -61,12 +71,23 @@ impl Buffer {
         self.filled = bytes;
     }
 
+    fn start(&self) -> *const u8 {
+        match &self.memory {
+            Memory::Own(pages) => pages.as_ptr().cast(),
+            Memory::Lent { slot, home } => home.arena.start(*slot),
+        }
+    }
+
     /// The whole memory for writing, initialised.
     pub fn memory_mut(&mut self) -> &mut [u8] {
-        let bytes = self.memory.len() * IO_ALIGNMENT;
-        // SAFETY: `Page` is `repr(C)` over bytes without padding, the slice is exactly the box's memory, and `&mut
-        // self` makes it the only reference.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast(), bytes) }
+        let bytes = self.capacity();
+        let start = match &mut self.memory {
+            Memory::Own(pages) => pages.as_mut_ptr().cast(),
+            Memory::Lent { slot, home } => home.arena.start(*slot).cast_mut(),
+        };
+        // SAFETY: `start` is the first of `bytes` initialised bytes: of the box (`Page` has no padding), or of the slot of
+        // an arena that `home` keeps. `&mut self` and a slot's being out once make it the only reference.
+        unsafe { std::slice::from_raw_parts_mut(start, bytes) }
     }
 
     /// The content.
@@ -78,28 +99,33 @@ impl Buffer {
     /// The whole memory.
     #[must_use]
     pub fn memory(&self) -> &[u8] {
-        let bytes = self.memory.len() * IO_ALIGNMENT;
         // SAFETY: as in `memory_mut`, shared.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), bytes) }
+        unsafe { std::slice::from_raw_parts(self.start(), self.capacity()) }
     }
 
     /// Size of the memory in bytes, a multiple of `IO_ALIGNMENT`.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.memory.len() * IO_ALIGNMENT
+        match &self.memory {
+            Memory::Own(pages) => pages.len() * IO_ALIGNMENT,
+            Memory::Lent { home, .. } => home.arena.buffer_bytes(),
+        }
     }
 
     /// The buffer's place in its core's slab, under which the ring may have registered it.
     #[must_use]
     pub fn slot(&self) -> Option<u16> {
-        self.home.as_ref().map(|(slot, _)| *slot)
+        match &self.memory {
+            Memory::Own(_) => None,
+            Memory::Lent { slot, .. } => Some(*slot),
+        }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some((slot, home)) = self.home.take() {
-            home.free.borrow_mut().push((slot, std::mem::take(&mut self.memory)));
+        if let Memory::Lent { slot, home } = &self.memory {
+            home.free.borrow_mut().push(*slot);
             home.promise();
         }
     }
@@ -115,7 +141,8 @@ impl fmt::Debug for Buffer {
 pub type Span = Range<usize>;
 
 struct Home {
-    free: RefCell<Vec<(u16, Box<[Page]>)>>,
+    arena: Arena,
+    free: RefCell<Vec<u16>>,
     /// Who waits, in order of arrival. A buffer that comes home belongs to the first of them from then on, so that a
     /// newcomer cannot overtake.
     waiting: RefCell<VecDeque<(Rc<Cell<bool>>, Waker)>>,
@@ -141,32 +168,34 @@ impl Home {
 pub struct Slab {
     home: Rc<Home>,
     count: u16,
-    buffer_bytes: usize,
 }
 
 impl Slab {
-    /// `count` buffers of `buffer_bytes` (rounded up to whole pages).
+    /// `count` buffers of `buffer_bytes` (rounded up to whole pages), side by side and on huge pages where the system
+    /// gives them. See kernel-notes/huge-pages-and-memlock.md.
+    ///
+    /// # Panics
+    /// Without the memory.
     #[must_use]
     pub fn new(count: u16, buffer_bytes: usize) -> Self {
-        let pages = buffer_bytes.div_ceil(IO_ALIGNMENT).max(1);
-        let memory = || vec![Page([0; IO_ALIGNMENT]); pages].into_boxed_slice();
-        let free = (0..count).rev().map(|slot| (slot, memory())).collect();
-        let home = Home { free: RefCell::new(free), waiting: RefCell::default(), promised: Cell::new(0) };
-        Self { home: Rc::new(home), count, buffer_bytes: pages * IO_ALIGNMENT }
+        let bytes = buffer_bytes.div_ceil(IO_ALIGNMENT).max(1) * IO_ALIGNMENT;
+        let home = Home {
+            arena: Arena::new(count, bytes),
+            free: RefCell::new((0..count).rev().collect()),
+            waiting: RefCell::default(),
+            promised: Cell::new(0),
+        };
+        Self { home: Rc::new(home), count }
     }
 
     /// Address and size of each buffer in the order of its slot, for registration before any is taken.
     ///
     /// # Panics
-    /// If a buffer is out: registration would miss it.
+    /// If a buffer is out: its memory is not for the ring to touch.
     #[must_use]
     pub fn regions(&self) -> Vec<(*const u8, usize)> {
-        let free = self.home.free.borrow();
-        assert_eq!(free.len(), usize::from(self.count), "the slab is registered before it is used");
-        let mut regions: Vec<_> =
-            free.iter().map(|(slot, m)| (*slot, m.as_ptr().cast(), self.buffer_bytes)).collect();
-        regions.sort_by_key(|(slot, ..)| *slot);
-        regions.into_iter().map(|(_, start, bytes)| (start, bytes)).collect()
+        assert_eq!(self.free(), usize::from(self.count), "the slab is registered before it is used");
+        (0..self.count).map(|slot| (self.home.arena.start(slot), self.buffer_bytes())).collect()
     }
 
     /// A buffer, if one is free now and promised to nobody.
@@ -176,8 +205,8 @@ impl Slab {
     }
 
     fn pop(&self) -> Buffer {
-        let (slot, memory) = self.home.free.borrow_mut().pop().expect("the caller saw or was promised one");
-        Buffer { memory, filled: 0, home: Some((slot, Rc::clone(&self.home))) }
+        let slot = self.home.free.borrow_mut().pop().expect("the caller saw or was promised one");
+        Buffer { memory: Memory::Lent { slot, home: Rc::clone(&self.home) }, filled: 0 }
     }
 
     /// A buffer, when one is free; those who wait are served in the order in which they came.
@@ -213,7 +242,7 @@ impl Slab {
     /// Size of each buffer in bytes.
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
-        self.buffer_bytes
+        self.home.arena.buffer_bytes()
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! `Ring` is the seam: [`kernel`] stands behind it in production, the simulator in tests.
 
+mod arena;
 mod buffer;
 mod climb;
 mod core;

@@ -118,3 +118,19 @@ fn too_little_memory_to_lock_is_told_with_figures_and_plain_io_does_the_work() {
     });
     thread.join().expect("it ends");
 }
+
+#[test]
+fn the_probe_says_what_is_in_use_and_what_stands_in_for_the_rest() {
+    let ring = KernelRing::open(KernelOptions::default()).expect("this machine has io_uring");
+    let core = Core::new(Box::new(ring), 32, 1 << 20);
+    let probe = core.probe();
+    println!("{probe}");
+    assert_eq!(probe.backend, "io_uring");
+    assert!(probe.kernel.starts_with(|c: char| c.is_ascii_digit()), "{}", probe.kernel);
+    for name in
+        ["deferred task work", "registered buffers", "zero-copy send", "truncate in the ring", "cachestat"]
+    {
+        let finding = probe.findings.iter().find(|finding| finding.name == name).expect(name);
+        assert!(finding.in_use || !finding.note.is_empty(), "{name} is not in use and nothing says why");
+    }
+}

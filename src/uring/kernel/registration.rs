@@ -33,6 +33,11 @@ impl Registration {
         match result.map_err(Errno::from) {
             Ok(()) => {
                 probe.note(NAME, true, format!("{} of {} bytes", slab.count(), slab.buffer_bytes()));
+                // Registration has touched every page, so that it can be told on what kind they are.
+                let huge = std::fs::read_to_string("/proc/self/smaps").map_or(0, |maps| {
+                    huge_bytes(&maps, regions.first().map_or(0, |(start, _)| start.addr()))
+                });
+                probe.note("huge pages", huge > 0, format!("{} of {bytes} bytes", huge.min(bytes)));
                 Self { starts: regions.iter().map(|(start, _)| start.addr()).collect() }
             }
             Err(errno) => {
@@ -54,6 +59,22 @@ impl Registration {
     }
 }
 
+/// Bytes on huge pages in the mapping around `address`, by /proc/self/smaps (proc(5)). See
+/// kernel-notes/huge-pages-and-memlock.md.
+fn huge_bytes(maps: &str, address: usize) -> usize {
+    let mut is_inside = false;
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let hex = |text| usize::from_str_radix(text, 16).ok();
+        if let Some((Some(start), Some(end))) = range.map(|(start, end)| (hex(start), hex(end))) {
+            is_inside = (start..end).contains(&address);
+        } else if is_inside && let Some(kib) = line.strip_prefix("AnonHugePages:") {
+            return kib.trim().trim_end_matches(" kB").parse().unwrap_or(0) * 1024;
+        }
+    }
+    0
+}
+
 fn refusal(errno: Errno, bytes: usize, slab: &Slab) -> String {
     if errno != Errno::NO_MEMORY && errno != Errno(libc::EPERM) {
         return format!("plain reads and writes instead: io_uring_register: {errno}");
@@ -65,4 +86,18 @@ fn refusal(errno: Errno, bytes: usize, slab: &Slab) -> String {
          user's processes): raise it (`ulimit -l`, systemd LimitMEMLOCK=, docker --ulimit memlock=-1), give CAP_IPC_LOCK, \
          or configure at most {fit} buffers"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_pages_are_counted_in_the_right_mapping() {
+        let maps = "1000-2000 rw-p 00000000 00:00 0\nAnonHugePages:      2048 kB\nVmFlags: rd\n\
+                    2000-3000 rw-p 00000000 00:00 0 [heap]\nAnonHugePages:      4096 kB\n";
+        assert_eq!(huge_bytes(maps, 0x1000), 2048 * 1024);
+        assert_eq!(huge_bytes(maps, 0x2fff), 4096 * 1024);
+        assert_eq!(huge_bytes(maps, 0x3000), 0);
+    }
 }

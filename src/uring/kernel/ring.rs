@@ -318,10 +318,14 @@ impl Drop for KernelRing {
     fn drop(&mut self) {
         let mut completions = Vec::new();
         self.finish(&mut completions);
+        let mut cancel_at = self.now();
         while self.flights.in_kernel() > 0 || self.wake_armed {
             completions.clear();
-            self.queue(opcode::AsyncCancel2::new(CancelBuilder::any().all()).build().user_data(CANCEL));
-            self.enter(1, Some(CANCEL_AGAIN));
+            if self.now() >= cancel_at {
+                self.queue(opcode::AsyncCancel2::new(CancelBuilder::any().all()).build().user_data(CANCEL));
+                cancel_at = self.now().plus(CANCEL_AGAIN);
+            }
+            self.enter(1, Some(cancel_at.since(self.now())));
             self.finish(&mut completions);
         }
         self.helper.stop();

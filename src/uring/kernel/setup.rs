@@ -50,20 +50,26 @@ struct Step {
 const STEPS: [Step; 4] = [
     Step { name: "", single_issuer: true, deferred: true, cooperative: false, no_array: true },
     Step {
-        name: "before 6.6: with its array",
+        name: "before 6.6: with it",
         single_issuer: true,
         deferred: true,
         cooperative: false,
         no_array: false,
     },
     Step {
-        name: "COOP_TASKRUN instead",
+        name: "COOP_TASKRUN: before 6.1, or switched off",
         single_issuer: false,
         deferred: false,
         cooperative: true,
         no_array: false,
     },
-    Step { name: "none of them", single_issuer: false, deferred: false, cooperative: false, no_array: false },
+    Step {
+        name: "plain interrupts: before 5.19",
+        single_issuer: false,
+        deferred: false,
+        cooperative: false,
+        no_array: false,
+    },
 ];
 
 impl Step {
@@ -122,9 +128,8 @@ pub(super) fn open(options: KernelOptions) -> Result<(IoUring, Abilities, Probe)
     let kernel = read_line("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut probe = Probe { backend: "io_uring", kernel, findings: Vec::new() };
     let (uring, step) = build(options)?;
-    let offered = |name| if options.deferred { name } else { "switched off" };
-    probe.note("deferred task work", step.deferred, if step.deferred { "" } else { offered(step.name) });
-    probe.note("submission without an array", step.no_array, if step.deferred { step.name } else { "" });
+    probe.note("deferred task work", step.deferred, if step.deferred { "" } else { step.name });
+    probe.note("submission without an array", step.no_array, if step.no_array { "" } else { step.name });
     let abilities = look(&uring, &mut probe)?;
     let mut workers = WORKERS;
     match uring.submitter().register_iowq_max_workers(&mut workers) {
