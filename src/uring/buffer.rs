@@ -1,7 +1,8 @@
 //! Buffers that the kernel may hold: page-aligned, always initialised, owned by exactly one side at a time.
 //!
 //! A buffer travels by value: into an operation, back with its completion. One that came from a core's slab returns
-//! to it on drop; while the kernel has it, the in-flight table is its owner, so that it can neither move nor be freed.
+//! to it on drop; while the kernel has it, the in-flight table is its owner, so that it can neither move nor be
+//! freed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -85,8 +86,8 @@ impl Buffer {
             Memory::Own(pages) => pages.as_mut_ptr().cast(),
             Memory::Lent { slot, home } => home.arena.start(*slot).cast_mut(),
         };
-        // SAFETY: `start` is the first of `bytes` initialised bytes: of the box (`Page` has no padding), or of the slot of
-        // an arena that `home` keeps. `&mut self` and a slot's being out once make it the only reference.
+        // SAFETY: `start` is the first of `bytes` initialised bytes: of the box (`Page` has no padding), or of the
+        // slot of an arena that `home` keeps. `&mut self` and a slot's being out once make it the only reference.
         unsafe { std::slice::from_raw_parts_mut(start, bytes) }
     }
 
@@ -143,8 +144,8 @@ pub type Span = Range<usize>;
 struct Home {
     arena: Arena,
     free: RefCell<Vec<u16>>,
-    /// Who waits, in order of arrival. A buffer that comes home belongs to the first of them from then on, so that a
-    /// newcomer cannot overtake.
+    /// Who waits, in order of arrival. A buffer that comes home belongs to the first of them from then on, so that
+    /// a newcomer cannot overtake.
     waiting: RefCell<VecDeque<(Rc<Cell<bool>>, Waker)>>,
     /// Free buffers that belong to waiters who have not come for them yet.
     promised: Cell<usize>,
@@ -171,8 +172,8 @@ pub struct Slab {
 }
 
 impl Slab {
-    /// `count` buffers of `buffer_bytes` (rounded up to whole pages), side by side and on huge pages where the system
-    /// gives them. See kernel-notes/huge-pages-and-memlock.md.
+    /// `count` buffers of `buffer_bytes` (rounded up to whole pages), side by side and on huge pages where the
+    /// system gives them. See kernel-notes/huge-pages-and-memlock.md.
     ///
     /// # Panics
     /// Without the memory.

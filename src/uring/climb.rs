@@ -1,9 +1,9 @@
 //! The depth of bulk writes to one device, found while they run: the smallest that holds the throughput.
 //!
-//! More depth is bandwidth only until the device is busy; after that it is a queue in front of the log's flush (measured:
-//! fdatasync p99 beside a bulk writer of 1 MiB is 1 ms at depth 1 and 675 ms at depth 4, the bulk rate the same). So the
-//! depth starts at one, tries its neighbours now and then, goes up only for a clear gain, and down unless that costs.
-//! Pure: time and bytes are arguments.
+//! More depth is bandwidth only until the device is busy; after that it is a queue in front of the log's flush
+//! (measured: fdatasync p99 beside a bulk writer of 1 MiB is 1 ms at depth 1 and 675 ms at depth 4, the bulk rate
+//! the same). So the depth starts at one, tries its neighbours now and then, goes up only for a clear gain, and
+//! down unless that costs. Pure: time and bytes are arguments.
 
 use crate::ids::Nanos;
 use crate::limits::{BULK_DEPTH_MAX, BULK_REST_BYTES, BULK_WINDOW_BYTES, BULK_WINDOW_TIME_MAX};
@@ -29,7 +29,8 @@ enum Phase {
     Rest,
 }
 
-/// The search. Rates are measured only while every place is taken: so a slow source does not look like a slow device.
+/// The search. Rates are measured only while every place is taken: so a slow source does not look like a slow
+/// device.
 #[derive(Clone, Debug)]
 pub(crate) struct Climb {
     depth: usize,

@@ -1,8 +1,8 @@
 //! One core: its ring, its tasks, its timers, driven by `turn()`.
 //!
-//! `turn()` does what can be done without blocking, within a budget, and says when it wants to be called again: a pinned
-//! thread, a guest task in another executor and the simulator all drive a core in this same way. While a turn runs, the
-//! core is the thread's current one; outside of it there is none.
+//! `turn()` does what can be done without blocking, within a budget, and says when it wants to be called again: a
+//! pinned thread, a guest task in another executor and the simulator all drive a core in this same way. While a
+//! turn runs, the core is the thread's current one; outside of it there is none.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -159,7 +159,8 @@ impl Core {
         self.settle(completions);
     }
 
-    /// Waits for a completion, an unpark or the deadline. For the host that owns the thread; the simulator never calls it.
+    /// Waits for a completion, an unpark or the deadline. For the host that owns the thread; the simulator never
+    /// calls it.
     pub fn park(&self, deadline: Option<Nanos>) {
         self.enter(|| self.wait(deadline));
     }
@@ -169,7 +170,8 @@ impl Core {
         self.0.tasks.spawn(self.downgrade(), priority, future)
     }
 
-    /// Starts an operation; it is handed to the ring at once or, above the bound, when an earlier one has completed.
+    /// Starts an operation; it is handed to the ring at once or, above the bound, when an earlier one has
+    /// completed.
     pub fn submit(&self, op: Op) -> Operation {
         let cancellable = op.waits_for_a_peer();
         let (token, ready) = self.0.operations.start(op);

@@ -1,5 +1,5 @@
-//! Files and directories. A directory handle is the only way to a file: names are single components or paths that the
-//! kernel resolves beneath the directory, links refused (kernel-notes/openat2.md).
+//! Files and directories. A directory handle is the only way to a file: names are single components or paths that
+//! the kernel resolves beneath the directory, links refused (kernel-notes/openat2.md).
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "an answer of another kind is a bug of the ring")]
 
@@ -194,7 +194,8 @@ impl Dir {
     /// Opens a file beneath this directory by relative path.
     ///
     /// # Errors
-    /// `CROSSES` or `LOOP` for a path that leaves or is linked; else the kernel's. A FIFO, device or directory is `INVALID`.
+    /// `CROSSES` or `LOOP` for a path that leaves or is linked; else the kernel's. A FIFO, device or directory is
+    /// `INVALID`.
     pub async fn open(&self, path: &str, options: OpenOptions) -> Result<File, Errno> {
         let op = Op::Open { dir: Rc::clone(&self.0), path: c_string(path)?, options };
         let file = File(opened(op).await?);

@@ -1,9 +1,10 @@
-//! One gate per device admits writes (ARCHITECTURE.md, D13): the log's go first, bulk keeps the smallest depth that holds
-//! its throughput.
+//! One gate per device admits writes (ARCHITECTURE.md, D13): the log's go first, bulk keeps the smallest depth that
+//! holds its throughput.
 //!
-//! An urgent permit is given at once, always. A bulk write starts when there is a place, those before it have started, and
-//! no urgent write runs; for the last it waits at most `BULK_PATIENCE`, so that endless commits do not starve it.
-//! The device is shared by all cores of the process, and so is its gate: the one thing beside mailboxes that they share.
+//! An urgent permit is given at once, always. A bulk write starts when there is a place, those before it have
+//! started, and no urgent write runs; for the last it waits at most `BULK_PATIENCE`, so that endless commits do not
+//! starve it. The device is shared by all cores of the process, and so is its gate: the one thing beside mailboxes
+//! that they share.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -215,8 +216,8 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Asks to start, and waits in the queue if not: in one hold of the lock, so that no end of a write elsewhere falls
-    /// between the two.
+    /// Asks to start, and waits in the queue if not: in one hold of the lock, so that no end of a write elsewhere
+    /// falls between the two.
     fn ask(&mut self, now: Nanos, waker: &Waker) -> Verdict {
         let mut state = self.gate.lock();
         let verdict = state.try_start(self.ticket, now);

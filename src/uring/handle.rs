@@ -1,5 +1,5 @@
-//! An open descriptor and its one owner. The last reference closes it, and every operation in flight holds one, so that
-//! nothing is closed under the kernel's hands (kernel-notes/cancellation.md).
+//! An open descriptor and its one owner. The last reference closes it, and every operation in flight holds one, so
+//! that nothing is closed under the kernel's hands (kernel-notes/cancellation.md).
 
 use std::cell::Cell;
 use std::fmt;

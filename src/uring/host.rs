@@ -58,8 +58,8 @@ impl From<RingError> for HostError {
     }
 }
 
-/// Starts a thread, on `cpu` if one is given, that makes a core with its ring and first tasks and drives it. Returns when
-/// the core stands.
+/// Starts a thread, on `cpu` if one is given, that makes a core with its ring and first tasks and drives it.
+/// Returns when the core stands.
 ///
 /// A panic on the thread ends the process: what is in the kernel's hands could not be accounted for any more.
 ///

@@ -65,13 +65,15 @@ pub enum Op {
     List { dir: Rc<Handle> },
     /// Room on the file system. May block. -> `Space`
     Space { dir: Rc<Handle> },
-    /// Takes the exclusive advisory lock of an open file without waiting; `Errno::AGAIN` if another has it. -> `Done`
+    /// Takes the exclusive advisory lock of an open file without waiting; `Errno::AGAIN` if another has it. ->
+    /// `Done`
     Lock { file: Rc<Handle> },
     /// Bytes of the range that are in the page cache (cachestat(2)). -> `Count`; `Errno::NOT_SUPPORTED` without it
     Resident { file: Rc<Handle>, offset: u64, bytes: u64 },
     /// Maps the whole of a sealed file for reading, its pages read in first. May block. -> `Mapped`
     Map { file: Rc<Handle>, bytes: u64 },
-    /// Shares the content of `from` with the empty file `to` (FICLONE). -> `Done`; `NOT_SUPPORTED` or `CROSSES` else
+    /// Shares the content of `from` with the empty file `to` (FICLONE). -> `Done`; `NOT_SUPPORTED` or `CROSSES`
+    /// else
     Reflink { from: Rc<Handle>, to: Rc<Handle> },
     /// Listens on an address, with address reuse. -> `Listening`
     Listen { address: SocketAddr, backlog: u32 },

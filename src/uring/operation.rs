@@ -1,7 +1,7 @@
 //! The table of operations in flight: the owner of what the kernel holds.
 //!
-//! An operation that is given up stays in the table until it has completed; its buffer comes home then, a descriptor
-//! that it opened is closed, and what would wait for a peer is cancelled.
+//! An operation that is given up stays in the table until it has completed; its buffer comes home then, a
+//! descriptor that it opened is closed, and what would wait for a peer is cancelled.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

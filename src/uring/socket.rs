@@ -1,5 +1,5 @@
-//! Connections. Bytes go out of and come into owned buffers; giving up a receive cancels it, so that it cannot take the
-//! bytes of a later one (kernel-notes/cancellation.md).
+//! Connections. Bytes go out of and come into owned buffers; giving up a receive cancels it, so that it cannot take
+//! the bytes of a later one (kernel-notes/cancellation.md).
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "an answer of another kind is a bug of the ring")]
 
@@ -113,8 +113,8 @@ impl Socket {
         (Ok(()), buffer)
     }
 
-    /// Sends the whole of `buffer[span]` without copying where the route can, and gives the buffer back when the kernel
-    /// is through with it. True if the kernel copied a part after all (kernel-notes/send-zerocopy.md).
+    /// Sends the whole of `buffer[span]` without copying where the route can, and gives the buffer back when the
+    /// kernel is through with it. True if the kernel copied a part after all (kernel-notes/send-zerocopy.md).
     pub async fn send_zero_copy(&self, mut buffer: Buffer, span: Span) -> (Result<bool, Errno>, Buffer) {
         let (mut count, mut any_copied) = (0, false);
         while count < span.len() {

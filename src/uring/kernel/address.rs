@@ -64,7 +64,8 @@ impl Address {
 
     /// The address, if it is of one of the two families.
     pub(super) fn socket(&self) -> Option<SocketAddr> {
-        // SAFETY: both structures begin with the family (asserted above), and every byte of the union is initialised.
+        // SAFETY: both structures begin with the family (asserted above), and every byte of the union is
+        // initialised.
         let family = unsafe { self.raw.family };
         if family == V4 {
             // SAFETY: the family says so; every byte is initialised, and any value of them is valid.

@@ -69,8 +69,8 @@ impl Reply {
     }
 }
 
-/// Maps a sealed file and reads its pages in. MAP_POPULATE would hide a page that cannot be read until it is touched
-/// (SIGBUS); MADV_POPULATE_READ says so now. See kernel-notes/mappings.md.
+/// Maps a sealed file and reads its pages in. MAP_POPULATE would hide a page that cannot be read until it is
+/// touched (SIGBUS); MADV_POPULATE_READ says so now. See kernel-notes/mappings.md.
 fn map(file: i32, bytes: u64) -> Result<Option<memmap2::Mmap>, Errno> {
     let bytes = usize::try_from(bytes).map_err(|_| Errno::NO_MEMORY)?;
     if bytes == 0 {
@@ -78,7 +78,8 @@ fn map(file: i32, bytes: u64) -> Result<Option<memmap2::Mmap>, Errno> {
     }
     let mut options = memmap2::MmapOptions::new();
     options.len(bytes);
-    // SAFETY: the caller maps sealed files only: nobody writes or truncates one while it is mapped (op.rs, `Op::Map`).
+    // SAFETY: the caller maps sealed files only: nobody writes or truncates one while it is mapped (op.rs,
+    // `Op::Map`).
     let map = unsafe { options.map(file) }?;
     match map.advise(memmap2::Advice::PopulateRead).map_err(Errno::from) {
         Ok(()) => Ok(Some(map)),
@@ -118,7 +119,8 @@ struct Record<'a> {
     name: &'a CStr,
 }
 
-/// Layout of linux_dirent64 (getdents64(2)): inode and offset, 8 bytes each, the record's length, its kind, its name.
+/// Layout of linux_dirent64 (getdents64(2)): inode and offset, 8 bytes each, the record's length, its kind, its
+/// name.
 const LENGTH_AT: usize = 16;
 const KIND_AT: usize = 18;
 const NAME_AT: usize = 19;

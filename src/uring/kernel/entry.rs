@@ -87,7 +87,8 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
     }
 }
 
-/// See kernel-notes/openat2.md. O_NONBLOCK, so that a planted FIFO cannot hold the open; it ends with the completion.
+/// See kernel-notes/openat2.md. O_NONBLOCK, so that a planted FIFO cannot hold the open; it ends with the
+/// completion.
 fn how(options: OpenOptions) -> OpenHow {
     let mut flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
     flags |= if options.write { libc::O_RDWR } else { libc::O_RDONLY };

@@ -40,22 +40,23 @@ impl fmt::Display for RingError {
         match self {
             Self::Refused { errno, disabled: Some(level @ 1..) } => write!(
                 f,
-                "io_uring is switched off on this host (kernel.io_uring_disabled = {level}; io_uring_setup: {errno}): \
-                 set `sysctl kernel.io_uring_disabled=0`, or 1 and kernel.io_uring_group to a group of this process"
+                "io_uring is switched off on this host (io_uring_setup: {errno}; kernel.io_uring_disabled = \
+                 {level}): set `sysctl kernel.io_uring_disabled=0`, or 1 and kernel.io_uring_group to a group of \
+                 this process"
             ),
             Self::Refused { errno, disabled } => write!(
                 f,
-                "io_uring is refused to this process (io_uring_setup: {errno}; kernel.io_uring_disabled {}): a seccomp \
-                 filter forbids it, as the default profiles of container runtimes do: allow io_uring_setup, \
-                 io_uring_enter and io_uring_register in the container's seccomp profile (docker: --security-opt \
-                 seccomp=PROFILE; kubernetes: seccompProfile.localhostProfile; systemd: SystemCallFilter=@io-event), and \
-                 allow it to lock memory (--ulimit memlock=-1, LimitMEMLOCK=infinity) for registered buffers",
+                "io_uring is refused to this process (io_uring_setup: {errno}; kernel.io_uring_disabled {}): a \
+                 seccomp filter forbids it, as the default profiles of container runtimes do: allow \
+                 io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile (docker: \
+                 --security-opt seccomp=PROFILE; kubernetes: seccompProfile.localhostProfile; systemd: \
+                 SystemCallFilter=@io-event), and let it lock memory for registered buffers (--ulimit memlock=-1, \
+                 LimitMEMLOCK=infinity)",
                 if disabled.is_some() { "= 0" } else { "unknown" }
             ),
             Self::Missing { kernel, what } => write!(
                 f,
-                "Linux {kernel} is too old for Ringway's rings; it lacks {}. Linux 6.1 or newer is needed, 6.9 or newer \
-                 has everything",
+                "Linux {kernel} is too old for Ringway's rings: it lacks {}. Linux 6.1 is enough, 6.9 has everything",
                 what.join(", ")
             ),
             Self::Memory { limit } => write!(

@@ -1,7 +1,8 @@
 //! The table of requests in flight: the one owner of all that the kernel may still read or write.
 //!
-//! A flight rests in its slot from before its request is made until after its last completion. Its name carries how often
-//! the slot was used, so that a late completion can never be taken for a new request's (kernel-notes/cancellation.md).
+//! A flight rests in its slot from before its request is made until after its last completion. Its name carries how
+//! often the slot was used, so that a late completion can never be taken for a new request's
+//! (kernel-notes/cancellation.md).
 
 use io_uring::types::OpenHow;
 

@@ -1,7 +1,7 @@
 //! The ring of production: io_uring of Linux 6.x, behind the seam `Ring`.
 //!
-//! Owns the descriptors that its core opened and all memory that the kernel holds, until the kernel is through with it.
-//! Dropping a ring waits for that. What it cannot do is in its probe or, if nothing can be done, in its error.
+//! Owns the descriptors that its core opened and all memory that the kernel holds, until the kernel is through with
+//! it. Dropping a ring waits for that. What it cannot do is in its probe or, if nothing can be done, in its error.
 //! See kernel-notes/ring-setup.md and kernel-notes/cancellation.md.
 
 mod address;

@@ -27,8 +27,8 @@ impl Registration {
             .iter()
             .map(|(start, bytes)| libc::iovec { iov_base: start.cast_mut().cast(), iov_len: *bytes })
             .collect();
-        // SAFETY: each vector is memory of the slab, which the core keeps until after it has dropped the ring (the order
-        // of fields in core.rs), and dropping the ring unregisters it.
+        // SAFETY: each vector is memory of the slab, which the core keeps until after it has dropped the ring (the
+        // order of fields in core.rs), and dropping the ring unregisters it.
         let result = unsafe { uring.submitter().register_buffers(&vectors) };
         match result.map_err(Errno::from) {
             Ok(()) => {
@@ -82,9 +82,9 @@ fn refusal(errno: Errno, bytes: usize, slab: &Slab) -> String {
     let limit = sys::memlock_limit();
     let fit = usize::try_from(limit).unwrap_or(usize::MAX) / slab.buffer_bytes();
     format!(
-        "plain reads and writes instead: {bytes} bytes wanted, {limit} may be locked (RLIMIT_MEMLOCK, shared by all of the \
-         user's processes): raise it (`ulimit -l`, systemd LimitMEMLOCK=, docker --ulimit memlock=-1), give CAP_IPC_LOCK, \
-         or configure at most {fit} buffers"
+        "plain reads and writes instead: {bytes} bytes wanted, {limit} may be locked (RLIMIT_MEMLOCK, shared by \
+         all of the user's processes): raise it (`ulimit -l`, systemd LimitMEMLOCK=, docker --ulimit memlock=-1), \
+         give CAP_IPC_LOCK, or configure at most {fit} buffers"
     )
 }
 

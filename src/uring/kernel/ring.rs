@@ -99,8 +99,8 @@ impl KernelRing {
         if self.uring.submission().is_full() {
             self.enter(0, None);
         }
-        // SAFETY: what the request points to rests in its flight, in `wake_word` or nowhere, and stays there until the
-        // last completion: `settle` removes flights only then, and dropping the ring waits for all of them.
+        // SAFETY: what the request points to rests in its flight, in `wake_word` or nowhere, and stays there until
+        // the last completion: `settle` removes flights only then, and dropping the ring waits for all of them.
         unsafe { self.uring.submission().push(entry) }.is_ok()
     }
 
@@ -188,7 +188,8 @@ impl KernelRing {
             (_, Ok(Outcome::Opened(raw) | Outcome::Accepted(raw, _) | Outcome::Listening(raw, _))) => {
                 self.descriptors.insert(*raw);
             }
-            // It was forgotten when its close was asked for, because the number may be another's before that completes.
+            // It was forgotten when its close was asked for, because the number may be another's before that
+            // completes.
             (Op::Close { raw }, Err(Errno::CANCELED)) => {
                 self.descriptors.insert(*raw);
             }

@@ -187,7 +187,8 @@ fn look(uring: &IoUring, probe: &mut Probe) -> Result<Abilities, RingError> {
     if !what.is_empty() {
         return Err(RingError::Missing { kernel: probe.kernel.clone(), what });
     }
-    // The report of what was copied came later than the request, and without it the choice between the two is blind.
+    // The report of what was copied came later than the request, and without it the choice between the two is
+    // blind.
     let zero_copy = known.is_supported(opcode::SendZc::CODE) && release(&probe.kernel) >= (6, 2);
     probe.note("zero-copy send", zero_copy, if zero_copy { "" } else { "before 6.2: copying sends" });
     let truncate = known.is_supported(opcode::Ftruncate::CODE);

@@ -194,7 +194,7 @@ pub(super) fn resident(raw: i32, offset: u64, bytes: u64) -> Result<usize, Errno
         return usize::try_from(cached.min(bytes)).map_err(|_| Errno::INVALID);
     }
     match last() {
-        // Linux 6.14 and newer tell only who may write the file.
+        // Since CVE-2025-21691 only those are told who may write the file.
         Errno(libc::ENOSYS | libc::EPERM) => Err(Errno::NOT_SUPPORTED),
         errno => Err(errno),
     }
