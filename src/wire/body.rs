@@ -76,6 +76,10 @@ bodies! {
         to_node: NodeId,
         /// Its life.
         incarnation: Incarnation,
+        /// Name of the secret that it prefers.
+        key: [u8; 8],
+        /// Name of the secret that it still accepts; the same one if there is no other.
+        key_previous: [u8; 8],
         /// Fresh random bytes.
         nonce: [u8; 32],
     }
@@ -83,15 +87,21 @@ bodies! {
     /// Who answers, in the version that both will speak.
     Welcome {
         /// The version of every later frame.
-        version: u8; pad 1,
+        version: u8,
+        /// Oldest version that it speaks.
+        version_min: u8,
+        /// Newest version that it speaks.
+        version_max: u8; pad 1,
         /// Cores of the node, for spreading connections.
-        core_count: u16; pad 4,
+        core_count: u16; pad 2,
         /// The cluster that it belongs to.
         cluster: ClusterId,
         /// Its node.
         node: NodeId,
         /// Its life.
         incarnation: Incarnation,
+        /// Name of the secret that both hold.
+        key: [u8; 8],
         /// Fresh random bytes.
         nonce: [u8; 32],
         /// Its proof over all that was said.
