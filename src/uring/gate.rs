@@ -320,6 +320,32 @@ mod tests {
     }
 
     #[test]
+    fn bulk_tasks_of_two_cores_take_turns_at_one_device() {
+        let (one, script, _) = crate::uring::test_ring::core();
+        let (two, ..) = crate::uring::test_ring::core();
+        let gate = Gate::new();
+        let held = one.enter(|| gate.urgent());
+        let start = |core: &Core| {
+            let gate = gate.clone();
+            core.spawn(crate::uring::Priority::Bulk, async move { gate.bulk(1).await })
+        };
+        let (first, second) = (start(&one), start(&two));
+        assert_eq!(one.turn(), crate::uring::Turn::Park(Some(BULK_PATIENCE)));
+        two.turn();
+        assert_eq!(gate.figures().waiting, 2);
+        script.borrow_mut().now = BULK_PATIENCE;
+        one.turn();
+        assert!(first.is_ended() && !second.is_ended(), "one place, and one patience at its end");
+        drop(held);
+        two.turn();
+        assert!(!second.is_ended(), "the one place is taken");
+        one.enter(|| drop(first));
+        two.turn();
+        assert!(second.is_ended());
+        assert_eq!(gate.figures().impatient, 1);
+    }
+
+    #[test]
     fn one_who_leaves_makes_way() {
         let mut state = Admission::new();
         assert!(starts(&mut state, None, 1));

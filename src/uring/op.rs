@@ -75,8 +75,8 @@ pub enum Op {
     /// Shares the content of `from` with the empty file `to` (FICLONE). -> `Done`; `NOT_SUPPORTED` or `CROSSES`
     /// else
     Reflink { from: Rc<Handle>, to: Rc<Handle> },
-    /// Listens on an address, with address reuse. -> `Listening`
-    Listen { address: SocketAddr, backlog: u32 },
+    /// Listens on an address, with address reuse; connections that are taken inherit the options. -> `Listening`
+    Listen { address: SocketAddr, backlog: u32, options: SocketOptions },
     /// Takes one connection. -> `Accepted`
     Accept { listener: Rc<Handle> },
     /// Opens a connection, Nagle's delay off. -> `Opened`

@@ -34,7 +34,15 @@ impl Listener {
     /// # Errors
     /// `ADDRESS_IN_USE`, or the kernel's.
     pub async fn bind(address: SocketAddr, backlog: u32) -> Result<Self, Errno> {
-        match submit(Op::Listen { address, backlog }).await.0? {
+        Self::bind_with(address, backlog, SocketOptions::default()).await
+    }
+
+    /// The same, with options for the connections that it will take.
+    ///
+    /// # Errors
+    /// As `bind`.
+    pub async fn bind_with(address: SocketAddr, backlog: u32, options: SocketOptions) -> Result<Self, Errno> {
+        match submit(Op::Listen { address, backlog, options }).await.0? {
             Outcome::Listening(raw, address) => {
                 Ok(Self { handle: Rc::new(Handle::new(&Core::current(), raw)), address })
             }

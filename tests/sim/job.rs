@@ -212,7 +212,9 @@ fn files(op: Op) -> Parts {
 
 fn sockets(op: Op) -> Parts {
     match op {
-        Op::Listen { address, backlog } => (OpKind::Listen, Ask::Listen { address, backlog }, vec![], None),
+        Op::Listen { address, backlog, .. } => {
+            (OpKind::Listen, Ask::Listen { address, backlog }, vec![], None)
+        }
         Op::Accept { listener } => {
             (OpKind::Accept, Ask::Accept { listener: listener.raw() }, vec![listener], None)
         }

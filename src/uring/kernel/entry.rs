@@ -55,8 +55,8 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         Op::Resident { file, offset, bytes } => {
             Route::Now(sys::resident(file.raw(), *offset, *bytes).map(Outcome::Count))
         }
-        Op::Listen { address, backlog } => {
-            Route::Now(sys::listen(*address, *backlog).map(|(raw, at)| Outcome::Listening(raw, at)))
+        Op::Listen { address, backlog, options } => {
+            Route::Now(sys::listen(*address, *backlog, *options).map(|(raw, at)| Outcome::Listening(raw, at)))
         }
         Op::Connect { address, options } => match sys::tcp_socket(*address, *options) {
             Ok(raw) => Route::Ring(Kept::To(raw, Box::new(Address::of(*address)))),

@@ -59,8 +59,12 @@ fn socket(address: SocketAddr) -> Result<i32, Errno> {
 }
 
 /// A listening socket, its address free to be taken again at once after a restart, and the address that it got.
-pub(super) fn listen(address: SocketAddr, backlog: u32) -> Result<(i32, SocketAddr), Errno> {
-    let raw = socket(address)?;
+pub(super) fn listen(
+    address: SocketAddr,
+    backlog: u32,
+    options: SocketOptions,
+) -> Result<(i32, SocketAddr), Errno> {
+    let raw = tcp_socket(address, options)?;
     let bound = bind_and_listen(raw, address, backlog);
     if bound.is_err() {
         close(raw);
@@ -240,4 +244,45 @@ pub(crate) fn run_on_cpu(cpu: usize) -> Result<(), Errno> {
     const _: () = assert!(size_of::<libc::cpu_set_t>() <= 128 * size_of::<u64>());
     // SAFETY: pointer and length describe `set`; 0 means the calling thread.
     check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), set.as_ptr().cast()) }).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::{AsRawFd, FromRawFd};
+
+    use super::*;
+
+    fn congestion_of(raw: i32) -> String {
+        let mut name = [0_u8; 16];
+        let mut bytes = 16;
+        let (level, option) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
+        // SAFETY: `name` and `bytes` live through the call and say each other's size.
+        let result =
+            unsafe { libc::getsockopt(raw, level, option, name.as_mut_ptr().cast(), &raw mut bytes) };
+        assert_eq!(result, 0);
+        String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned()
+    }
+
+    #[test]
+    fn connections_that_are_taken_inherit_the_listeners_congestion_control() {
+        for (name, congestion) in [("cubic", Congestion::Cubic), ("bbr", Congestion::Bbr)] {
+            if try_congestion(congestion).is_err() {
+                println!("skipped: {name}");
+                continue;
+            }
+            let options = SocketOptions { congestion: Some(congestion) };
+            let (raw, address) = listen(([127, 0, 0, 1], 0).into(), 4, options).expect("loopback");
+            // SAFETY: the descriptor is new and ours alone.
+            let listener = unsafe { TcpListener::from_raw_fd(raw) };
+            let _dialled = TcpStream::connect(address).expect("somebody listens");
+            let (taken, _) = listener.accept().expect("somebody dialled");
+            assert_eq!(congestion_of(taken.as_raw_fd()), name);
+        }
+    }
+
+    #[test]
+    fn a_lock_limit_and_a_page_have_sizes() {
+        assert!(memlock_limit() > 0 && page_bytes() >= 4096);
+    }
 }
