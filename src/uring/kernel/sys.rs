@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_limit_and_a_page_have_sizes() {
-        assert!(memlock_limit() > 0 && page_bytes() >= 4096);
+    fn a_page_has_a_size() {
+        assert!(page_bytes() >= 4096);
     }
 }
