@@ -1,0 +1,92 @@
+//! The digests: chunk, tree, tree and flat in one pass, root, sidecar; beside `ring`'s flat SHA-256 of the same bytes.
+//!
+//! `cargo bench --features sim --bench digest`. Memory only. The baseline is the cost that no one-stream kernel can
+//! go below: what a tree adds to it is one block for each leaf, and the digests above.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
+use ringway::digest::{
+    ChunkList, Kernel, TreeAndFlat, TreeHasher, chunk_digest, root_digest, sidecar_decode, sidecar_encode,
+};
+use ringway::ids::Digest;
+use ringway::limits::{CHUNK_BYTES, LEAF_BYTES};
+
+#[path = "machine/mod.rs"]
+mod machine;
+
+fn content(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8).collect()
+}
+
+fn flat(bytes: &[u8]) -> ring::digest::Digest {
+    ring::digest::digest(&ring::digest::SHA256, bytes)
+}
+
+fn chunks(c: &mut Criterion) {
+    let mut group = c.benchmark_group("chunk");
+    for len in [4096, LEAF_BYTES, CHUNK_BYTES] {
+        let bytes = content(len);
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_with_input(BenchmarkId::new("baseline flat", len), &bytes, |b, bytes| {
+            b.iter(|| flat(black_box(bytes)));
+        });
+        for kernel in Kernel::ALL {
+            group.bench_with_input(BenchmarkId::new(kernel.name(), len), &bytes, |b, bytes| {
+                b.iter(|| chunk_digest(*kernel, black_box(bytes)));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn segments(c: &mut Criterion) {
+    let bytes = content(16 * CHUNK_BYTES);
+    let mut group = c.benchmark_group("segment of 16 MiB");
+    group.sample_size(20).throughput(Throughput::Bytes(bytes.len() as u64));
+    group.bench_function("baseline flat", |b| b.iter(|| flat(black_box(&bytes))));
+    for kernel in Kernel::ALL {
+        for piece in [32 * 1024, CHUNK_BYTES] {
+            let id = BenchmarkId::new(format!("tree, {kernel}, pieces of"), piece);
+            group.bench_function(id, |b| {
+                b.iter(|| {
+                    let mut hasher = TreeHasher::new(*kernel);
+                    bytes.chunks(piece).for_each(|piece| hasher.update(black_box(piece)));
+                    hasher.finish()
+                });
+            });
+        }
+        group.bench_function(BenchmarkId::new("tree and flat", kernel), |b| {
+            b.iter(|| {
+                let mut hasher = TreeAndFlat::new(*kernel);
+                hasher.update(black_box(&bytes));
+                hasher.finish()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A list of 65536 chunks: a segment of 64 GiB.
+fn lists(c: &mut Criterion) {
+    let count = 65_536_u32;
+    let chunks: Vec<Digest> = (0..count).map(|i| chunk_digest(Kernel::Ring, &i.to_le_bytes())).collect();
+    let len = u64::from(count) * CHUNK_BYTES as u64;
+    let root = root_digest(len, &chunks);
+    let verified = ChunkList { len, chunks: chunks.clone() }.verify(root).expect("the root is the list's");
+    let sidecar = sidecar_encode(&verified);
+    let mut group = c.benchmark_group("list of 65536 chunks");
+    group.sample_size(20).throughput(Throughput::Bytes(sidecar.len() as u64));
+    group.bench_function("root", |b| b.iter(|| root_digest(len, black_box(&chunks))));
+    group.bench_function("sidecar encode", |b| b.iter(|| sidecar_encode(black_box(&verified))));
+    group.bench_function("sidecar decode", |b| b.iter(|| sidecar_decode(black_box(&sidecar), root)));
+    group.finish();
+}
+
+criterion_group!(benches, chunks, segments, lists);
+
+fn main() {
+    machine::print();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
