@@ -57,14 +57,19 @@ fn handshake() -> Vec<Sample> {
         node: NodeId(1),
         to_node: NodeId(2),
         incarnation: Incarnation(run(0x10)),
+        key: run(0xc0),
+        key_previous: run(0xc8),
         nonce: run(0x20),
     };
     let welcome = Welcome {
         version: 1,
+        version_min: 1,
+        version_max: 1,
         core_count: 4,
         cluster: ClusterId(run(0)),
         node: NodeId(2),
         incarnation: Incarnation(run(0x40)),
+        key: run(0xc8),
         nonce: run(0x50),
         mac: run(0x70),
     };

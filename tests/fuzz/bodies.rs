@@ -97,6 +97,8 @@ fn hello(chance: &mut Chance) -> Hello {
         node: NodeId(chance.u64()),
         to_node: NodeId(chance.u64()),
         incarnation: Incarnation(chance.array()),
+        key: chance.array(),
+        key_previous: chance.array(),
         nonce: chance.array(),
     }
 }
@@ -104,10 +106,13 @@ fn hello(chance: &mut Chance) -> Hello {
 fn welcome(chance: &mut Chance) -> Welcome {
     Welcome {
         version: chance.byte(),
+        version_min: chance.byte(),
+        version_max: chance.byte(),
         core_count: chance.u32() as u16,
         cluster: ClusterId(chance.array()),
         node: NodeId(chance.u64()),
         incarnation: Incarnation(chance.array()),
+        key: chance.array(),
         nonce: chance.array(),
         mac: chance.array(),
     }
