@@ -7,3 +7,9 @@ mod sim;
 mod disk;
 #[path = "sim/self_test/net.rs"]
 mod net;
+
+#[path = "sim/self_test/check.rs"]
+mod check;
+
+#[path = "sim/self_test/conformance.rs"]
+mod conformance;

@@ -5,6 +5,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "operations are matched family by family")]
 #![allow(dead_code, unused_imports, reason = "each test binary takes what it needs of this toolbox")]
 
+pub mod check;
 pub mod disk;
 mod disk_jobs;
 pub mod faults;

@@ -73,7 +73,7 @@ pub struct NetOptions {
     pub retransmission: (Nanos, Nanos),
     /// From a zero-copy send's delivery to its notification.
     pub notice: (Nanos, Nanos),
-    /// A killed process's connections end with a reset, as those with unread bytes always do; else with an ordinary end.
+    /// A killed process's connection ends with a reset, as one with unread bytes always does; else in good order.
     pub kill_resets: Chance,
 }
 

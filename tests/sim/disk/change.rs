@@ -21,6 +21,10 @@ impl Disk {
         now: UnixNanos,
         rng: &mut Rng,
     ) -> Result<Inode, Errno> {
+        if options.create && path.ends_with(b"/") {
+            let bare = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+            return self.beneath(dir, &path[..bare]).and(Err(Errno::IS_A_DIRECTORY));
+        }
         let place = self.beneath(dir, path)?;
         if options.direct && !self.options.direct {
             return Err(Errno::INVALID);

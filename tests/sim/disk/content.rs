@@ -1,9 +1,9 @@
 //! The bytes of one simulated file: what a reader sees, what is on the medium, and what a power cut may do to the
 //! difference.
 //!
-//! Blocks of 4 KiB; sectors of 512 bytes are written whole. A size that was not synced is kept or lost in the order in
-//! which sizes were set; blocks that were not synced are kept, lost or torn each for itself, in any order. A kept size over a
-//! lost block shows zeros, as on a file system that does not order data before metadata.
+//! Blocks of 4 KiB; sectors of 512 bytes are written whole. A size that was not synced is kept or lost in the order
+//! in which sizes were set; blocks that were not synced are kept, lost or torn each for itself, in any order. A kept
+//! size over a lost block shows zeros, as on a file system that does not order data before metadata.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

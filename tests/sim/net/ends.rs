@@ -63,8 +63,12 @@ impl World {
         end.reset = true;
         end.transit.clear();
         end.stalled = false;
-        self.pump_sends(conn, side);
+        // Either of two that wait may be the one that is told.
+        if self.rng.coin() {
+            self.pump_sends(conn, side);
+        }
         self.pump_receives(conn, side);
+        self.pump_sends(conn, side);
         self.pump_notices(conn, side);
     }
 

@@ -82,6 +82,8 @@ struct End {
     /// The peer's end has arrived.
     ended: bool,
     reset: bool,
+    /// Some operation has reported the reset: to later ones it is an ordinary end, as on Linux.
+    told: bool,
     /// The program has shut it down.
     shut: bool,
     receives: VecDeque<u64>,
@@ -109,6 +111,11 @@ enum Segment {
 }
 
 impl End {
+    /// The error that a reset is to the next operation, once. One that comes after the peer's end is none.
+    fn tell_reset(&mut self) -> bool {
+        self.reset && !self.ended && !std::mem::replace(&mut self.told, true)
+    }
+
     fn new(node: NodeId, address: SocketAddr, window: usize) -> Self {
         Self {
             node,
@@ -117,6 +124,7 @@ impl End {
             arrived: VecDeque::new(),
             ended: false,
             reset: false,
+            told: false,
             shut: false,
             receives: VecDeque::new(),
             sends: VecDeque::new(),

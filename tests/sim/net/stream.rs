@@ -22,7 +22,8 @@ impl World {
             };
             let rest = job.rest().len();
             if rest == 0 || end.reset || end.shut {
-                let errno = if end.reset { Errno::RESET } else { Errno::BROKEN_PIPE };
+                let unsent = rest > 0 && job.moved == 0;
+                let errno = if unsent && end.tell_reset() { Errno::RESET } else { Errno::BROKEN_PIPE };
                 end.sends.pop_front();
                 self.sent(id, conn, side, errno);
                 continue;
@@ -164,7 +165,7 @@ impl World {
             job.moved += count;
             let over = mine.arrived.is_empty() && (mine.ended || mine.reset || mine.shut);
             let done = job.rest().is_empty() || over || (!all && job.moved > 0);
-            let failed = mine.reset && job.moved == 0 && !job.span.is_empty();
+            let failed = over && job.moved == 0 && !job.span.is_empty() && mine.tell_reset();
             if done {
                 mine.receives.pop_front();
             }
