@@ -43,6 +43,11 @@ mod manifest;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod manifest;
+#[cfg(not(feature = "sim"))]
+mod segment;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod segment;
 
 // Row 4: consensus, and the movement of segments.
 #[cfg(not(feature = "sim"))]

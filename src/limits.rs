@@ -75,6 +75,16 @@ pub const ANSWER_TIMEOUT: Nanos = Nanos::from_secs(15);
 /// Without progress on a transfer.
 pub const PROGRESS_TIMEOUT: Nanos = Nanos::from_secs(15);
 
+/// Operations that one store has in flight for one request: fdatasyncs of a batch, looks at files on open.
+pub const STORE_OPERATIONS_MAX: usize = 64;
+/// Attempts at a store's lock before another process is held to have it.
+pub const STORE_LOCK_ATTEMPTS: usize = 20;
+/// Dead records that an inventory may hold beside as many as live ones before it is written anew.
+pub const INVENTORY_SLACK_RECORDS: usize = 4096;
+/// Bytes from which on a segment is read and written past the page cache: below, the padding and the second size
+/// change cost more than the copy.
+pub const SEGMENT_BYTES_DIRECT_MIN: u64 = LEAF_BYTES as u64;
+
 /// Bytes of a path in the manifest.
 pub const PATH_BYTES_MAX: usize = 4096;
 /// Bytes of one component of a path (Linux `NAME_MAX`).
@@ -141,6 +151,7 @@ pub const EVENTS_MAX: usize = 4096;
 
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(LEAF_BYTES));
 const _: () = assert!(LEAF_BYTES.is_multiple_of(IO_ALIGNMENT));
+const _: () = assert!(STORE_OPERATIONS_MAX < OPERATIONS_IN_FLIGHT_MAX);
 const _: () = assert!(SLAB_BUFFERS_MIN <= SLAB_BUFFERS_DEFAULT);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BODY_BYTES_MAX);
 const _: () = assert!(FRAME_DIGESTS_MAX * 32 < FRAME_BODY_BYTES_MAX);

@@ -1,0 +1,293 @@
+//! What is held on this disk: a table in memory and the file that it comes back from.
+//!
+//! Promises: `append` returns when its changes are durable, and only then does the table show them; those who append
+//! at the same time share one fdatasync. The file is an index and no authority: what it lost is hashed again.
+
+use std::cell::{Ref, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::rc::Rc;
+
+use crate::ids::{Digest, SegmentId};
+use crate::limits::INVENTORY_SLACK_RECORDS;
+use crate::uring::{Answer, Core, Dir, Errno, File, OpenOptions, Priority, question};
+
+use super::bytes::{read_all, write_all, write_file};
+use super::fault::{DiskError, Doing, failed};
+use super::path::RelativePath;
+use super::record::{Change, HEADER_BYTES, InventoryCut, Record, decode_all, header};
+
+const NAME: &str = "inventory";
+const NEW: &str = "inventory.new";
+
+/// Whether a record is believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// The file was seen to be what the record says.
+    Held,
+    /// The file is gone or has changed; it does not count before it was hashed.
+    Suspect,
+}
+
+#[derive(Default, Debug)]
+pub(super) struct Table {
+    by_id: BTreeMap<SegmentId, (Record, Standing)>,
+    by_path: BTreeMap<RelativePath, SegmentId>,
+    by_root: BTreeSet<(Digest, SegmentId)>,
+}
+
+/// The inventory of one store. Clones are the same one.
+#[derive(Clone)]
+pub(super) struct Inventory(Rc<Inner>);
+
+struct Inner {
+    folder: Dir,
+    table: RefCell<Table>,
+    log: RefCell<Log>,
+}
+
+type Waiting = (Vec<Change>, Answer<Result<(), DiskError>>);
+
+#[derive(Default)]
+struct Log {
+    /// None: the file is not trusted, the next flush writes a new one.
+    file: Option<File>,
+    end: u64,
+    records: usize,
+    waiting: Vec<Waiting>,
+    flushing: bool,
+}
+
+impl Inventory {
+    /// Reads the file in `folder`; every record is suspect until its file was looked at.
+    pub(super) async fn load(folder: Dir) -> Result<(Self, Option<InventoryCut>), DiskError> {
+        let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
+        let file = folder.open(NAME, options).await.map_err(failed(Doing::Open, NAME))?;
+        let bytes = read_all(&file, NAME).await?;
+        let (changes, cut) = decode_all(&bytes);
+        let mut table = Table::default();
+        let records = changes.len();
+        changes.into_iter().for_each(|change| table.apply(change, Standing::Suspect));
+        let sound = cut.is_none() && bytes.len() >= HEADER_BYTES;
+        let log = Log {
+            file: sound.then_some(file),
+            end: bytes.len() as u64,
+            records,
+            waiting: Vec::new(),
+            flushing: false,
+        };
+        let inner = Inner { folder, table: RefCell::new(table), log: RefCell::new(log) };
+        Ok((Self(Rc::new(inner)), cut))
+    }
+
+    /// Makes changes durable, then shows them in the table. Goes on to its end when the caller gives up.
+    pub(super) async fn append(&self, changes: Vec<Change>) -> Result<(), DiskError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let (answer, question) = question();
+        let is_flushing = {
+            let mut log = self.0.log.borrow_mut();
+            log.waiting.push((changes, answer));
+            std::mem::replace(&mut log.flushing, true)
+        };
+        if !is_flushing {
+            drop(Core::current().spawn(Priority::Bulk, flush(self.clone())));
+        }
+        question.await.unwrap_or_else(|| Err(failed(Doing::Write, NAME)(Errno::CANCELED)))
+    }
+
+    /// The table.
+    pub(super) fn table(&self) -> Ref<'_, Table> {
+        self.0.table.borrow()
+    }
+
+    /// Changes what is believed of a record. In memory only: every start looks at the files again.
+    pub(super) fn set_standing(&self, id: SegmentId, standing: Standing) {
+        if let Some((_, current)) = self.0.table.borrow_mut().by_id.get_mut(&id) {
+            *current = standing;
+        }
+    }
+
+    /// Forgets a segment in memory at once; its `Drop` is appended by the caller.
+    pub(super) fn forget(&self, id: SegmentId) {
+        self.0.table.borrow_mut().apply(Change::Drop(id), Standing::Held);
+    }
+
+    async fn write(&self, changes: &[Change]) -> Result<(), DiskError> {
+        let (file, end, records) = {
+            let log = self.0.log.borrow();
+            (log.file.clone(), log.end, log.records + changes.len())
+        };
+        let live = self.0.table.borrow().by_id.len();
+        let Some(file) = file.filter(|_| records <= 2 * live + INVENTORY_SLACK_RECORDS) else {
+            return self.rewrite(changes).await;
+        };
+        let mut bytes = Vec::new();
+        changes.iter().for_each(|change| change.encode(&mut bytes));
+        let written = match write_all(&file, NAME, &bytes, end).await {
+            Ok(()) => file.sync_data().await.map_err(failed(Doing::SyncData, NAME)),
+            Err(error) => Err(error),
+        };
+        if written.is_err() {
+            // After a failed write or sync nobody knows what the file holds: a new one, or none.
+            return self.rewrite(changes).await;
+        }
+        let mut log = self.0.log.borrow_mut();
+        log.end = end + bytes.len() as u64;
+        log.records = records;
+        Ok(())
+    }
+
+    /// Writes a new file of all that is known and `changes`, and puts it in the place of the old one.
+    async fn rewrite(&self, changes: &[Change]) -> Result<(), DiskError> {
+        let mut bytes = header().to_vec();
+        let live = {
+            let table = self.0.table.borrow();
+            table.by_id.values().for_each(|(record, _)| Change::Put(record.clone()).encode(&mut bytes));
+            table.by_id.len()
+        };
+        changes.iter().for_each(|change| change.encode(&mut bytes));
+        self.0.log.borrow_mut().file = None;
+        let folder = &self.0.folder;
+        let file = write_file(folder, NEW, &bytes).await?;
+        folder.rename(NEW, folder, NAME).await.map_err(failed(Doing::Rename, NEW))?;
+        folder.sync().await.map_err(failed(Doing::SyncFolder, NAME))?;
+        let mut log = self.0.log.borrow_mut();
+        (log.file, log.end, log.records) = (Some(file), bytes.len() as u64, live + changes.len());
+        Ok(())
+    }
+}
+
+/// Writes what waits until nothing waits. A task of its own: whoever appended may give up.
+async fn flush(inventory: Inventory) {
+    loop {
+        let waiting = std::mem::take(&mut inventory.0.log.borrow_mut().waiting);
+        if waiting.is_empty() {
+            inventory.0.log.borrow_mut().flushing = false;
+            return;
+        }
+        let (changes, answers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+        let changes: Vec<Change> = changes.into_iter().flatten().collect();
+        let result = inventory.write(&changes).await;
+        if result.is_ok() {
+            let mut table = inventory.0.table.borrow_mut();
+            changes.into_iter().for_each(|change| table.apply(change, Standing::Held));
+        }
+        for answer in answers {
+            // Whoever does not wait any more does not care.
+            let _gone = answer.give(result.clone());
+        }
+    }
+}
+
+impl Table {
+    fn apply(&mut self, change: Change, standing: Standing) {
+        match change {
+            Change::Drop(id) => self.remove(id),
+            Change::Put(record) => {
+                self.remove(record.id);
+                if let Some(older) = self.by_path.insert(record.path.clone(), record.id) {
+                    self.remove(older);
+                    self.by_path.insert(record.path.clone(), record.id);
+                }
+                self.by_root.insert((record.root, record.id));
+                self.by_id.insert(record.id, (record, standing));
+            }
+        }
+    }
+
+    fn remove(&mut self, id: SegmentId) {
+        let Some((record, _)) = self.by_id.remove(&id) else { return };
+        self.by_root.remove(&(record.root, id));
+        if self.by_path.get(&record.path) == Some(&id) {
+            self.by_path.remove(&record.path);
+        }
+    }
+
+    /// The record of a segment that is held.
+    pub(super) fn held(&self, id: SegmentId) -> Option<&Record> {
+        self.by_id.get(&id).filter(|(_, standing)| *standing == Standing::Held).map(|(record, _)| record)
+    }
+
+    /// What is known of a segment.
+    pub(super) fn known(&self, id: SegmentId) -> Option<&(Record, Standing)> {
+        self.by_id.get(&id)
+    }
+
+    /// What is known of a path.
+    pub(super) fn at_path(&self, path: &RelativePath) -> Option<&(Record, Standing)> {
+        self.by_path.get(path).and_then(|id| self.by_id.get(id))
+    }
+
+    /// The held segments with this root.
+    pub(super) fn with_root(&self, root: Digest) -> impl Iterator<Item = &Record> {
+        let first = (root, SegmentId::default());
+        let of_root = self.by_root.range(first..).take_while(move |(other, _)| *other == root);
+        of_root.filter_map(|(_, id)| self.held(*id))
+    }
+
+    /// All records in the order of their ids, from behind `after`.
+    pub(super) fn after(&self, after: Option<SegmentId>) -> impl Iterator<Item = &(Record, Standing)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((start, Bound::Unbounded)).map(|(_, entry)| entry)
+    }
+
+    /// Records, believed or not.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{LogIndex, UnixNanos};
+    use crate::segment::identity::Identity;
+    use crate::segment::record::Ownership;
+
+    fn record(index: u64, path: &str, root: u8) -> Record {
+        Record {
+            id: SegmentId { index: LogIndex(index), ordinal: 0 },
+            root: Digest([root; 32]),
+            len: 1,
+            path: RelativePath::parse(path).unwrap(),
+            identity: Identity { device: 1, inode: index, bytes: 1, modified: UnixNanos(1) },
+            owner: Ownership::Ours,
+        }
+    }
+
+    fn ids(table: &Table) -> Vec<u64> {
+        table.after(None).map(|(record, _)| record.id.index.0).collect()
+    }
+
+    #[test]
+    fn a_new_version_of_a_path_takes_the_place_of_the_old() {
+        let mut table = Table::default();
+        table.apply(Change::Put(record(1, "a", 7)), Standing::Held);
+        table.apply(Change::Put(record(2, "b", 7)), Standing::Held);
+        table.apply(Change::Put(record(3, "a", 8)), Standing::Held);
+        assert_eq!(ids(&table), [2, 3]);
+        assert_eq!(table.at_path(&RelativePath::parse("a").unwrap()).unwrap().0.id.index.0, 3);
+        assert_eq!(table.with_root(Digest([7; 32])).count(), 1);
+    }
+
+    #[test]
+    fn a_segment_that_moves_to_another_path_leaves_the_old_one() {
+        let mut table = Table::default();
+        table.apply(Change::Put(record(1, "a", 7)), Standing::Held);
+        table.apply(Change::Put(record(1, "b", 7)), Standing::Held);
+        assert!(table.at_path(&RelativePath::parse("a").unwrap()).is_none());
+        table.apply(Change::Drop(record(1, "b", 7).id), Standing::Held);
+        assert_eq!((table.len(), table.by_path.len(), table.by_root.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_suspect_is_known_and_not_held() {
+        let mut table = Table::default();
+        table.apply(Change::Put(record(1, "a", 7)), Standing::Suspect);
+        let id = record(1, "a", 7).id;
+        assert!(table.held(id).is_none() && table.known(id).is_some());
+        assert_eq!(table.with_root(Digest([7; 32])).count(), 0);
+    }
+}

@@ -1,0 +1,347 @@
+//! How a segment lands: the one recipe by which staged content becomes a file under its final name, durably.
+//!
+//! The recipe is data. One function walks its steps, for one segment or for many at once; the crash test cuts the
+//! power before and after each. See kernel-notes/fsync-and-rename.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::ids::{Digest, SegmentId};
+use crate::limits::STORE_OPERATIONS_MAX;
+use crate::uring::{Core, Dir, Priority};
+
+use super::fault::{DiskError, Doing, failed};
+use super::hooks::{Edge, Sabotage};
+use super::identity::Identity;
+use super::inventory::Standing;
+use super::landing_error::LandError;
+use super::names::Stem;
+use super::record::{Change, Ownership, Record};
+use super::scan::identity_of;
+use super::staged::Staging;
+use super::staging::Landing;
+use super::store::{Inner, Store};
+
+/// The steps of landing, in their order. When a step is done, its line holds whatever happens next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Step {
+    /// The staging file exists, its room is taken.
+    Staged,
+    /// Every chunk was verified and written to its place, the last one padded to the alignment of direct I/O.
+    Written,
+    /// The file has the segment's exact length.
+    Truncated,
+    /// The content is durable (fdatasync).
+    DataSynced,
+    /// The chunk list is durable, in `digests/`.
+    ListDurable,
+    /// The file stands under its final name, in folders made for it, whose own names were durable before.
+    Renamed,
+    /// The file's name is durable (fsync of its folder).
+    DirSynced,
+    /// The inventory's record is durable: the segment is held.
+    Recorded,
+}
+
+impl Step {
+    /// All steps, in their order.
+    pub const ALL: [Self; 8] = [
+        Self::Staged,
+        Self::Written,
+        Self::Truncated,
+        Self::DataSynced,
+        Self::ListDurable,
+        Self::Renamed,
+        Self::DirSynced,
+        Self::Recorded,
+    ];
+}
+
+/// A segment that has landed: verified, durable, under its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Landed {
+    /// The segment.
+    pub id: SegmentId,
+    /// The root of its content.
+    pub root: Digest,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The version that stood under the name before.
+    pub replaced: Option<SegmentId>,
+}
+
+impl Landing {
+    /// Lands the segment. Once called it goes on to its end, even if the caller gives up.
+    ///
+    /// # Errors
+    /// Chunks are missing, a newer version has landed, or the disk refuses something. What is staged is kept, unless
+    /// an fsync failed.
+    pub async fn land(self) -> Result<Landed, LandError> {
+        let store = Store(Rc::clone(&self.0.store));
+        store.land_all(vec![self]).await.pop().expect("one answer for one landing")
+    }
+}
+
+impl Store {
+    /// Lands many segments together: their fdatasyncs in flight at once, then one fsync for each folder, then one
+    /// record write. The answers are in the order of the landings.
+    pub async fn land_all(&self, landings: Vec<Landing>) -> Vec<Result<Landed, LandError>> {
+        let count = landings.len();
+        let store = self.clone();
+        let task = Core::current().spawn(Priority::Bulk, async move { store.0.walk(landings).await });
+        task.await.unwrap_or_else(|| vec![Err(LandError::ShutDown); count])
+    }
+}
+
+/// One landing on its walk through the steps.
+struct Flight {
+    staging: Rc<Staging>,
+    folder: Option<Dir>,
+    identity: Option<Identity>,
+    replaced: Option<Stem>,
+    /// What stands under the name is what its record says.
+    is_known: bool,
+    failed: Option<LandError>,
+}
+
+impl Inner {
+    /// Walks the recipe.
+    async fn walk(&self, landings: Vec<Landing>) -> Vec<Result<Landed, LandError>> {
+        let names: BTreeSet<_> = landings.iter().map(|landing| landing.0.want.path.clone()).collect();
+        let _names = self.names.lock_all(names).await;
+        let mut flights: Vec<Flight> = landings.into_iter().map(Flight::new).collect();
+        self.refuse_older(&mut flights);
+        for step in Step::ALL {
+            self.hooks.reach(step, Edge::Before).await;
+            self.perform(step, &mut flights).await;
+            self.hooks.reach(step, Edge::After).await;
+        }
+        self.tidy(&flights).await;
+        flights.into_iter().map(Flight::outcome).collect()
+    }
+
+    /// Performs one step for all that have not failed.
+    async fn perform(&self, step: Step, flights: &mut [Flight]) {
+        match step {
+            Step::Staged | Step::Written | Step::Truncated | Step::DataSynced => {
+                self.each(step, flights).await;
+            }
+            Step::ListDurable => {
+                self.each(step, flights).await;
+                self.sync_lists(flights).await;
+            }
+            Step::Renamed => {
+                self.open_folders(flights).await;
+                self.each(step, flights).await;
+            }
+            Step::DirSynced => self.sync_folders(flights).await,
+            Step::Recorded => self.record(flights).await,
+        }
+    }
+
+    /// Performs a step for each flight by itself, several at a time.
+    async fn each(&self, step: Step, flights: &mut [Flight]) {
+        let going = flights.iter_mut().filter(|flight| flight.failed.is_none());
+        let one = async |flight: &mut Flight| {
+            let done = match step {
+                Step::Staged => flight.staged(),
+                Step::Written => flight.written().await,
+                Step::Truncated => flight.truncate().await,
+                Step::DataSynced => self.sync_data(flight).await,
+                Step::ListDurable => flight.staging.write_list().await.map_err(LandError::from),
+                Step::Renamed => self.rename(flight).await,
+                Step::DirSynced | Step::Recorded => unreachable!("{step:?} is one act for all"),
+            };
+            flight.failed = done.err();
+        };
+        stream::iter(going).for_each_concurrent(STORE_OPERATIONS_MAX, one).await;
+    }
+
+    /// Of several landings for one path the newest lands, and none that is older than what stands there.
+    fn refuse_older(&self, flights: &mut [Flight]) {
+        let mut newest = BTreeMap::new();
+        let table = self.inventory.table();
+        for flight in &*flights {
+            let want = &flight.staging.want;
+            let known = table.at_path(&want.path).map_or(want.id, |(record, _)| record.id.max(want.id));
+            let newest = newest.entry(want.path.clone()).or_insert(known);
+            *newest = known.max(*newest);
+        }
+        for flight in flights {
+            let by = newest[&flight.staging.want.path];
+            if by != flight.staging.want.id {
+                flight.failed = Some(LandError::Superseded { by });
+            }
+            let known = table.at_path(&flight.staging.want.path);
+            flight.replaced = known.map(|(record, _)| Stem { id: record.id, root: record.root });
+            flight.is_known = known.is_some_and(|(_, standing)| *standing == Standing::Held);
+        }
+    }
+
+    async fn sync_data(&self, flight: &Flight) -> Result<(), LandError> {
+        if self.hooks.sabotaged(Sabotage::RenameWithoutDataSync) {
+            return Ok(());
+        }
+        let path = &flight.staging.want.path;
+        if let Err(errno) = flight.staging.file.sync_data().await {
+            flight.staging.throw_away().await;
+            return Err(LandError::SyncFailed(failed(Doing::SyncData, path)(errno)));
+        }
+        Ok(())
+    }
+
+    /// Makes the names in `digests/` durable if any list was written for these.
+    async fn sync_lists(&self, flights: &mut [Flight]) {
+        let has_list = |flight: &Flight| flight.failed.is_none() && flight.staging.chunks.chunk_count() > 1;
+        if flights.iter().any(has_list) {
+            let synced = self.folders.digests.sync().await.map_err(failed(Doing::SyncFolder, "digests"));
+            fail_all(flights.iter_mut().filter(|flight| has_list(flight)), synced);
+        }
+    }
+
+    /// Opens every final folder once, made if it is not there.
+    async fn open_folders(&self, flights: &mut [Flight]) {
+        let mut open: BTreeMap<String, Result<Dir, DiskError>> = BTreeMap::new();
+        for flight in flights.iter_mut().filter(|flight| flight.failed.is_none()) {
+            let name = flight.staging.want.path.folder();
+            if !open.contains_key(name) {
+                open.insert(name.to_owned(), self.make_folder(name).await);
+            }
+            match &open[name] {
+                Ok(dir) => flight.folder = Some(dir.clone()),
+                Err(error) => flight.failed = Some(error.clone().into()),
+            }
+        }
+    }
+
+    /// Gives the staged file its final name. Where the names are the engine's it only gets one that is free.
+    async fn rename(&self, flight: &mut Flight) -> Result<(), LandError> {
+        let Staging { want, file, .. } = &*flight.staging;
+        let folder = flight.folder.as_ref().expect("the folder was opened or the flight has failed");
+        let (from, name) = (want.stem().to_string(), want.path.name());
+        let staging = &self.folders.staging;
+        match self.ownership.get() {
+            Ownership::Engine => {
+                staging.link(&from, folder, name).await.map_err(failed(Doing::Link, &want.path))?;
+            }
+            Ownership::Ours => {
+                if !flight.is_known {
+                    self.set_stranger_aside(folder, &want.path).await?;
+                }
+                staging.rename(&from, folder, name).await.map_err(failed(Doing::Rename, &want.path))?;
+                self.staged.borrow_mut().remove(&want.stem());
+            }
+        }
+        let identity = identity_of(file, want.path.as_str()).await?;
+        if identity.bytes != want.len {
+            return Err(LandError::Length { expected: want.len, found: identity.bytes });
+        }
+        flight.identity = Some(identity);
+        Ok(())
+    }
+
+    /// One fsync for each folder, and for those above it that are not known to be durable.
+    async fn sync_folders(&self, flights: &mut [Flight]) {
+        if self.hooks.sabotaged(Sabotage::RenameWithoutDirSync) {
+            return;
+        }
+        let going = flights.iter().filter(|flight| flight.failed.is_none());
+        let folders: BTreeSet<String> =
+            going.map(|flight| flight.staging.want.path.folder().to_owned()).collect();
+        for folder in folders {
+            let synced = self.sync_folder(&folder).await;
+            fail_all(flights.iter_mut().filter(|flight| flight.staging.want.path.folder() == folder), synced);
+        }
+    }
+
+    /// One durable write for all records.
+    async fn record(&self, flights: &mut [Flight]) {
+        let owner = self.ownership.get();
+        let records = flights.iter().filter(|flight| flight.failed.is_none()).map(|flight| {
+            let want = &flight.staging.want;
+            let identity = flight.identity.expect("a flight that was renamed has its identity");
+            let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
+            Change::Put(Record { id, root, len, path, identity, owner })
+        });
+        let recorded = self.inventory.append(records.collect()).await;
+        fail_all(flights.iter_mut(), recorded);
+    }
+
+    /// Removes what the recipe leaves behind; what fails here is removed at the next start.
+    async fn tidy(&self, flights: &[Flight]) {
+        let landed = flights.iter().filter(|flight| flight.failed.is_none());
+        let one = async |flight: &Flight| {
+            let stem = flight.staging.want.stem();
+            let done = match self.staged.borrow().contains(&stem) || flight.staging.has_map() {
+                true => self.unlink_staged(stem).await,
+                false => Ok(()),
+            };
+            let dropped = match flight.replaced.filter(|old| *old != stem) {
+                Some(old) => self.drop_private(old).await,
+                None => Ok(()),
+            };
+            if let Err(error) = done.and(dropped) {
+                tracing::debug!(%error, "left for the next start");
+            }
+        };
+        stream::iter(landed).for_each_concurrent(STORE_OPERATIONS_MAX, one).await;
+    }
+}
+
+/// Fails those that have not failed yet, if the one act for all of them has.
+fn fail_all<'a>(flights: impl Iterator<Item = &'a mut Flight>, done: Result<(), DiskError>) {
+    if let Err(error) = done {
+        for flight in flights.filter(|flight| flight.failed.is_none()) {
+            flight.failed = Some(error.clone().into());
+        }
+    }
+}
+
+impl Flight {
+    fn new(landing: Landing) -> Self {
+        Self {
+            staging: landing.0,
+            folder: None,
+            identity: None,
+            replaced: None,
+            is_known: false,
+            failed: None,
+        }
+    }
+
+    fn staged(&self) -> Result<(), LandError> {
+        if self.staging.is_ruined.get() { Err(LandError::Ruined) } else { Ok(()) }
+    }
+
+    /// Waits for writes that their callers gave up, and refuses what is not complete.
+    async fn written(&self) -> Result<(), LandError> {
+        self.staging.quiet().await;
+        let state = self.staging.state.borrow();
+        if state.written.is_full() {
+            return Ok(());
+        }
+        Err(LandError::Incomplete { expected: self.staging.chunks.chunk_count(), found: state.written.len() })
+    }
+
+    /// Cuts off the padding, if there is any.
+    async fn truncate(&self) -> Result<(), LandError> {
+        let Staging { want, file, .. } = &*self.staging;
+        if identity_of(file, want.path.as_str()).await?.bytes != want.len {
+            file.truncate(want.len).await.map_err(failed(Doing::Truncate, &want.path))?;
+        }
+        Ok(())
+    }
+
+    fn outcome(self) -> Result<Landed, LandError> {
+        let want = &self.staging.want;
+        match self.failed {
+            Some(error) => Err(error),
+            None => {
+                let replaced = self.replaced.map(|old| old.id).filter(|old| *old != want.id);
+                Ok(Landed { id: want.id, root: want.root, len: want.len, replaced })
+            }
+        }
+    }
+}

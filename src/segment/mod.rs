@@ -1,0 +1,55 @@
+//! The immutable segment files on this disk: names, staging, landing, inventory, pins, quarantine, recovery on open.
+//!
+//! Promises: what stands under a segment's final name was verified against its root before it got there; what was
+//! acknowledged as landed survives a power cut; what nobody knows is never deleted. Refuses: sockets, the manifest,
+//! and any name of a peer's choosing.
+
+#![cfg_attr(
+    not(feature = "sim"),
+    allow(dead_code, unused_imports, reason = "used by transfer and shard, which land next")
+)]
+
+mod begin;
+mod bitmap;
+mod bytes;
+mod fault;
+mod hooks;
+mod identity;
+mod inventory;
+mod landing;
+mod landing_error;
+mod link;
+mod locks;
+mod names;
+mod open;
+mod path;
+mod pins;
+mod quarantine;
+mod reader;
+mod reconcile;
+mod record;
+mod recovery;
+mod scan;
+mod staged;
+mod staging;
+mod staging_error;
+mod store;
+
+pub use fault::{DiskError, Doing};
+#[cfg(feature = "sim")]
+pub use hooks::{Edge, Sabotage, Verdict};
+pub use identity::Identity;
+pub use landing::{Landed, Step};
+pub use landing_error::LandError;
+pub use link::{LinkError, Shared};
+pub use names::Stem;
+pub use open::{OpenError, Recovery};
+pub use path::{PRIVATE_FOLDER, PathRefused, RelativePath};
+pub use pins::{DigestError, Digested, PinError};
+pub use quarantine::{Gone, Health, Why};
+pub use reader::{ReadError, Reader};
+pub use reconcile::Reconciled;
+pub use record::{InventoryCut, Ownership, Record};
+pub use staging::{Landing, Partial, VerifiedChunk, WithBuffer};
+pub use staging_error::{BeginError, CheckpointError, WriteError};
+pub use store::{Held, Paths, Store, StoreOptions, Want};

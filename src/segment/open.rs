@@ -1,0 +1,283 @@
+//! Opening a store: our folders, the lock, the inventory, and a look at every file that it names.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::ids::{Nanos, SegmentId};
+use crate::limits::{STORE_LOCK_ATTEMPTS, STORE_OPERATIONS_MAX};
+use crate::uring::{Dir, Errno, FileKind, OpenOptions, sleep};
+
+use super::fault::{DiskError, Doing, failed, from_disk};
+use super::hooks::{Hooks, Sabotage};
+use super::identity::Identity;
+use super::inventory::{Inventory, Standing};
+use super::locks::Locks;
+use super::names::{StagingName, Stem, is_draft, staging_name};
+use super::path::PRIVATE_FOLDER;
+use super::record::{InventoryCut, Ownership, Record};
+use super::store::{Inner, PrivateFolders, Store, StoreOptions};
+
+/// Between two attempts at the lock: a killed process's ring lets go of its files a little after it has died.
+const LOCK_PAUSE: Nanos = Nanos::from_millis(50);
+
+/// What opening found, before anybody has said what is wanted (`Store::reconcile` then says what becomes of it).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recovery {
+    /// Segments whose record and file agree.
+    pub held: usize,
+    /// Segments whose file is gone or has changed since it was verified; they do not count.
+    pub suspects: Vec<SegmentId>,
+    /// Versions that are partly staged.
+    pub staged: Vec<Stem>,
+    /// Where the inventory was unreadable; files behind it are hashed again.
+    pub inventory_cut: Option<InventoryCut>,
+    /// Names in our folders that we did not choose; they are left alone.
+    pub strangers: Vec<String>,
+}
+
+impl Store {
+    /// Opens the store, making our folders where there are none.
+    ///
+    /// # Errors
+    /// Another process has it, the folders are on two file systems, or the disk refuses something.
+    pub async fn open(options: StoreOptions) -> Result<(Self, Recovery), OpenError> {
+        Self::open_with(options, Hooks::default()).await
+    }
+
+    /// Opens the store with a fault in it.
+    #[cfg(feature = "sim")]
+    pub async fn open_sabotaged(
+        options: StoreOptions,
+        sabotage: Sabotage,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let hooks = Hooks::default();
+        hooks.sabotage(sabotage);
+        Self::open_with(options, hooks).await
+    }
+
+    async fn open_with(options: StoreOptions, hooks: Hooks) -> Result<(Self, Recovery), OpenError> {
+        let root = &options.segments_root;
+        let segments = Dir::open_root(root).await.map_err(failed(Doing::Open, root))?;
+        let folders = open_folders(&options.private).await?;
+        check_devices(&options, &segments, &folders).await?;
+        let (inventory, inventory_cut) = Inventory::load(folders.private.clone()).await?;
+        let inner = Inner {
+            ownership: Cell::new(options.ownership),
+            options,
+            segments,
+            folders,
+            inventory,
+            staged: RefCell::default(),
+            pinned: RefCell::default(),
+            held_open: RefCell::new(BTreeMap::new()),
+            drafts: RefCell::new(BTreeMap::new()),
+            distrusted: RefCell::default(),
+            claims: Locks::default(),
+            landings: RefCell::new(BTreeMap::new()),
+            names: Locks::default(),
+            durable_folders: RefCell::new(BTreeSet::new()),
+            direct_refused: Cell::new(false),
+            links_refused: Cell::new(false),
+            hooks,
+        };
+        let store = Self(Rc::new(inner));
+        let mut recovery = Recovery { inventory_cut, ..Recovery::default() };
+        store.find_staged(&mut recovery).await?;
+        store.find_pins(&mut recovery).await?;
+        store.look_at_records(&mut recovery).await?;
+        Ok((store, recovery))
+    }
+
+    /// What stands in `staging/`: data is kept, a map without its data goes.
+    async fn find_staged(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
+        let folder = &self.0.folders.staging;
+        let mut maps = Vec::new();
+        for name in folder.list().await.map_err(failed(Doing::List, "staging"))? {
+            match staging_name(&name.bytes) {
+                Some(StagingName::Data(stem)) => {
+                    self.0.staged.borrow_mut().insert(stem);
+                    recovery.staged.push(stem);
+                }
+                Some(StagingName::Map(stem)) => maps.push(stem),
+                None => recovery.strangers.push(stranger("staging", &name.bytes)),
+            }
+        }
+        for stem in maps {
+            if !self.0.staged.borrow().contains(&stem) {
+                let name = stem.map();
+                folder.unlink(&name).await.map_err(failed(Doing::Unlink, name))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_pins(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
+        for name in self.0.folders.pins.list().await.map_err(failed(Doing::List, "pins"))? {
+            let text = std::str::from_utf8(&name.bytes).unwrap_or_default();
+            match Stem::parse(text) {
+                Some(stem) => drop(self.0.pinned.borrow_mut().insert(stem)),
+                None if is_draft(text) => {}
+                None => recovery.strangers.push(stranger("pins", &name.bytes)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Believes every record whose file is still the one that was verified. Reads no content.
+    async fn look_at_records(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
+        let records: Vec<Record> =
+            self.0.inventory.table().after(None).map(|(record, _)| record.clone()).collect();
+        let mut looks = stream::iter(records)
+            .map(async |record| {
+                let found = self.0.look(&record).await;
+                (record, found)
+            })
+            .buffered(STORE_OPERATIONS_MAX);
+        while let Some((record, found)) = looks.next().await {
+            let found = found?;
+            let trusted = found.is_some() && self.0.hooks.sabotaged(Sabotage::TrustChangedFile);
+            if found == Some(record.identity) || trusted {
+                self.0.inventory.set_standing(record.id, Standing::Held);
+                recovery.held += 1;
+            } else {
+                recovery.suspects.push(record.id);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// The identity of the file that a record speaks of: for an engine's file its pin, which keeps what the engine
+    /// has deleted; else what stands under its name. `None` if there is none.
+    pub(super) async fn look(&self, record: &Record) -> Result<Option<Identity>, DiskError> {
+        let stem = Stem { id: record.id, root: record.root };
+        if record.owner == Ownership::Engine && self.pinned.borrow().contains(&stem) {
+            let name = stem.to_string();
+            if let Some(found) = look_at(&self.folders.pins, &name, &name).await? {
+                return Ok(Some(found));
+            }
+        }
+        match self.folder_of(&record.path).await {
+            Ok(folder) => look_at(&folder, record.path.name(), record.path.as_str()).await,
+            Err(errno) => absent(errno, Doing::Open, record.path.as_str()),
+        }
+    }
+}
+
+/// The identity of the regular file of this name; `None` for anything else.
+pub(super) async fn look_at(folder: &Dir, name: &str, path: &str) -> Result<Option<Identity>, DiskError> {
+    match folder.stat_name(name).await {
+        Ok(stat) => Ok((stat.kind == FileKind::Regular).then(|| stat.into())),
+        Err(errno) => absent(errno, Doing::Stat, path),
+    }
+}
+
+/// What is not there, or is reached over a link or through a file, is absent; all else is an error.
+pub(super) fn absent<T>(errno: Errno, doing: Doing, path: &str) -> Result<Option<T>, DiskError> {
+    match errno {
+        Errno::NOT_FOUND | Errno::NOT_A_DIRECTORY | Errno::LOOP | Errno::CROSSES => Ok(None),
+        errno => Err(failed(doing, path)(errno)),
+    }
+}
+
+fn stranger(folder: &str, name: &[u8]) -> String {
+    format!("{folder}/{}", name.escape_ascii())
+}
+
+async fn open_folders(path: &str) -> Result<PrivateFolders, OpenError> {
+    let beside = Dir::open_root(path).await.map_err(failed(Doing::Open, path))?;
+    let private = make(&beside, PRIVATE_FOLDER).await?;
+    let folders = PrivateFolders {
+        _lock: take_lock(&private, path).await?,
+        staging: make(&private, "staging").await?,
+        pins: make(&private, "pins").await?,
+        digests: make(&private, "digests").await?,
+        quarantine: make(&private, "quarantine").await?,
+        private,
+    };
+    folders.private.sync().await.map_err(failed(Doing::SyncFolder, PRIVATE_FOLDER))?;
+    beside.sync().await.map_err(failed(Doing::SyncFolder, path))?;
+    Ok(folders)
+}
+
+async fn make(folder: &Dir, name: &str) -> Result<Dir, DiskError> {
+    folder.make_dir(name).await.map_err(failed(Doing::Create, name))
+}
+
+async fn take_lock(private: &Dir, path: &str) -> Result<crate::uring::File, OpenError> {
+    let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
+    let lock = private.open("lock", options).await.map_err(failed(Doing::Create, "lock"))?;
+    for _ in 0..STORE_LOCK_ATTEMPTS {
+        match lock.lock().await {
+            Ok(()) => return Ok(lock),
+            Err(Errno::AGAIN) => sleep(LOCK_PAUSE).await,
+            Err(errno) => return Err(failed(Doing::Lock, "lock")(errno).into()),
+        }
+    }
+    Err(OpenError::Locked { private: path.to_owned() })
+}
+
+/// Rename and link work within one file system only. An engine's files may be elsewhere: they are held open then.
+async fn check_devices(
+    options: &StoreOptions,
+    segments: &Dir,
+    folders: &PrivateFolders,
+) -> Result<(), OpenError> {
+    let root = &options.segments_root;
+    let expected = segments.stat().await.map_err(failed(Doing::Stat, root))?.device;
+    for (name, folder) in
+        [("staging", &folders.staging), ("pins", &folders.pins), ("quarantine", &folders.quarantine)]
+    {
+        let found = folder.stat().await.map_err(failed(Doing::Stat, name))?.device;
+        if found != expected && options.ownership == Ownership::Ours {
+            return Err(OpenError::TwoFileSystems { root: root.clone(), folder: name, expected, found });
+        }
+    }
+    Ok(())
+}
+
+/// Why a store was not opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OpenError {
+    /// Another process has it.
+    Locked {
+        /// Where our folder stands.
+        private: String,
+    },
+    /// One of our folders is on another file system than the segments.
+    TwoFileSystems {
+        /// The segments' root.
+        root: String,
+        /// The folder.
+        folder: &'static str,
+        /// Device of the segments' root.
+        expected: u64,
+        /// Device of the folder.
+        found: u64,
+    },
+    /// The disk refused something.
+    Disk(DiskError),
+}
+
+from_disk!(OpenError);
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked { private } => write!(f, "another process uses the segments beside {private:?}"),
+            Self::TwoFileSystems { root, folder, expected, found } => write!(
+                f,
+                "{folder} must be on the file system of {root:?}: devices {expected:#x} and {found:#x}; put the \
+                 private folder beside the segments"
+            ),
+            Self::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}

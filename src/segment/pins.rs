@@ -1,0 +1,328 @@
+//! An engine's files at their origin: digested, pinned by a second name, and never written, renamed or unlinked
+//! (ARCHITECTURE.md, D16).
+//!
+//! A pin keeps what the engine deletes until the manifest has dropped it. Where no link can be made (another file
+//! system, a refusing one) the file is held open instead, which a restart of ours ends; `Store::paths` shows it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::digest::{ChunkList, VerifiedChunks};
+use crate::ids::{Digest, SegmentId};
+use crate::uring::{Errno, File, FileKind, OpenOptions};
+
+use super::fault::{DiskError, Doing, failed, from_disk};
+use super::identity::Identity;
+use super::names::{draft_name, is_draft};
+use super::path::RelativePath;
+use super::quarantine::Gone;
+use super::record::{Change, Ownership, Record};
+use super::scan::identity_of;
+use super::store::{Inner, Store, Want};
+
+/// What digesting a file gives: all that registering it needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Digested {
+    /// Its length in bytes.
+    pub len: u64,
+    /// The root of its tree.
+    pub root: Digest,
+    /// Its chunk list.
+    pub chunks: VerifiedChunks,
+    /// Its flat SHA-256, made in the same pass.
+    pub flat: Digest,
+    /// The file as it was before, during and after.
+    pub identity: Identity,
+}
+
+/// A file that was digested and is kept until its segment has an id.
+pub(super) struct Draft {
+    identity: Identity,
+    chunks: VerifiedChunks,
+    file: File,
+    /// Its second name in `pins/`; without one the open file alone keeps it.
+    name: Option<String>,
+}
+
+impl Store {
+    /// Digests a file below the segments' root in one pass, and keeps it from now on: from the engine's delete, until
+    /// `pin` or `drop_draft`.
+    ///
+    /// # Errors
+    /// There is no such regular file, it changed meanwhile, or the disk refuses something.
+    pub async fn digest_file(&self, path: &RelativePath) -> Result<Digested, DigestError> {
+        let (file, direct, identity, name) = self.keep(path).await?;
+        let hashed = self.hash_kept((&file, direct), path, identity).await;
+        let (chunks, flat) = match hashed {
+            Ok(hashed) => hashed,
+            Err(error) => {
+                self.unlink_draft(name.as_deref()).await;
+                return Err(error);
+            }
+        };
+        let (len, root) = (chunks.len(), chunks.root());
+        let draft = Draft { identity, chunks: chunks.clone(), file, name };
+        self.0.drafts.borrow_mut().insert((path.clone(), root), draft);
+        Ok(Digested { len, root, chunks, flat, identity })
+    }
+
+    /// Lets go of a digested file that was not registered after all.
+    pub async fn drop_draft(&self, path: &RelativePath, root: Digest) {
+        let draft = self.0.drafts.borrow_mut().remove(&(path.clone(), root));
+        if let Some(draft) = draft {
+            self.unlink_draft(draft.name.as_deref()).await;
+        }
+    }
+
+    /// Pins the engine's file as the segment that it was registered as: from now on it is held, whatever the engine
+    /// does with its name. A file that was not digested by this process is digested now.
+    ///
+    /// # Errors
+    /// The file has another content than the segment, or changed since it was digested; or the disk refuses something.
+    pub async fn pin(&self, want: &Want) -> Result<(), PinError> {
+        let _name = self.0.names.lock(want.path.clone()).await;
+        if self.is_held(want.id, want.root) {
+            return Ok(());
+        }
+        let key = (want.path.clone(), want.root);
+        let known = self.0.drafts.borrow_mut().remove(&key);
+        let draft = match known {
+            Some(draft) => draft,
+            None => self.digest_again(want).await?,
+        };
+        let found = identity_of(&draft.file, want.path.as_str()).await?;
+        if found != draft.identity || draft.chunks.len() != want.len {
+            self.unlink_draft(draft.name.as_deref()).await;
+            return Err(PinError::Changed { expected: draft.identity, found });
+        }
+        self.0.settle_pin(want, draft).await
+    }
+
+    /// Lets go of an engine's file: the manifest has dropped it. Nothing of the engine's is touched.
+    ///
+    /// # Errors
+    /// The disk refuses something.
+    pub async fn unpin(&self, id: SegmentId) -> Result<Gone, DiskError> {
+        self.remove(id).await
+    }
+
+    /// Lets go of all drafts that nobody has claimed: files digested by an earlier process and not registered. To be
+    /// called when nothing waits to be registered any more.
+    ///
+    /// # Errors
+    /// The disk refuses something.
+    pub async fn sweep_drafts(&self) -> Result<usize, DiskError> {
+        let mine: BTreeSet<String> =
+            self.0.drafts.borrow().values().filter_map(|draft| draft.name.clone()).collect();
+        let mut swept = 0;
+        for name in self.0.draft_names().await?.into_iter().filter(|name| !mine.contains(name)) {
+            self.unlink_draft(Some(&name)).await;
+            swept += 1;
+        }
+        Ok(swept)
+    }
+
+    async fn digest_again(&self, want: &Want) -> Result<Draft, PinError> {
+        let digested = match self.digest_file(&want.path).await {
+            Ok(digested) => digested,
+            Err(error) => match self.0.find_draft(want).await? {
+                Some(draft) => return Ok(draft),
+                None => return Err(PinError::Digest(error)),
+            },
+        };
+        let draft = self.0.drafts.borrow_mut().remove(&(want.path.clone(), digested.root));
+        let draft = draft.expect("digesting has just put it there");
+        if digested.root == want.root {
+            return Ok(draft);
+        }
+        self.unlink_draft(draft.name.as_deref()).await;
+        let (expected, found) = (want.root, digested.root);
+        self.0.find_draft(want).await?.ok_or(PinError::OtherContent { expected, found })
+    }
+
+    /// Opens the engine's file and gives it a second name, if it can have one.
+    async fn keep(&self, path: &RelativePath) -> Result<(File, bool, Identity, Option<String>), DigestError> {
+        let not_found = |errno| DiskError::from_open(path, errno);
+        let folder = self.0.folder_of(path).await.map_err(not_found)?;
+        let stat = folder.stat_name(path.name()).await.map_err(not_found)?;
+        if stat.kind != FileKind::Regular {
+            return Err(DigestError::NotRegular);
+        }
+        let identity = Identity::from(stat);
+        let name = draft_name(&identity);
+        let pins = &self.0.folders.pins;
+        let linked = match folder.link(path.name(), pins, &name).await {
+            Ok(()) | Err(Errno::EXISTS) => true,
+            Err(Errno::NOT_FOUND) => return Err(not_found(Errno::NOT_FOUND).into()),
+            Err(_) => {
+                self.0.links_refused.set(true);
+                false
+            }
+        };
+        let (within, at) = if linked { (pins, name.as_str()) } else { (&folder, path.name()) };
+        let opened = self.0.open_direct(within, at, identity.bytes, OpenOptions::default()).await;
+        let name = linked.then_some(name);
+        match opened {
+            Ok((file, direct)) => Ok((file, direct, identity, name)),
+            Err(errno) => {
+                self.unlink_draft(name.as_deref()).await;
+                Err(not_found(errno).into())
+            }
+        }
+    }
+
+    async fn hash_kept(
+        &self,
+        (file, direct): (&File, bool),
+        path: &RelativePath,
+        expected: Identity,
+    ) -> Result<(VerifiedChunks, Digest), DigestError> {
+        let unchanged = async || match identity_of(file, path.as_str()).await? {
+            found if found == expected => Ok(()),
+            found => Err(DigestError::Changed { expected, found }),
+        };
+        unchanged().await?;
+        let file = (file.clone(), direct);
+        let (tree, flat) = self.0.tree_and_flat(&file, path.as_str(), expected.bytes).await?;
+        unchanged().await?;
+        // What is registered outlives a power cut here, though the engine may not have synced it.
+        file.0.sync_data().await.map_err(failed(Doing::SyncData, path))?;
+        self.0.folders.pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
+        let root = tree.root;
+        let chunks = ChunkList::from(tree).verify(root).expect("a tree's list hashes to its root");
+        Ok((chunks, flat))
+    }
+
+    async fn unlink_draft(&self, name: Option<&str>) {
+        let Some(name) = name.filter(|name| is_draft(name)) else { return };
+        match self.0.folders.pins.unlink(name).await {
+            Ok(()) | Err(Errno::NOT_FOUND) => {}
+            Err(errno) => tracing::warn!(%errno, name, "a draft pin is left behind"),
+        }
+    }
+}
+
+impl Inner {
+    async fn draft_names(&self) -> Result<Vec<String>, DiskError> {
+        let names = self.folders.pins.list().await.map_err(failed(Doing::List, "pins"))?;
+        let names = names.into_iter().filter_map(|name| String::from_utf8(name.bytes).ok());
+        Ok(names.filter(|name| is_draft(name)).collect())
+    }
+
+    /// The content of a segment among the drafts of an earlier process: the engine may have deleted or replaced the
+    /// file since.
+    async fn find_draft(&self, want: &Want) -> Result<Option<Draft>, DiskError> {
+        for name in self.draft_names().await? {
+            let options = OpenOptions::default();
+            let Ok(opened) = self.open_direct(&self.folders.pins, &name, want.len, options).await else {
+                continue;
+            };
+            let identity = identity_of(&opened.0, &name).await?;
+            if identity.bytes != want.len {
+                continue;
+            }
+            let tree = self.tree(&opened, &name, want.len).await?;
+            if let Ok(chunks) = ChunkList::from(tree).verify(want.root) {
+                return Ok(Some(Draft { identity, chunks, file: opened.0, name: Some(name) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a draft the segment's pin and records it.
+    async fn settle_pin(&self, want: &Want, draft: Draft) -> Result<(), PinError> {
+        let stem = want.stem();
+        let pins = &self.folders.pins;
+        if let Some(name) = &draft.name {
+            let to = stem.to_string();
+            pins.rename(name, pins, &to).await.map_err(failed(Doing::Rename, name))?;
+            self.pinned.borrow_mut().insert(stem);
+            pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
+        } else {
+            self.held_open.borrow_mut().insert(want.id, draft.file.clone());
+        }
+        if draft.chunks.chunk_count() > 1 {
+            self.write_list(stem, &draft.chunks).await?;
+        }
+        let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
+        let record = Record { id, root, len, path, identity: draft.identity, owner: Ownership::Engine };
+        Ok(self.inventory.append(vec![Change::Put(record)]).await?)
+    }
+}
+
+impl DiskError {
+    fn from_open(path: &RelativePath, errno: Errno) -> Self {
+        failed(Doing::Open, path)(errno)
+    }
+}
+
+/// Why a file was not digested.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DigestError {
+    /// It is no regular file.
+    NotRegular,
+    /// It changed while it was being read: it is not sealed.
+    Changed {
+        /// Before.
+        expected: Identity,
+        /// After.
+        found: Identity,
+    },
+    /// The disk refused something; `NOT_FOUND` if there is no such file.
+    Disk(DiskError),
+}
+
+/// Why a file was not pinned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PinError {
+    /// It could not be digested.
+    Digest(DigestError),
+    /// Its content is another segment's.
+    OtherContent {
+        /// The segment's root.
+        expected: Digest,
+        /// The file's.
+        found: Digest,
+    },
+    /// It changed since it was digested.
+    Changed {
+        /// As it was digested.
+        expected: Identity,
+        /// As it is.
+        found: Identity,
+    },
+    /// The disk refused something.
+    Disk(DiskError),
+}
+
+from_disk!(DigestError, PinError);
+
+impl fmt::Display for DigestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRegular => f.write_str("not a regular file"),
+            Self::Changed { expected, found } => {
+                write!(f, "the file changed while it was read: it was {expected}, it is {found}")
+            }
+            Self::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for PinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(error) => error.fmt(f),
+            Self::OtherContent { expected, found } => {
+                write!(f, "the file has root {found}, the segment {expected}")
+            }
+            Self::Changed { expected, found } => {
+                write!(f, "the file changed since it was digested: it was {expected}, it is {found}")
+            }
+            Self::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DigestError {}
+impl std::error::Error for PinError {}

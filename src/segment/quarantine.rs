@@ -1,0 +1,208 @@
+//! The ways out: a segment that is no longer wanted is removed, one that is damaged is set aside, and what nobody
+//! knows is never deleted.
+
+use std::fmt;
+
+use crate::digest::ChunkList;
+use crate::ids::{Digest, SegmentId};
+use crate::uring::{Dir, Errno};
+
+use super::bytes::write_file;
+use super::fault::{DiskError, Doing, failed};
+use super::identity::Identity;
+use super::inventory::Standing;
+use super::names::Stem;
+use super::open::look_at;
+use super::path::RelativePath;
+use super::reader::ReadError;
+use super::record::{Ownership, Record};
+use super::store::{Inner, Store};
+
+/// Why a file is set aside; written beside it, for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// Its content has another root than its segment.
+    Content {
+        /// The segment's.
+        expected: Digest,
+        /// The file's.
+        found: Digest,
+    },
+    /// It cannot be read.
+    Unreadable(DiskError),
+    /// It stands under a segment's name and nobody knows it.
+    Unknown(Identity),
+}
+
+/// What became of a segment that was to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gone {
+    /// Its file was removed, or set aside.
+    File,
+    /// Only our record and pin of it: the file is the engine's, or is not the one that we knew.
+    Record,
+    /// It was not known.
+    Unknown,
+}
+
+/// What a segment was found to be when all of it was read again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// Every byte is as it was.
+    Sound,
+    /// The content has another root.
+    Damaged {
+        /// The segment's root.
+        expected: Digest,
+        /// The root of the content.
+        found: Digest,
+        /// Which chunks differ, if the list is known.
+        chunks: Vec<u32>,
+    },
+}
+
+impl Store {
+    /// Removes a segment that the manifest has dropped: the file where the name is ours, else only our part. Open
+    /// readers go on. Asking again is no error.
+    ///
+    /// # Errors
+    /// The disk refuses something; the segment is then not held any more, and a later call goes on.
+    pub async fn remove(&self, id: SegmentId) -> Result<Gone, DiskError> {
+        self.take_out(id, None).await
+    }
+
+    /// Sets a damaged segment's file aside, so that it can be fetched again. An engine's own file stays where it is,
+    /// and is no longer held.
+    ///
+    /// # Errors
+    /// The disk refuses something; the segment is then not held any more.
+    pub async fn quarantine(&self, id: SegmentId, why: Why) -> Result<Gone, DiskError> {
+        self.take_out(id, Some(why)).await
+    }
+
+    /// Reads all of a segment that is held and compares it with its root. Whoever asked quarantines what is damaged.
+    ///
+    /// # Errors
+    /// It is not held, its file is gone or changed, or the disk refuses something.
+    pub async fn verify(&self, id: SegmentId) -> Result<Health, ReadError> {
+        let record = self.record(id).ok_or(ReadError::NotHeld)?;
+        let file = self.open_checked(&record, false).await?;
+        let tree = self.0.tree(&file, record.path.as_str(), record.len).await?;
+        let (expected, found) = (record.root, tree.root);
+        if expected == found {
+            return Ok(Health::Sound);
+        }
+        let known = self.0.read_list(Stem { id, root: expected }).await;
+        let chunks = known.map_or_else(Vec::new, |known| {
+            let ours = ChunkList::from(tree).chunks;
+            let differs = |index: &u32| {
+                known.digest(*index) != usize::try_from(*index).ok().and_then(|i| ours.get(i).copied())
+            };
+            (0..known.chunk_count()).filter(differs).collect()
+        });
+        Ok(Health::Damaged { expected, found, chunks })
+    }
+
+    async fn take_out(&self, id: SegmentId, why: Option<Why>) -> Result<Gone, DiskError> {
+        let Some((record, _)) = self.0.inventory.table().known(id).cloned() else {
+            self.0.drop_pins(id).await?;
+            return Ok(Gone::Unknown);
+        };
+        let _name = self.0.names.lock(record.path.clone()).await;
+        if self.0.inventory.table().known(id).is_none_or(|(now, _)| *now != record) {
+            return Ok(Gone::Unknown); // it was replaced while we waited for its name
+        }
+        self.0.inventory.set_standing(id, Standing::Suspect);
+        let gone = match record.owner {
+            Ownership::Engine => Gone::Record,
+            Ownership::Ours => self.0.take_file(&record, why.as_ref()).await?,
+        };
+        self.0.forget(&record).await?;
+        Ok(gone)
+    }
+}
+
+impl Inner {
+    /// Unlinks a record's file, or sets it aside. To be removed without a look it has to be the very file that was
+    /// verified; one that is not is set aside.
+    async fn take_file(&self, record: &Record, why: Option<&Why>) -> Result<Gone, DiskError> {
+        let path = record.path.as_str();
+        let folder = match self.folder_of(&record.path).await {
+            Ok(folder) => folder,
+            Err(errno) => {
+                return super::open::absent(errno, Doing::Open, path).map(|_: Option<()>| Gone::Record);
+            }
+        };
+        let name = record.path.name();
+        let Some(found) = look_at(&folder, name, path).await? else { return Ok(Gone::Record) };
+        let is_known = found == record.identity;
+        let unknown = Why::Unknown(found);
+        match why.or((!is_known).then_some(&unknown)) {
+            Some(why) => self.set_aside(&folder, &record.path, &found, why).await?,
+            None => folder.unlink(name).await.map_err(failed(Doing::Unlink, path))?,
+        }
+        self.sync_folder(record.path.folder()).await?;
+        Ok(Gone::File)
+    }
+
+    /// Moves a file that nobody knows out of the way of a segment that lands under its name.
+    pub(super) async fn set_stranger_aside(
+        &self,
+        folder: &Dir,
+        path: &RelativePath,
+    ) -> Result<(), DiskError> {
+        match look_at(folder, path.name(), path.as_str()).await? {
+            Some(found) => self.set_aside(folder, path, &found, &Why::Unknown(found)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Moves a file into `quarantine/`, under a name made of what it is, and says beside it why. The caller holds the
+    /// name's lock and syncs the folder that it left.
+    pub(super) async fn set_aside(
+        &self,
+        folder: &Dir,
+        path: &RelativePath,
+        found: &Identity,
+        why: &Why,
+    ) -> Result<(), DiskError> {
+        let name = format!("{:x}-{:x}-{:x}", found.inode, found.modified.0, found.bytes);
+        let quarantine = &self.folders.quarantine;
+        tracing::warn!(%path, %why, name, "a file is set aside in quarantine");
+        folder.rename(path.name(), quarantine, &name).await.map_err(failed(Doing::Rename, path))?;
+        let text = format!("{path}\n{why}\n");
+        write_file(quarantine, &format!("{name}.why"), text.as_bytes()).await?;
+        quarantine.sync().await.map_err(failed(Doing::SyncFolder, "quarantine"))
+    }
+
+    /// Removes what we keep beside a version that is no longer held.
+    pub(super) async fn drop_private(&self, stem: Stem) -> Result<(), DiskError> {
+        self.drop_pins(stem.id).await?;
+        self.unlink_list(stem).await
+    }
+
+    /// Removes all pins of a segment.
+    pub(super) async fn drop_pins(&self, id: SegmentId) -> Result<(), DiskError> {
+        self.held_open.borrow_mut().remove(&id);
+        let pinned: Vec<Stem> = self.pinned.borrow().range(Stem::all_of(id)).copied().collect();
+        for stem in pinned {
+            match self.folders.pins.unlink(&stem.to_string()).await {
+                Ok(()) | Err(Errno::NOT_FOUND) => drop(self.pinned.borrow_mut().remove(&stem)),
+                Err(errno) => return Err(failed(Doing::Unlink, stem)(errno)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Content { expected, found } => {
+                write!(f, "the content has root {found}, the segment {expected}")
+            }
+            Self::Unreadable(error) => error.fmt(f),
+            Self::Unknown(found) => write!(f, "no record knows this file: {found}"),
+        }
+    }
+}

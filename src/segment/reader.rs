@@ -1,0 +1,260 @@
+//! Reading a segment that is held: past the page cache when it is cold, from it when it is there.
+
+use std::fmt;
+
+use crate::digest::{ChunkList, VerifiedChunks, chunk_count};
+use crate::ids::{Digest, SegmentId};
+use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
+use crate::uring::{Buffer, Dir, Errno, File, OpenOptions};
+
+use super::fault::{DiskError, Doing, failed, failed_at, from_disk};
+use super::identity::Identity;
+use super::inventory::Standing;
+use super::names::Stem;
+use super::open::absent;
+use super::record::{Ownership, Record};
+use super::scan::identity_of;
+use super::store::{Inner, Store};
+
+/// Of how many parts one must be in the page cache for a file to be read from there.
+const RESIDENT_PART: u64 = 2;
+
+/// An open segment. It stays readable when it is removed or replaced meanwhile.
+#[derive(Debug)]
+pub struct Reader {
+    record: Record,
+    file: File,
+    direct: bool,
+    count: u32,
+}
+
+impl Store {
+    /// Opens a segment that is held.
+    ///
+    /// # Errors
+    /// It is not held; its file is gone or has changed, which makes it suspect from now on; or the disk refuses it.
+    pub async fn open_segment(&self, id: SegmentId) -> Result<Reader, ReadError> {
+        let record = self.record(id).ok_or(ReadError::NotHeld)?;
+        let (file, direct) = self.open_checked(&record, true).await?;
+        let count = chunk_count(record.len).expect("a held segment is within the limits");
+        Ok(Reader { record, file, direct, count })
+    }
+
+    /// The chunk list of a segment that is held: from its sidecar, or computed again from the file, which then has to
+    /// have the segment's root. A lost or bad sidecar condemns nothing.
+    ///
+    /// # Errors
+    /// As `open_segment`, and if the file has another root than the segment.
+    pub async fn chunk_list(&self, id: SegmentId) -> Result<VerifiedChunks, ReadError> {
+        let record = self.record(id).ok_or(ReadError::NotHeld)?;
+        let stem = Stem { id, root: record.root };
+        let is_small = record.len <= CHUNK_BYTES as u64;
+        let kept = if is_small { None } else { self.0.read_list(stem).await };
+        if let Some(chunks) = kept {
+            return Ok(chunks);
+        }
+        let file = self.open_checked(&record, false).await?;
+        let tree = self.0.tree(&file, record.path.as_str(), record.len).await?;
+        let (expected, found) = (record.root, tree.root);
+        let Ok(chunks) = ChunkList::from(tree).verify(expected) else {
+            return Err(ReadError::Damaged { expected, found });
+        };
+        if !is_small {
+            self.0.write_list(stem, &chunks).await?;
+        }
+        Ok(chunks)
+    }
+
+    /// Opens the file of a record and sees that it is the one that was verified.
+    pub(super) async fn open_checked(
+        &self,
+        record: &Record,
+        may_be_resident: bool,
+    ) -> Result<(File, bool), ReadError> {
+        let opened = self.0.open_record(record, may_be_resident).await?;
+        let found = match &opened {
+            Some((file, _)) => Some(identity_of(file, record.path.as_str()).await?),
+            None => None,
+        };
+        match (opened, found) {
+            (Some(file), Some(found)) if found == record.identity => Ok(file),
+            (_, found) => {
+                self.suspect(record);
+                Err(ReadError::Changed { expected: record.identity, found })
+            }
+        }
+    }
+
+    /// Does not count a segment any more before it was hashed; a newer record under its id is left alone.
+    fn suspect(&self, record: &Record) {
+        let is_current = self.0.inventory.table().held(record.id) == Some(record);
+        let is_being_replaced = self.0.names.is_locked(&record.path);
+        if is_current && !is_being_replaced {
+            self.0.inventory.set_standing(record.id, Standing::Suspect);
+        }
+    }
+}
+
+impl Inner {
+    /// Opens the file of a record: for an engine's file what we keep of it, else what stands under its name. `None`
+    /// if there is none.
+    async fn open_record(
+        &self,
+        record: &Record,
+        may_be_resident: bool,
+    ) -> Result<Option<(File, bool)>, DiskError> {
+        let path = record.path.as_str();
+        if record.owner == Ownership::Engine {
+            if let Some(file) = self.held_open.borrow().get(&record.id) {
+                return Ok(Some((file.clone(), false)));
+            }
+            let name = Stem { id: record.id, root: record.root }.to_string();
+            let pins = self.folders.pins.clone();
+            if let Some(file) = self.open_best(&pins, &name, record.len, may_be_resident).await? {
+                return Ok(Some(file));
+            }
+        }
+        match self.folder_of(&record.path).await {
+            Ok(folder) => self.open_best(&folder, record.path.name(), record.len, may_be_resident).await,
+            Err(errno) => absent(errno, Doing::Open, path),
+        }
+    }
+
+    /// Opens past the page cache, unless the file may be and mostly is in it.
+    pub(super) async fn open_best(
+        &self,
+        folder: &Dir,
+        name: &str,
+        len: u64,
+        may_be_resident: bool,
+    ) -> Result<Option<(File, bool)>, DiskError> {
+        let options = OpenOptions::default();
+        let opened = match self.open_direct(folder, name, len, options).await {
+            Ok(opened) => opened,
+            // No regular file stands there.
+            Err(Errno::INVALID) => return Ok(None),
+            Err(errno) => return absent(errno, Doing::Open, name),
+        };
+        if opened.1 && may_be_resident {
+            let resident = opened.0.resident(0, len).await.unwrap_or(0);
+            if resident >= len / RESIDENT_PART {
+                let file = folder.open(name, options).await.map_err(failed(Doing::Open, name))?;
+                return Ok(Some((file, false)));
+            }
+        }
+        Ok(Some(opened))
+    }
+}
+
+impl Reader {
+    /// The segment's record.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Chunks of the segment.
+    #[must_use]
+    pub fn chunk_count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether it is read past the page cache.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// Shares the blocks with an empty file, copy on write.
+    pub(super) async fn share(&self, to: &File) -> Result<(), Errno> {
+        self.file.reflink_to(to).await
+    }
+
+    /// Reads chunk `index`; its bytes are the buffer's content. They are not hashed: whoever receives them does.
+    ///
+    /// # Errors
+    /// There is no such chunk, the file is shorter than the segment, or the disk refuses it.
+    pub async fn read_chunk(&self, index: u32, buffer: Buffer) -> (Result<usize, ReadError>, Buffer) {
+        if index >= self.count {
+            return (Err(ReadError::Range { index, count: self.count }), buffer);
+        }
+        let at = u64::from(index) * CHUNK_BYTES as u64;
+        let left = (self.record.len - at).min(CHUNK_BYTES as u64);
+        let bytes = usize::try_from(left).expect("a chunk fits the memory");
+        let span = if self.direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes };
+        let (result, mut buffer) = self.file.read_at(buffer, 0..span, at).await;
+        let path = &self.record.path;
+        let count = match result {
+            Ok(count) => count.min(bytes),
+            Err(errno) => return (Err(failed_at(Doing::Read, path, at)(errno).into()), buffer),
+        };
+        buffer.set_filled(count);
+        if count < bytes {
+            return (Err(ReadError::Short { index, expected: bytes, found: count }), buffer);
+        }
+        (Ok(bytes), buffer)
+    }
+}
+
+/// Why a segment was not read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReadError {
+    /// It is not held here.
+    NotHeld,
+    /// Its file is gone, or is no longer the one that was verified.
+    Changed {
+        /// As it was verified.
+        expected: Identity,
+        /// As it is; `None` if it is gone.
+        found: Option<Identity>,
+    },
+    /// Its content is not the segment's.
+    Damaged {
+        /// The segment's root.
+        expected: Digest,
+        /// The root of the content.
+        found: Digest,
+    },
+    /// There is no such chunk.
+    Range {
+        /// The chunk asked for.
+        index: u32,
+        /// Chunks of the segment.
+        count: u32,
+    },
+    /// The file ends within the chunk.
+    Short {
+        /// The chunk.
+        index: u32,
+        /// Its bytes.
+        expected: usize,
+        /// Bytes that are there.
+        found: usize,
+    },
+    /// The disk refused something.
+    Disk(DiskError),
+}
+
+from_disk!(ReadError);
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHeld => f.write_str("the segment is not held here"),
+            Self::Changed { expected, found: Some(found) } => {
+                write!(f, "the file changed since it was verified: it was {expected}, it is {found}")
+            }
+            Self::Changed { expected, found: None } => write!(f, "the file is gone: it was {expected}"),
+            Self::Damaged { expected, found } => {
+                write!(f, "the content has root {found}, the segment {expected}")
+            }
+            Self::Range { index, count } => write!(f, "no chunk {index} in a segment of {count} chunks"),
+            Self::Short { index, expected, found } => {
+                write!(f, "the file ends in chunk {index}: {found} of {expected} bytes")
+            }
+            Self::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}

@@ -1,0 +1,404 @@
+//! Carrying out what the table of recovery says, for all that is wanted and all that was found.
+
+use std::collections::BTreeSet;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::digest::{ChunkList, Tree};
+use crate::ids::SegmentId;
+use crate::limits::STORE_OPERATIONS_MAX;
+use crate::uring::{Errno, File};
+
+use super::fault::{DiskError, Doing, failed};
+use super::identity::Identity;
+use super::inventory::Standing;
+use super::names::Stem;
+use super::open::{absent, look_at};
+use super::path::RelativePath;
+use super::quarantine::Why;
+use super::record::{Change, Ownership, Record};
+use super::recovery::{Action, Final, Staged, Wanted, decide};
+use super::scan::identity_of;
+use super::store::{Inner, Store, Want};
+
+/// What became of what was found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reconciled {
+    /// Held: as they were, or after they were hashed.
+    pub adopted: Vec<SegmentId>,
+    /// Partly staged, to be gone on with.
+    pub resumed: Vec<SegmentId>,
+    /// To be fetched.
+    pub refetched: Vec<SegmentId>,
+    /// Staged and not needed, or recorded without a file: removed.
+    pub discarded: Vec<SegmentId>,
+    /// Under whose name stood what is not the segment; it is set aside, or left if it is an engine's.
+    pub quarantined: Vec<SegmentId>,
+}
+
+/// One segment in recovery: what is wanted of it, if anything is.
+struct Case {
+    id: SegmentId,
+    want: Option<Want>,
+    record: Option<Record>,
+    found: Option<Identity>,
+    action: Action,
+}
+
+impl Store {
+    /// Compares what was found with all that the manifest has, and settles every difference by the table of
+    /// recovery. What is then missing is fetched by whoever asks for the difference. May be asked again at any time.
+    ///
+    /// # Errors
+    /// The disk refuses something; what was settled before stays settled.
+    pub async fn reconcile(&self, wanted: impl IntoIterator<Item = Want>) -> Result<Reconciled, DiskError> {
+        let mut done = Reconciled::default();
+        let mut open: BTreeSet<SegmentId> = self.unsettled();
+        let mut later = Vec::new();
+        let cases = stream::iter(wanted).map(|want| self.case(want.id, Some(want)));
+        let mut cases = cases.buffered(STORE_OPERATIONS_MAX);
+        while let Some(case) = cases.next().await {
+            let case = case?;
+            open.remove(&case.id);
+            later.push(case);
+            if later.len() >= STORE_OPERATIONS_MAX {
+                self.settle_all(&mut later, &mut done).await?;
+            }
+        }
+        drop(cases);
+        self.settle_all(&mut later, &mut done).await?;
+        for id in open {
+            let case = self.case(id, None).await?;
+            self.settle(case, &mut done).await?;
+        }
+        self.sweep().await?;
+        Ok(done)
+    }
+
+    /// What is not simply held: staged, or suspect.
+    fn unsettled(&self) -> BTreeSet<SegmentId> {
+        let table = self.0.inventory.table();
+        let suspects = table
+            .after(None)
+            .filter(|(_, standing)| *standing == Standing::Suspect)
+            .map(|(record, _)| record.id);
+        suspects.chain(self.staged().into_iter().map(|stem| stem.id)).collect()
+    }
+
+    /// Looks at everything that decides over a segment. Reads no content.
+    async fn case(&self, id: SegmentId, want: Option<Want>) -> Result<Case, DiskError> {
+        let (record, is_held) = {
+            let table = self.0.inventory.table();
+            let known = want.as_ref().and_then(|want| table.at_path(&want.path)).or_else(|| table.known(id));
+            let is_held = known.is_some_and(|(_, standing)| *standing == Standing::Held);
+            (known.map(|(record, _)| record.clone()), is_held)
+        };
+        let found = match (&record, &want) {
+            // What is held was looked at when it was opened or landed.
+            (Some(record), _) if is_held => Some(record.identity),
+            (Some(record), _) => self.0.look(record).await?,
+            (None, Some(want)) => self.0.look_at_want(want).await?,
+            (None, None) => None,
+        };
+        let at_name = match (&record, found) {
+            (None, None) => Final::Absent,
+            (Some(_), None) => Final::Lost,
+            (None, Some(_)) => Final::Unknown,
+            (Some(record), Some(found)) if found != record.identity => Final::Changed,
+            (Some(record), Some(_)) => match &want {
+                Some(want) if (want.root, want.len) != (record.root, record.len) => Final::Other,
+                Some(_) | None => Final::This,
+            },
+        };
+        let action = decide(
+            if want.is_some() { Wanted::Yes } else { Wanted::No },
+            at_name,
+            self.staged_of(id, want.as_ref()),
+        );
+        Ok(Case { id, want, record, found, action })
+    }
+
+    fn staged_of(&self, id: SegmentId, want: Option<&Want>) -> Staged {
+        let staged = self.0.staged.borrow();
+        let mut of_id = staged.range(Stem::all_of(id)).peekable();
+        if of_id.peek().is_none() {
+            return Staged::None;
+        }
+        let is_this = want.is_none_or(|want| staged.contains(&want.stem()));
+        if is_this { Staged::This } else { Staged::Other }
+    }
+
+    async fn settle_all(&self, cases: &mut Vec<Case>, done: &mut Reconciled) -> Result<(), DiskError> {
+        for case in cases.drain(..) {
+            self.settle(case, done).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, mut case: Case, done: &mut Reconciled) -> Result<(), DiskError> {
+        if case.action == Action::Hash {
+            case = self.hash(case, done).await?;
+        }
+        match case.action {
+            Action::Adopt => self.adopt(case, done).await?,
+            Action::Hash => unreachable!("what was hashed is not hashed again"),
+            Action::Resume => done.resumed.push(case.id),
+            Action::Refetch => done.refetched.push(case.id),
+            Action::Discard => self.discard_case(case, done).await?,
+            Action::Leave => {}
+        }
+        Ok(())
+    }
+
+    /// The file is the segment. A record of the same content under another id becomes the wanted one's.
+    async fn adopt(&self, case: Case, done: &mut Reconciled) -> Result<(), DiskError> {
+        let (Some(want), Some(record)) = (case.want, case.record) else {
+            unreachable!("only a wanted segment with a record is adopted")
+        };
+        if record.id == want.id {
+            self.0.inventory.set_standing(want.id, Standing::Held);
+        } else {
+            let old = Stem { id: record.id, root: record.root };
+            self.0.rename_private(old, want.stem()).await?;
+            self.0.inventory.append(vec![Change::Put(Record { id: want.id, ..record })]).await?;
+        }
+        self.discard_staged(want.id).await?;
+        done.adopted.push(want.id);
+        Ok(())
+    }
+
+    async fn discard_case(&self, case: Case, done: &mut Reconciled) -> Result<(), DiskError> {
+        let is_lost = case.found.is_none() && case.want.is_none();
+        if let Some(record) = case.record.filter(|record| is_lost && record.id == case.id) {
+            self.0.forget(&record).await?;
+        }
+        self.discard_staged(case.id).await?;
+        done.discarded.push(case.id);
+        if case.want.is_some() {
+            done.refetched.push(case.id);
+        }
+        Ok(())
+    }
+
+    /// Hashes the file before anything is done with it; says what becomes of the segment then.
+    async fn hash(&self, case: Case, done: &mut Reconciled) -> Result<Case, DiskError> {
+        let path = case.path().clone();
+        let _name = self.0.names.lock(path.clone()).await;
+        let owner = case.record.as_ref().map_or(self.0.ownership.get(), |record| record.owner);
+        let hashed = self.0.hash_file(&case, &path).await?;
+        let (id, wanted) = (case.id, if case.want.is_some() { Wanted::Yes } else { Wanted::No });
+        let staged = self.staged_of(id, case.want.as_ref());
+        let next = |at_name, want, record, found| Case {
+            id,
+            want,
+            record,
+            found,
+            action: decide(wanted, at_name, staged),
+        };
+        match hashed {
+            Hashed::Wanted(tree, identity) => {
+                let want = case.want.expect("a file is what is wanted only if something is");
+                let Want { id, ref path, len, root } = want;
+                let record = Record { id, root, len, path: path.clone(), identity, owner };
+                self.0.keep_adopted(&record, tree).await?;
+                Ok(next(Final::This, Some(want), Some(record), Some(identity)))
+            }
+            Hashed::Recorded(identity) => {
+                let record = case.record.expect("a file is what its record says only if there is one");
+                let record = Record { identity, ..record };
+                self.0.inventory.append(vec![Change::Put(record.clone())]).await?;
+                let at_name = if case.want.is_some() { Final::Other } else { Final::This };
+                Ok(next(at_name, case.want, Some(record), Some(identity)))
+            }
+            Hashed::Neither(identity, why) => {
+                self.0.put_away(case.record.as_ref(), &path, &identity, owner, &why).await?;
+                done.quarantined.push(id);
+                Ok(next(Final::Absent, case.want, None, None))
+            }
+            Hashed::Gone => Ok(next(Final::Lost, case.want, case.record, None)),
+        }
+    }
+
+    /// Removes from our folders what belongs to no version that is held, suspect or staged.
+    async fn sweep(&self) -> Result<(), DiskError> {
+        let is_of_use = |stem: &Stem| {
+            let table = self.0.inventory.table();
+            let is_known = table.known(stem.id).is_some_and(|(record, _)| record.root == stem.root);
+            is_known || self.0.staged.borrow().contains(stem)
+        };
+        let names = self.0.folders.digests.list().await.map_err(failed(Doing::List, "digests"))?;
+        let stems = names.iter().filter_map(|name| Stem::parse(std::str::from_utf8(&name.bytes).ok()?));
+        for stem in stems.filter(|stem| !is_of_use(stem)).collect::<Vec<_>>() {
+            self.0.unlink_list(stem).await?;
+        }
+        let pinned: Vec<Stem> = self.0.pinned.borrow().iter().copied().collect();
+        for stem in pinned.into_iter().filter(|stem| !is_of_use(stem)) {
+            self.0.drop_pins(stem.id).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Case {
+    fn path(&self) -> &RelativePath {
+        match (&self.want, &self.record) {
+            (Some(want), _) => &want.path,
+            (None, Some(record)) => &record.path,
+            (None, None) => unreachable!("a file is hashed for a want or a record"),
+        }
+    }
+}
+
+/// What a file was found to be.
+enum Hashed {
+    /// The segment that is wanted.
+    Wanted(Tree, Identity),
+    /// What its record says: the version before the wanted one, or one that is not wanted.
+    Recorded(Identity),
+    /// Neither, or it cannot be read.
+    Neither(Identity, Why),
+    /// It went away meanwhile.
+    Gone,
+}
+
+impl Inner {
+    /// The identity of what may be a wanted segment that no record knows: its pin, or what stands under its name.
+    async fn look_at_want(&self, want: &Want) -> Result<Option<Identity>, DiskError> {
+        let stem = want.stem();
+        if self.pinned.borrow().contains(&stem) {
+            let name = stem.to_string();
+            if let Some(found) = look_at(&self.folders.pins, &name, &name).await? {
+                return Ok(Some(found));
+            }
+        }
+        match self.folder_of(&want.path).await {
+            Ok(folder) => look_at(&folder, want.path.name(), want.path.as_str()).await,
+            Err(errno) => absent(errno, Doing::Open, want.path.as_str()),
+        }
+    }
+
+    async fn hash_file(&self, case: &Case, path: &RelativePath) -> Result<Hashed, DiskError> {
+        let stem = match (&case.record, &case.want) {
+            (Some(record), _) => Stem { id: record.id, root: record.root },
+            (None, Some(want)) => want.stem(),
+            (None, None) => unreachable!("a file is hashed for a want or a record"),
+        };
+        let Some(file) = self.open_either(stem, path).await? else { return Ok(Hashed::Gone) };
+        let before = identity_of(&file.0, path.as_str()).await?;
+        let tree = match self.tree(&file, path.as_str(), before.bytes).await {
+            Ok(tree) => tree,
+            Err(error) => return Ok(Hashed::Neither(before, Why::Unreadable(error))),
+        };
+        let after = identity_of(&file.0, path.as_str()).await?;
+        if before != after {
+            return Ok(Hashed::Neither(after, Why::Unknown(after)));
+        }
+        let is = |root, len| (tree.root, tree.len) == (root, len);
+        if case.want.as_ref().is_some_and(|want| is(want.root, want.len)) {
+            // Whoever put it there may not have made it durable.
+            file.0.sync_data().await.map_err(failed(Doing::SyncData, path))?;
+            return Ok(Hashed::Wanted(tree, after));
+        }
+        if case.record.as_ref().is_some_and(|record| is(record.root, record.len)) {
+            return Ok(Hashed::Recorded(after));
+        }
+        let expected = case.want.as_ref().map_or(stem.root, |want| want.root);
+        Ok(Hashed::Neither(after, Why::Content { expected, found: tree.root }))
+    }
+
+    /// A version's pin, or what stands under its name.
+    async fn open_either(&self, stem: Stem, path: &RelativePath) -> Result<Option<(File, bool)>, DiskError> {
+        let is_pinned = self.pinned.borrow().contains(&stem);
+        let pins = self.folders.pins.clone();
+        let pin = match is_pinned {
+            true => self.open_best(&pins, &stem.to_string(), u64::MAX, false).await?,
+            false => None,
+        };
+        if pin.is_some() {
+            return Ok(pin);
+        }
+        match self.folder_of(path).await {
+            Ok(folder) => self.open_best(&folder, path.name(), u64::MAX, false).await,
+            Err(errno) => absent(errno, Doing::Open, path.as_str()),
+        }
+    }
+
+    /// Makes a file that was hashed a held segment: its name, its list, its pin if it is an engine's, its record.
+    async fn keep_adopted(&self, record: &Record, tree: Tree) -> Result<(), DiskError> {
+        let stem = Stem { id: record.id, root: record.root };
+        self.sync_folder(record.path.folder()).await?;
+        if record.owner == Ownership::Engine && !self.pinned.borrow().contains(&stem) {
+            self.link_pin(stem, &record.path).await?;
+        }
+        let chunks = ChunkList::from(tree).verify(record.root).expect("the tree has this root");
+        if chunks.chunk_count() > 1 {
+            self.write_list(stem, &chunks).await?;
+        }
+        self.inventory.append(vec![Change::Put(record.clone())]).await
+    }
+
+    /// Pins an engine's file where a link can be made.
+    async fn link_pin(&self, stem: Stem, path: &RelativePath) -> Result<(), DiskError> {
+        let folder = self.folder_of(path).await.map_err(failed(Doing::Open, path))?;
+        let pins = &self.folders.pins;
+        match folder.link(path.name(), pins, &stem.to_string()).await {
+            Ok(()) | Err(Errno::EXISTS) => {
+                self.pinned.borrow_mut().insert(stem);
+                pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))
+            }
+            Err(_) => {
+                self.links_refused.set(true);
+                Ok(())
+            }
+        }
+    }
+
+    /// A file is not the segment under whose name it stands: ours is set aside, an engine's is only let go.
+    async fn put_away(
+        &self,
+        record: Option<&Record>,
+        path: &RelativePath,
+        found: &Identity,
+        owner: Ownership,
+        why: &Why,
+    ) -> Result<(), DiskError> {
+        if owner == Ownership::Ours {
+            let folder = self.folder_of(path).await.map_err(failed(Doing::Open, path))?;
+            self.set_aside(&folder, path, found, why).await?;
+            self.sync_folder(path.folder()).await?;
+        } else {
+            tracing::warn!(%path, %why, "an engine's file is not the segment of its name");
+        }
+        match record {
+            Some(record) => self.forget(record).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Drops a record and what is kept beside it.
+    pub(super) async fn forget(&self, record: &Record) -> Result<(), DiskError> {
+        self.inventory.forget(record.id);
+        self.inventory.append(vec![Change::Drop(record.id)]).await?;
+        self.drop_private(Stem { id: record.id, root: record.root }).await
+    }
+
+    /// Gives what is kept beside a version to another id of the same content.
+    pub(super) async fn rename_private(&self, old: Stem, new: Stem) -> Result<(), DiskError> {
+        let (from, to) = (old.to_string(), new.to_string());
+        let file = self.held_open.borrow_mut().remove(&old.id);
+        if let Some(file) = file {
+            self.held_open.borrow_mut().insert(new.id, file);
+        }
+        if self.pinned.borrow().contains(&old) {
+            let pins = &self.folders.pins;
+            pins.rename(&from, pins, &to).await.map_err(failed(Doing::Rename, &from))?;
+            self.pinned.borrow_mut().remove(&old);
+            self.pinned.borrow_mut().insert(new);
+            pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
+        }
+        match self.folders.digests.rename(&from, &self.folders.digests, &to).await {
+            Ok(()) | Err(Errno::NOT_FOUND) => Ok(()),
+            Err(errno) => Err(failed(Doing::Rename, from)(errno)),
+        }
+    }
+}

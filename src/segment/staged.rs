@@ -1,0 +1,242 @@
+//! The staging file of one segment: where its chunks are written, what of it is durable, and when it is quiet.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::digest::VerifiedChunks;
+use crate::ids::SegmentId;
+use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
+use crate::uring::{Buffer, Core, File, Notify, Priority};
+
+use super::bitmap::{Bits, MapHead, map_encode};
+use super::bytes::{write_all, write_file};
+use super::fault::{DiskError, Doing, failed, failed_at};
+use super::hooks::{Edge, Sabotage};
+use super::landing::Step;
+use super::locks::{Locked, Locks};
+use super::staging::WithBuffer;
+use super::staging_error::WriteError;
+use super::store::{Inner, Want};
+
+/// What a landing and those who read from it share.
+pub(super) struct Staging {
+    pub(super) store: Rc<Inner>,
+    pub(super) want: Want,
+    pub(super) chunks: VerifiedChunks,
+    pub(super) file: File,
+    pub(super) direct: bool,
+    pub(super) state: RefCell<Progress>,
+    pub(super) is_ruined: Cell<bool>,
+    list_durable: Cell<bool>,
+    names_durable: Cell<bool>,
+    map: RefCell<Option<File>>,
+    pub(super) one_checkpoint: Locks<()>,
+    quiet: Notify,
+    /// One landing for each segment, for as long as anything of it is under way.
+    _claim: Locked<SegmentId>,
+}
+
+/// Which chunks are there.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Written.
+    pub(super) written: Bits,
+    /// Being written.
+    pub(super) writing: BTreeSet<u32>,
+    /// How many are in the durable map; `None` if it has others.
+    pub(super) kept: Option<u32>,
+}
+
+impl Staging {
+    pub(super) fn new(
+        store: Rc<Inner>,
+        want: Want,
+        chunks: VerifiedChunks,
+        (file, direct): (File, bool),
+        claim: Locked<SegmentId>,
+    ) -> Self {
+        let written = Bits::none(chunks.chunk_count());
+        Self {
+            store,
+            want,
+            chunks,
+            file,
+            direct,
+            state: RefCell::new(Progress { written, writing: BTreeSet::new(), kept: Some(0) }),
+            is_ruined: Cell::new(false),
+            list_durable: Cell::new(false),
+            names_durable: Cell::new(false),
+            map: RefCell::new(None),
+            one_checkpoint: Locks::default(),
+            quiet: Notify::default(),
+            _claim: claim,
+        }
+    }
+
+    pub(super) fn map_head(&self) -> MapHead {
+        MapHead { stem: self.want.stem(), len: self.want.len, boot: self.store.options.boot }
+    }
+
+    /// Bytes of a chunk, and of the span that is read or written for it.
+    fn spans(&self, index: u32) -> (usize, usize) {
+        let bytes = self.chunks.chunk_bytes(index).expect("the index was checked against the list");
+        (bytes, if self.direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes })
+    }
+
+    async fn put(self: Rc<Self>, index: u32, mut buffer: Buffer) -> WithBuffer<WriteError> {
+        self.store.hooks.reach(Step::Written, Edge::Before).await;
+        let (bytes, span) = self.spans(index);
+        buffer.memory_mut()[bytes..span].fill(0); // nothing of an earlier use of the buffer reaches the disk
+        let at = u64::from(index) * CHUNK_BYTES as u64;
+        let (result, buffer) = self.file.write_at(buffer, 0..span, at).await;
+        if result.is_ok() {
+            self.state.borrow_mut().written.insert(index);
+        }
+        self.store.hooks.reach(Step::Written, Edge::After).await;
+        self.state.borrow_mut().writing.remove(&index);
+        self.quiet.notify();
+        (result.map_err(|errno| failed_at(Doing::Write, &self.want.path, at)(errno).into()), buffer)
+    }
+
+    /// Reads the bytes that stand in a chunk's place.
+    pub(super) async fn read(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
+        let (bytes, span) = self.spans(index);
+        let at = u64::from(index) * CHUNK_BYTES as u64;
+        let (result, mut buffer) = self.file.read_at(buffer, 0..span, at).await;
+        match result {
+            Ok(count) if count >= bytes => {
+                buffer.set_filled(bytes);
+                (Ok(()), buffer)
+            }
+            Ok(_) => (Err(WriteError::Missing { index }), buffer),
+            Err(errno) => (Err(failed_at(Doing::Read, &self.want.path, at)(errno).into()), buffer),
+        }
+    }
+
+    /// All chunks are there: the file shares its content with one that was verified.
+    pub(super) fn fill(&self) {
+        let mut state = self.state.borrow_mut();
+        (0..self.chunks.chunk_count()).for_each(|index| state.written.insert(index));
+    }
+
+    /// Whether a checkpoint has made a map.
+    pub(super) fn has_map(&self) -> bool {
+        self.map.borrow().is_some()
+    }
+
+    /// Waits until no write is under way, those included that their callers gave up.
+    pub(super) async fn quiet(&self) {
+        self.quiet.until(|| self.state.borrow().writing.is_empty().then_some(())).await;
+    }
+
+    /// A checkpoint: data, list, bitmap, names.
+    pub(super) async fn keep(&self, bits: &Bits) -> Result<(), DiskError> {
+        let sync = |file: File| async move {
+            file.sync_data().await.map_err(failed(Doing::SyncData, &self.want.path))
+        };
+        if !self.store.hooks.sabotaged(Sabotage::BitBeforeData) {
+            sync(self.file.clone()).await?;
+        }
+        self.write_list().await?;
+        let bytes = map_encode(&self.map_head(), bits);
+        let name = self.want.stem().map();
+        let map = self.map.borrow().clone();
+        if let Some(map) = map {
+            write_all(&map, &name, &bytes, 0).await?;
+            sync(map).await?;
+        } else {
+            let map = write_file(&self.store.folders.staging, &name, &bytes).await?;
+            *self.map.borrow_mut() = Some(map);
+        }
+        if !self.names_durable.replace(true) {
+            self.store.folders.staging.sync().await.map_err(failed(Doing::SyncFolder, "staging"))?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with the map of an earlier attempt.
+    pub(super) fn set_map(&self, map: File) {
+        *self.map.borrow_mut() = Some(map);
+    }
+
+    /// Makes the chunk list durable, once. A segment of one chunk needs none: its list follows from its content.
+    pub(super) async fn write_list(&self) -> Result<(), DiskError> {
+        if self.list_durable.get() || self.chunks.chunk_count() <= 1 {
+            return Ok(());
+        }
+        self.store.write_list(self.want.stem(), &self.chunks).await?;
+        self.list_durable.set(true);
+        Ok(())
+    }
+
+    /// Never trusts this staging file again.
+    pub(super) async fn throw_away(&self) {
+        self.is_ruined.set(true);
+        self.quiet().await;
+        let stem = self.want.stem();
+        // The page cache may show what the disk does not have: not even a hash would tell. It goes before it is used.
+        self.store.distrusted.borrow_mut().insert(stem);
+        if let Err(error) = self.store.unlink_staged(stem).await {
+            tracing::warn!(%error, "a staging file that is not trusted could not be removed yet");
+        }
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        self.store.landings.borrow_mut().remove(&self.want.id);
+    }
+}
+
+impl fmt::Debug for Staging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.borrow();
+        let count = self.chunks.chunk_count();
+        write!(
+            f,
+            "Staging({} as {:?}, {} of {count} chunks)",
+            self.want.id,
+            self.want.path,
+            state.written.len()
+        )
+    }
+}
+
+type Running = Pin<Box<dyn Future<Output = WithBuffer<WriteError>>>>;
+
+/// A write that goes on to its end when its caller gives up, so that nothing writes to a file that has landed.
+pub(super) struct Write {
+    running: Option<Running>,
+}
+
+impl Write {
+    /// Writes a verified chunk that is marked as being written.
+    pub(super) fn of(staging: Rc<Staging>, index: u32, buffer: Buffer) -> Self {
+        Self { running: Some(Box::pin(staging.put(index, buffer))) }
+    }
+}
+
+impl Future for Write {
+    type Output = WithBuffer<WriteError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let running = self.running.as_mut().expect("a finished write is not polled");
+        let polled = running.as_mut().poll(context);
+        if polled.is_ready() {
+            self.running = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if let (Some(running), Some(core)) = (self.running.take(), Core::try_current()) {
+            drop(core.spawn(Priority::Bulk, running));
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A segment on its way in: a staging file, verified chunks written to their places, and checkpoints to resume from.
+//!
+//! Promises: only bytes whose digest is the committed one are written; a checkpoint's bitmap becomes durable after
+//! the data that it names; after a failed fsync the staging file is thrown away. Dropping a `Landing` keeps what is
+//! staged: the next `begin` of the same version goes on from it.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use crate::digest::{ChunkError, VerifiedChunks};
+use crate::ids::Digest;
+use crate::uring::Buffer;
+
+use super::fault::{DiskError, Doing};
+use super::staged::{Staging, Write};
+use super::staging_error::{CheckpointError, WriteError};
+use super::store::{Store, Want};
+
+/// A segment that is being staged. One for each segment; its owner alone may land it.
+#[derive(Debug)]
+pub struct Landing(pub(super) Rc<Staging>);
+
+/// The chunks of a segment that is being staged, for serving them on before it has landed.
+#[derive(Clone, Debug)]
+pub struct Partial(Rc<Staging>);
+
+/// The proof that a buffer's content is chunk `index` of a segment with this root.
+#[derive(Debug)]
+pub struct VerifiedChunk {
+    index: u32,
+    root: Digest,
+    buffer: Buffer,
+}
+
+impl VerifiedChunk {
+    /// Which chunk it is.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Gives the proof up.
+    #[must_use]
+    pub fn into_buffer(self) -> Buffer {
+        self.buffer
+    }
+}
+
+/// What comes back with a buffer.
+pub type WithBuffer<E> = (Result<(), E>, Buffer);
+
+impl Landing {
+    /// The chunks that are neither there nor being written.
+    pub fn missing(&self) -> impl Iterator<Item = Range<u32>> + use<> {
+        let state = self.0.state.borrow();
+        state.written.missing(|index| state.writing.contains(&index)).into_iter()
+    }
+
+    /// Whether all chunks are there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.0.state.borrow().written.is_full()
+    }
+
+    /// Chunks that are there.
+    #[must_use]
+    pub fn written_count(&self) -> u32 {
+        self.0.state.borrow().written.len()
+    }
+
+    /// What is being staged.
+    #[must_use]
+    pub fn want(&self) -> &Want {
+        &self.0.want
+    }
+
+    /// The chunk list that chunks are verified against.
+    #[must_use]
+    pub fn chunks(&self) -> &VerifiedChunks {
+        &self.0.chunks
+    }
+
+    /// Hashes a buffer's content as chunk `index`.
+    ///
+    /// # Errors
+    /// The content is not that chunk; the buffer comes back.
+    pub fn verify(&self, index: u32, buffer: Buffer) -> Result<VerifiedChunk, (WriteError, Buffer)> {
+        match self.0.chunks.check(self.0.store.options.kernel, index, buffer.filled()) {
+            Ok(()) => Ok(VerifiedChunk { index, root: self.0.want.root, buffer }),
+            Err(error) => Err((WriteError::Content(error), buffer)),
+        }
+    }
+
+    /// Takes a buffer whose content the caller has hashed as it came in, and compares the digest.
+    ///
+    /// # Errors
+    /// The digest or the length is not that chunk's; the buffer comes back.
+    pub fn prove(
+        &self,
+        index: u32,
+        found: Digest,
+        buffer: Buffer,
+    ) -> Result<VerifiedChunk, (WriteError, Buffer)> {
+        let chunks = &self.0.chunks;
+        let (Some(bytes), Some(expected)) = (chunks.chunk_bytes(index), chunks.digest(index)) else {
+            let error = ChunkError::Range { index, count: chunks.chunk_count() };
+            return Err((WriteError::Content(error), buffer));
+        };
+        let length = buffer.filled().len();
+        if length != bytes {
+            let error = ChunkError::Length { index, expected: bytes, found: length };
+            return Err((WriteError::Content(error), buffer));
+        }
+        if found != expected {
+            return Err((WriteError::Content(ChunkError::Digest { index, expected, found }), buffer));
+        }
+        Ok(VerifiedChunk { index, root: self.0.want.root, buffer })
+    }
+
+    /// Verifies and writes one chunk. Several may be under way.
+    ///
+    /// # Errors
+    /// As `verify` and `write`.
+    pub async fn write_chunk(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
+        match self.verify(index, buffer) {
+            Ok(chunk) => self.write(chunk).await,
+            Err((error, buffer)) => (Err(error), buffer),
+        }
+    }
+
+    /// Writes one verified chunk to its place; one that is there already is not written again. Giving up on it leaves
+    /// the write to its end.
+    ///
+    /// # Errors
+    /// The disk refuses it or is full (the chunk is then missing still), or the chunk is being written.
+    pub async fn write(&self, chunk: VerifiedChunk) -> WithBuffer<WriteError> {
+        let staging = &self.0;
+        let VerifiedChunk { index, root, buffer } = chunk;
+        assert_eq!(root, staging.want.root, "a chunk is written to the segment that it was verified for");
+        if staging.is_ruined.get() {
+            return (Err(WriteError::Ruined), buffer);
+        }
+        {
+            let mut state = staging.state.borrow_mut();
+            if state.written.contains(index) {
+                return (Ok(()), buffer);
+            }
+            if !state.writing.insert(index) {
+                return (Err(WriteError::Busy { index }), buffer);
+            }
+        }
+        Write::of(Rc::clone(staging), index, buffer).await
+    }
+
+    /// Makes what is there durable, so that a restart does not fetch it again: the data first, then the bitmap.
+    ///
+    /// # Errors
+    /// The disk refuses something. After a failed fsync the staging file is thrown away and the landing with it.
+    pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
+        let _one = self.0.one_checkpoint.lock(()).await;
+        if self.0.is_ruined.get() {
+            return Err(CheckpointError::Ruined);
+        }
+        let (bits, kept) = {
+            let state = self.0.state.borrow();
+            (state.written.clone(), state.kept)
+        };
+        if kept == Some(bits.len()) {
+            return Ok(());
+        }
+        match self.0.keep(&bits).await {
+            Ok(()) => {
+                self.0.state.borrow_mut().kept = Some(bits.len());
+                Ok(())
+            }
+            Err(error) if matches!(error.doing, Doing::SyncData | Doing::SyncFolder) => {
+                self.0.throw_away().await;
+                Err(CheckpointError::SyncFailed(error))
+            }
+            Err(error) => Err(CheckpointError::Disk(error)),
+        }
+    }
+
+    /// Ends the landing and removes what is staged.
+    ///
+    /// # Errors
+    /// The disk refuses to remove it; a later start tries again.
+    pub async fn discard(self) -> Result<(), DiskError> {
+        self.0.quiet().await;
+        self.0.is_ruined.set(true);
+        self.0.store.unlink_staged(self.0.want.stem()).await
+    }
+}
+
+impl Partial {
+    /// Whether a chunk is there.
+    #[must_use]
+    pub fn has(&self, index: u32) -> bool {
+        self.0.state.borrow().written.contains(index)
+    }
+
+    /// The chunk list.
+    #[must_use]
+    pub fn chunks(&self) -> &VerifiedChunks {
+        &self.0.chunks
+    }
+
+    /// Reads a chunk that is there; its bytes are the buffer's content.
+    ///
+    /// # Errors
+    /// It is not there, or the disk refuses it.
+    pub async fn read_chunk(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
+        if !self.has(index) {
+            return (Err(WriteError::Missing { index }), buffer);
+        }
+        self.0.read(index, buffer).await
+    }
+}
+
+impl Store {
+    /// A segment that is being staged now.
+    #[must_use]
+    pub fn partial(&self, want: &Want) -> Option<Partial> {
+        let staging = self.0.landings.borrow().get(&want.id)?.upgrade()?;
+        (staging.want.root == want.root).then(|| Partial(staging))
+    }
+}

@@ -1,0 +1,16 @@
+//! Segment files and what breaks under them: power cuts at every step, failing and full disks, files that change.
+
+#[path = "sim/mod.rs"]
+mod sim;
+
+mod crash {
+    pub mod check_acknowledged;
+    pub mod check_final_names;
+    pub mod check_kept;
+    mod engine_files;
+    mod failing_disk;
+    mod held;
+    mod landing;
+    mod recovery;
+    pub mod rig;
+}
