@@ -12,6 +12,7 @@ use super::fault::{DiskError, Doing, failed, from_disk};
 use super::landing::Landed;
 use super::landing_error::LandError;
 use super::names::Stem;
+use super::open::Folders;
 use super::reader::{ReadError, Reader};
 use super::record::{Change, Ownership, Record};
 use super::staged::Staging;
@@ -72,7 +73,7 @@ impl Store {
     /// The path was registered again with the content that it has.
     async fn take_over(&self, want: &Want, source: Record) -> Result<Option<(Landed, Shared)>, LinkError> {
         let _name = self.0.names.lock(want.path.clone()).await;
-        if self.0.look(&source).await? != Some(source.identity)
+        if self.0.look(&source, &Folders::default()).await? != Some(source.identity)
             || self.record(source.id).as_ref() != Some(&source)
         {
             return Ok(None);

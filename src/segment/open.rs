@@ -17,7 +17,7 @@ use super::identity::Identity;
 use super::inventory::{Inventory, Standing};
 use super::locks::Locks;
 use super::names::{StagingName, Stem, is_draft, staging_name};
-use super::path::PRIVATE_FOLDER;
+use super::path::{PRIVATE_FOLDER, RelativePath};
 use super::record::{InventoryCut, Ownership, Record};
 use super::store::{Inner, PrivateFolders, Store, StoreOptions};
 
@@ -131,9 +131,10 @@ impl Store {
     async fn look_at_records(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
         let records: Vec<Record> =
             self.0.inventory.table().after(None).map(|(record, _)| record.clone()).collect();
+        let folders = Folders::default();
         let mut looks = stream::iter(records)
             .map(async |record| {
-                let found = self.0.look(&record).await;
+                let found = self.0.look(&record, &folders).await;
                 (record, found)
             })
             .buffered(STORE_OPERATIONS_MAX);
@@ -154,7 +155,11 @@ impl Store {
 impl Inner {
     /// The identity of the file that a record speaks of: for an engine's file its pin, which keeps what the engine
     /// has deleted; else what stands under its name. `None` if there is none.
-    pub(super) async fn look(&self, record: &Record) -> Result<Option<Identity>, DiskError> {
+    pub(super) async fn look(
+        &self,
+        record: &Record,
+        folders: &Folders,
+    ) -> Result<Option<Identity>, DiskError> {
         let stem = Stem { id: record.id, root: record.root };
         if record.owner == Ownership::Engine && self.pinned.borrow().contains(&stem) {
             let name = stem.to_string();
@@ -162,10 +167,39 @@ impl Inner {
                 return Ok(Some(found));
             }
         }
-        match self.folder_of(&record.path).await {
-            Ok(folder) => look_at(&folder, record.path.name(), record.path.as_str()).await,
-            Err(errno) => absent(errno, Doing::Open, record.path.as_str()),
+        self.look_at_path(&record.path, folders).await
+    }
+
+    /// The identity of what stands under a name; `None` if no regular file does.
+    pub(super) async fn look_at_path(
+        &self,
+        path: &RelativePath,
+        folders: &Folders,
+    ) -> Result<Option<Identity>, DiskError> {
+        let known = folders.0.borrow().get(path.folder()).cloned();
+        let folder = match known {
+            Some(folder) => folder,
+            None => match self.folder_of(path).await {
+                Ok(folder) => folders.note(path.folder(), folder),
+                Err(errno) => return absent(errno, Doing::Open, path.as_str()),
+            },
+        };
+        look_at(&folder, path.name(), path.as_str()).await
+    }
+}
+
+/// Open folders, for a look at many files. Not kept longer than the look: a folder may be replaced.
+#[derive(Default)]
+pub(super) struct Folders(RefCell<BTreeMap<String, Dir>>);
+
+impl Folders {
+    fn note(&self, name: &str, folder: Dir) -> Dir {
+        let mut open = self.0.borrow_mut();
+        if open.len() >= STORE_OPERATIONS_MAX {
+            open.clear();
         }
+        open.insert(name.to_owned(), folder.clone());
+        folder
     }
 }
 

@@ -114,10 +114,7 @@ impl Inner {
                 return Ok(Some(file));
             }
         }
-        match self.folder_of(&record.path).await {
-            Ok(folder) => self.open_best(&folder, record.path.name(), record.len, may_be_resident).await,
-            Err(errno) => absent(errno, Doing::Open, path),
-        }
+        self.open_best(&self.segments, path, record.len, may_be_resident).await
     }
 
     /// Opens past the page cache, unless the file may be and mostly is in it.

@@ -13,7 +13,7 @@ use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
 use super::inventory::Standing;
 use super::names::Stem;
-use super::open::{absent, look_at};
+use super::open::{Folders, look_at};
 use super::path::RelativePath;
 use super::quarantine::Why;
 use super::record::{Change, Ownership, Record};
@@ -55,7 +55,8 @@ impl Store {
         let mut done = Reconciled::default();
         let mut open: BTreeSet<SegmentId> = self.unsettled();
         let mut later = Vec::new();
-        let cases = stream::iter(wanted).map(|want| self.case(want.id, Some(want)));
+        let folders = Folders::default();
+        let cases = stream::iter(wanted).map(|want| self.case(want.id, Some(want), &folders));
         let mut cases = cases.buffered(STORE_OPERATIONS_MAX);
         while let Some(case) = cases.next().await {
             let case = case?;
@@ -68,7 +69,7 @@ impl Store {
         drop(cases);
         self.settle_all(&mut later, &mut done).await?;
         for id in open {
-            let case = self.case(id, None).await?;
+            let case = self.case(id, None, &folders).await?;
             self.settle(case, &mut done).await?;
         }
         self.sweep().await?;
@@ -86,7 +87,7 @@ impl Store {
     }
 
     /// Looks at everything that decides over a segment. Reads no content.
-    async fn case(&self, id: SegmentId, want: Option<Want>) -> Result<Case, DiskError> {
+    async fn case(&self, id: SegmentId, want: Option<Want>, folders: &Folders) -> Result<Case, DiskError> {
         let (record, is_held) = {
             let table = self.0.inventory.table();
             let known = want.as_ref().and_then(|want| table.at_path(&want.path)).or_else(|| table.known(id));
@@ -96,8 +97,8 @@ impl Store {
         let found = match (&record, &want) {
             // What is held was looked at when it was opened or landed.
             (Some(record), _) if is_held => Some(record.identity),
-            (Some(record), _) => self.0.look(record).await?,
-            (None, Some(want)) => self.0.look_at_want(want).await?,
+            (Some(record), _) => self.0.look(record, folders).await?,
+            (None, Some(want)) => self.0.look_at_want(want, folders).await?,
             (None, None) => None,
         };
         let at_name = match (&record, found) {
@@ -263,7 +264,7 @@ enum Hashed {
 
 impl Inner {
     /// The identity of what may be a wanted segment that no record knows: its pin, or what stands under its name.
-    async fn look_at_want(&self, want: &Want) -> Result<Option<Identity>, DiskError> {
+    async fn look_at_want(&self, want: &Want, folders: &Folders) -> Result<Option<Identity>, DiskError> {
         let stem = want.stem();
         if self.pinned.borrow().contains(&stem) {
             let name = stem.to_string();
@@ -271,10 +272,7 @@ impl Inner {
                 return Ok(Some(found));
             }
         }
-        match self.folder_of(&want.path).await {
-            Ok(folder) => look_at(&folder, want.path.name(), want.path.as_str()).await,
-            Err(errno) => absent(errno, Doing::Open, want.path.as_str()),
-        }
+        self.look_at_path(&want.path, folders).await
     }
 
     async fn hash_file(&self, case: &Case, path: &RelativePath) -> Result<Hashed, DiskError> {
@@ -317,10 +315,7 @@ impl Inner {
         if pin.is_some() {
             return Ok(pin);
         }
-        match self.folder_of(path).await {
-            Ok(folder) => self.open_best(&folder, path.name(), u64::MAX, false).await,
-            Err(errno) => absent(errno, Doing::Open, path.as_str()),
-        }
+        self.open_best(&self.segments, path.as_str(), u64::MAX, false).await
     }
 
     /// Makes a file that was hashed a held segment: its name, its list, its pin if it is an engine's, its record.

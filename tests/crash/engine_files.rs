@@ -1,1 +1,251 @@
-//! x
+//! An engine's files at their origin: digested, pinned, read after the engine has deleted them, and never touched.
+
+use ringway::digest::FlatHasher;
+use ringway::ids::NodeId;
+use ringway::limits::CHUNK_BYTES;
+use ringway::segment::{
+    DigestError, Gone, LandError, Ownership, PinError, ReadError, RelativePath, Store, Want,
+};
+use ringway::uring::{Core, Errno};
+
+use super::held::bytes;
+use crate::crash::rig::{PRIVATE, ROOT, fill, host, id, open_as, options, path, reopened, segment, store_on};
+use crate::sim::{Fault, OpKind, Rule, Sim, SimOptions};
+
+fn origin(seed: u64) -> (Sim, NodeId, Core, Store) {
+    store_on(seed, SimOptions::default(), Ownership::Engine)
+}
+
+fn pins(sim: &Sim, node: NodeId) -> usize {
+    sim.host(node).disk.paths(&format!("{PRIVATE}/pins")).len()
+}
+
+/// Digests and pins a file as a segment of this index.
+async fn register(store: &Store, index: u64, name: &RelativePath) -> Want {
+    let digested = store.digest_file(name).await.expect("it is sealed");
+    let want = Want { id: id(index), path: name.clone(), len: digested.len, root: digested.root };
+    store.pin(&want).await.expect("it has not changed");
+    want
+}
+
+#[test]
+fn a_file_is_digested_in_one_pass_and_kept_until_it_is_dropped() {
+    let (mut sim, node, core, store) = origin(1);
+    let made = segment(1, "wal/1.seg", 2 * CHUNK_BYTES + 17);
+    sim.host(node).disk.plant_dir(&format!("{ROOT}/wal"));
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let (ours, theirs) = (store.clone(), made.clone());
+    sim.block_on(&core, async move {
+        let digested = ours.digest_file(&theirs.want.path).await.expect("it is sealed");
+        let mut flat = FlatHasher::new();
+        flat.update(&theirs.bytes);
+        assert_eq!((digested.root, digested.len), (theirs.want.root, theirs.want.len));
+        assert_eq!(digested.flat, flat.finish());
+        assert_eq!(digested.chunks, theirs.chunks);
+        ours.pin(&theirs.want).await.expect("it has not changed");
+        ours.pin(&theirs.want).await.expect("asking again is no error");
+    });
+    assert_eq!(pins(&sim, node), 1);
+    // The engine deletes what it has no use for any more: a compaction.
+    sim.host(node).disk.remove(&made.file());
+    let (core, store, recovery) = reopened(&mut sim, node, store);
+    assert_eq!((recovery.held, recovery.suspects.len()), (1, 0), "the pin keeps it, over a restart too");
+    sim.block_on(&core, async move {
+        let reader = store.open_segment(id(1)).await.expect("the pin is read");
+        assert_eq!(bytes(&reader).await, *made.bytes);
+        assert_eq!(store.unpin(id(1)).await, Ok(Gone::Record));
+        assert_eq!(store.open_segment(id(1)).await.err(), Some(ReadError::NotHeld));
+    });
+    assert_eq!(pins(&sim, node), 0);
+}
+
+#[test]
+fn the_engine_s_names_are_never_renamed_or_unlinked() {
+    let (mut sim, node, core, store) = origin(2);
+    let made = segment(1, "a.seg", 5000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let file = made.file();
+    sim.block_on(&core, async move {
+        let want = register(&store, 1, &made.want.path).await;
+        let why = ringway::segment::Why::Content { expected: want.root, found: want.root };
+        assert_eq!(store.quarantine(id(1), why).await, Ok(Gone::Record));
+        let want = register(&store, 2, &made.want.path).await;
+        assert_eq!(store.remove(want.id).await, Ok(Gone::Record));
+        // Another node's file that landed here would cover the engine's.
+        let theirs = segment(9, "a.seg", 10);
+        let landing = store.begin(theirs.want.clone(), theirs.chunks.clone()).await.expect("staging is ours");
+        fill(&landing, &theirs).await;
+        let refused = landing.land().await;
+        assert!(
+            matches!(&refused, Err(LandError::Disk(error)) if error.errno == Errno::EXISTS),
+            "{refused:?}"
+        );
+        // What is not that segment is let go of, and left.
+        let done = store.reconcile([theirs.want.clone()]).await.expect("sound");
+        assert_eq!(done.quarantined, [id(9)]);
+    });
+    assert_eq!(sim.host(node).disk.file(&file).map(|bytes| bytes.len()), Some(5000));
+}
+
+#[test]
+fn weak_05_an_origin_that_lost_a_file_gets_it_back_under_its_free_name() {
+    let (mut sim, node, core, store) = origin(3);
+    let lost = segment(1, "x/a.seg", CHUNK_BYTES + 1);
+    let expect = lost.clone();
+    let store = sim.block_on(&core, async move {
+        let done = store.reconcile([lost.want.clone()]).await.expect("sound");
+        assert_eq!(done.refetched, [id(1)], "what is wanted is missing, whoever made it");
+        let landing = store.begin(lost.want.clone(), lost.chunks.clone()).await.expect("missing");
+        fill(&landing, &lost).await;
+        landing.land().await.expect("the name is free");
+        assert!(store.is_held(id(1), lost.want.root));
+        store
+    });
+    assert_eq!(sim.host(node).disk.file(&expect.file()).as_ref(), Some(&*expect.bytes));
+    assert!(sim.host(node).disk.paths(&format!("{PRIVATE}/staging")).is_empty());
+    let (_, _, recovery) = reopened(&mut sim, node, store);
+    assert_eq!(recovery.held, 1);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_digested_is_refused() {
+    let (mut sim, node, core, store) = origin(4);
+    let made = segment(1, "a.seg", 3 * CHUNK_BYTES);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let file = made.file();
+    sim.later(ringway::ids::Nanos::from_millis(1), move |sim| {
+        let mut bytes = made.bytes.to_vec();
+        bytes[0] ^= 1;
+        sim.host(node).disk.overwrite(&file, &bytes);
+    });
+    let refused = sim.block_on(&core, async move { store.digest_file(&path("a.seg")).await.map(drop) });
+    assert!(matches!(refused, Err(DigestError::Changed { .. })), "{refused:?}");
+    assert_eq!(pins(&sim, node), 0, "no draft is left behind");
+}
+
+#[test]
+fn a_file_that_changes_in_place_after_it_was_registered_is_not_served() {
+    let (mut sim, node, core, store) = origin(5);
+    let made = segment(1, "a.seg", 4000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let ours = store.clone();
+    let want = sim.block_on(&core, async move { register(&ours, 1, &path("a.seg")).await });
+    sim.host(node).disk.overwrite(&made.file(), &[7; 4000]);
+    let ours = store.clone();
+    sim.block_on(&core, async move {
+        let refused = ours.open_segment(id(1)).await.err();
+        assert!(matches!(refused, Some(ReadError::Changed { .. })), "{refused:?}");
+        assert!(!ours.is_held(id(1), want.root), "it does not count any more");
+        let refused = ours.pin(&want).await;
+        assert!(matches!(refused, Err(PinError::OtherContent { .. })), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_file_that_the_engine_replaces_between_digest_and_pin_stays_what_was_digested() {
+    let (mut sim, node, core, store) = origin(6);
+    let made = segment(1, "a.seg", 4000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let ours = store.clone();
+    let digested =
+        sim.block_on(&core, async move { ours.digest_file(&path("a.seg")).await.expect("sealed") });
+    let want = Want { id: id(1), path: path("a.seg"), len: digested.len, root: digested.root };
+    sim.host(node).disk.remove(&made.file());
+    sim.host(node).disk.plant_file(&made.file(), b"another file of that name");
+    // A restart between the proposal and its commit: only the draft still has the content.
+    let (core, store, _) = reopened(&mut sim, node, store);
+    sim.block_on(&core, async move {
+        store.pin(&want).await.expect("the draft is found by its content");
+        let reader = store.open_segment(id(1)).await.expect("held");
+        assert_eq!(bytes(&reader).await, *made.bytes);
+        store.sweep_drafts().await.expect("sound");
+        assert!(store.open_segment(id(1)).await.is_ok(), "a pin is no draft");
+    });
+    assert_eq!(pins(&sim, node), 1);
+}
+
+#[test]
+fn where_no_link_can_be_made_the_file_is_held_open_and_that_is_said() {
+    let (mut sim, node) = host(7, SimOptions::default());
+    sim.host(node).disk.remove(ROOT);
+    sim.host(node).disk.plant_mount(ROOT, 1 << 30);
+    let core = sim.core(node, 0);
+    let (store, _) = open_as(&mut sim, &core, options(Ownership::Engine, 1));
+    let made = segment(1, "a.seg", 5000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let (ours, file) = (store.clone(), made.file());
+    sim.block_on(&core, async move { drop(register(&ours, 1, &path("a.seg")).await) });
+    assert!(!store.paths().links);
+    sim.host(node).disk.remove(&file);
+    sim.block_on(&core, async move {
+        let reader = store.open_segment(id(1)).await.expect("held open");
+        assert_eq!(bytes(&reader).await, *made.bytes);
+    });
+}
+
+#[test]
+fn links_fifos_and_missing_files_are_not_digested() {
+    let (mut sim, node, core, store) = origin(8);
+    sim.host(node).disk.plant_file("/data/secret", b"of another");
+    sim.host(node).disk.plant_symlink(&format!("{ROOT}/link"), "/data/secret");
+    sim.host(node).disk.plant_symlink(&format!("{ROOT}/dir"), "/data");
+    sim.host(node).disk.plant_fifo(&format!("{ROOT}/fifo"));
+    sim.block_on(&core, async move {
+        for name in ["link", "fifo"] {
+            assert_eq!(
+                store.digest_file(&path(name)).await.map(drop),
+                Err(DigestError::NotRegular),
+                "{name}"
+            );
+        }
+        for (name, errno) in [("dir/secret", Errno::LOOP), ("nothing", Errno::NOT_FOUND)] {
+            let refused = store.digest_file(&path(name)).await.map(drop);
+            assert!(
+                matches!(&refused, Err(DigestError::Disk(error)) if error.errno == errno),
+                "{name}: {refused:?}"
+            );
+        }
+    });
+    assert_eq!(pins(&sim, node), 0);
+}
+
+#[test]
+fn a_registered_file_survives_a_power_cut_at_any_operation_of_its_registration() {
+    for nth in 0.. {
+        let (mut sim, node, core, store) = origin(100 + nth);
+        let made = segment(1, "a.seg", 2 * CHUNK_BYTES);
+        sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+        let crash = crate::sim::Crash { how: crate::sim::How::PowerCut, after: nth % 2 == 0 };
+        sim.fault(node, Rule::new(Fault::Crash(crash)).on_durable_steps().skip(nth));
+        let pinned = sim.try_block_on(&core, async move { register(&store, 1, &path("a.seg")).await });
+        if pinned.is_some() {
+            assert!(nth > 5, "only {nth} operations");
+            return;
+        }
+        drop(core);
+        sim.clear_faults(node);
+        sim.restart(node);
+        let core = sim.core(node, 0);
+        let (store, _) = open_as(&mut sim, &core, options(Ownership::Engine, 2));
+        let want = made.want.clone();
+        sim.block_on(&core, async move {
+            store.reconcile([want.clone()]).await.expect("sound");
+            store.pin(&want).await.expect("the file is there");
+            store.sweep_drafts().await.expect("sound");
+            assert!(store.open_segment(id(1)).await.is_ok());
+        });
+        assert_eq!(pins(&sim, node), 1, "one pin, no draft, after a cut at {nth}");
+        assert!(sim.host(node).disk.file(&made.file()).is_some());
+    }
+}
+
+#[test]
+fn a_digest_that_the_disk_refuses_is_an_error_and_leaves_no_draft() {
+    let (mut sim, node, core, store) = origin(9);
+    let made = segment(1, "a.seg", 2 * CHUNK_BYTES);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    sim.fault(node, Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Read).skip(1));
+    let refused = sim.block_on(&core, async move { store.digest_file(&path("a.seg")).await.map(drop) });
+    assert!(matches!(&refused, Err(DigestError::Disk(error)) if error.errno == Errno::IO), "{refused:?}");
+    assert_eq!(pins(&sim, node), 0);
+}

@@ -156,6 +156,11 @@ pub async fn fill(landing: &Landing, segment: &Segment) {
     }
 }
 
+/// The chunks that a landing misses.
+pub fn missing(landing: &Landing) -> Vec<u32> {
+    landing.missing().flatten().collect()
+}
+
 /// Stages and lands a segment.
 pub async fn land(store: &Store, segment: &Segment) {
     let landing = store.begin(segment.want.clone(), segment.chunks.clone()).await.expect("it is not there");
