@@ -13,3 +13,6 @@ mod check;
 
 #[path = "sim/self_test/conformance.rs"]
 mod conformance;
+
+#[path = "sim/self_test/world.rs"]
+mod world;

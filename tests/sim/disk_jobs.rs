@@ -307,6 +307,7 @@ impl Run<'_> {
                 let inode = self.node.inode(*dir)?;
                 Ok(Outcome::Space(self.disk().space(inode)))
             }
+            Ask::Resident { .. } if !self.disk().options().cachestat => Err(Errno::NOT_SUPPORTED),
             Ask::Resident { file, offset, bytes } => {
                 let inode = self.node.inode(*file)?;
                 let resident = self.disk().content(inode)?.resident(*offset, *bytes);

@@ -23,7 +23,7 @@ use super::ring::{Flag, SimRing};
 use super::world::{SharedWorld, World};
 
 /// Turns without a pause after which a core is held to be stuck.
-const BUSY_TURNS_MAX: u64 = 1_000_000;
+const BUSY_TURNS_MAX: u64 = 20_000;
 
 struct Driven {
     core: Core,
@@ -61,11 +61,12 @@ pub fn seed_or(default: u64) -> u64 {
     std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(default)
 }
 
-/// Runs `test` with `count` seeds, or only with `SEED` of the environment.
+/// Runs `test` with the seeds 1 to `count`; the environment may give one seed (`SEED`) or another count (`SEEDS`).
 pub fn each_seed(count: u64, mut test: impl FnMut(u64)) {
-    match std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("SEED") {
         Some(seed) => test(seed),
-        None => (1..=count).for_each(test),
+        None => (1..=number("SEEDS").unwrap_or(count)).for_each(test),
     }
 }
 

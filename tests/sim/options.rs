@@ -30,6 +30,8 @@ pub struct DiskOptions {
     pub capacity: u64,
     /// O_DIRECT is supported.
     pub direct: bool,
+    /// cachestat(2) is supported.
+    pub cachestat: bool,
     /// FICLONE is supported.
     pub reflink: bool,
     /// Names that one file may have.
@@ -73,6 +75,8 @@ pub struct NetOptions {
     pub retransmission: (Nanos, Nanos),
     /// From a zero-copy send's delivery to its notification.
     pub notice: (Nanos, Nanos),
+    /// Zero-copy sends are offered.
+    pub zero_copy: bool,
     /// A killed process's connection ends with a reset, as one with unread bytes always does; else in good order.
     pub kill_resets: Chance,
 }
@@ -108,6 +112,7 @@ impl Default for DiskOptions {
         Self {
             capacity: 1 << 40,
             direct: true,
+            cachestat: true,
             reflink: false,
             links_max: 1000,
             inline: Chance::percent(15),
@@ -134,6 +139,7 @@ impl Default for NetOptions {
             corruption: Chance::NEVER,
             retransmission: micros(1_000, 400_000),
             notice: micros(0, 2_000),
+            zero_copy: true,
             kill_resets: Chance::percent(75),
         }
     }

@@ -45,7 +45,17 @@ impl SimRing {
     #[must_use]
     pub fn new(world: SharedWorld, key: CoreKey) -> (Self, Arc<Flag>) {
         let flag = Arc::new(Flag::default());
-        let probe = Probe { backend: "simulation", kernel: "none".to_owned(), ..Probe::default() };
+        let mut probe = Probe { backend: "simulation", kernel: "none".to_owned(), ..Probe::default() };
+        let (zero_copy, cachestat) = {
+            let options = &world.borrow().options;
+            (options.net.zero_copy, options.disk.cachestat)
+        };
+        // The names are those of the kernel's ring.
+        for (name, in_use) in
+            [("zero-copy send", zero_copy), ("registered buffers", true), ("cachestat", cachestat)]
+        {
+            probe.note(name, in_use, "");
+        }
         (Self { world, key, flag: Arc::clone(&flag), probe }, flag)
     }
 }
