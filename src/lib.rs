@@ -4,6 +4,7 @@
 pub mod config;
 pub mod ids;
 pub mod limits;
+pub mod stats;
 
 // The rooms, row by row; imports point up this list only (ARCHITECTURE.md, checked by tests/tidy.rs). The feature `sim`
 // opens them to the crate's own tests and benches.
@@ -48,6 +49,13 @@ mod segment;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod segment;
+
+// Row 3: connections between nodes.
+#[cfg(not(feature = "sim"))]
+mod transport;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod transport;
 
 // Row 4: consensus, and the movement of segments.
 #[cfg(not(feature = "sim"))]

@@ -66,6 +66,48 @@ pub const CONNECTIONS_UNPROVEN_MAX: usize = 64;
 pub const CONNECTIONS_PEER_MAX: usize = 64;
 /// Payload bytes that a stream may have in flight towards us.
 pub const STREAM_CREDIT_BYTES: usize = 8 * CHUNK_BYTES;
+/// Payload and body bytes that a stream for control may have in flight towards us.
+pub const CONTROL_CREDIT_BYTES: i64 = CHUNK_BYTES as i64;
+/// Bytes that a new stream may send before the first grant, and the least that a starved one is granted.
+pub const STREAM_CREDIT_FIRST_BYTES: i64 = 64 * 1024;
+/// What a frame costs of its stream's credit beside its bytes.
+pub const FRAME_CHARGE_BYTES: usize = 128;
+/// Bytes that one core grants to all its streams together, each stream's minimum not counted.
+pub const RECEIVE_CREDIT_BYTES: i64 = 256 * CHUNK_BYTES as i64;
+/// Received bytes that wait for their consumers on one core; beyond it a stream is reset when more comes for it.
+pub const RECEIVE_QUEUED_BYTES_MAX: i64 = 2 * RECEIVE_CREDIT_BYTES;
+/// Payloads up to this size take memory of their own and no registered buffer.
+pub const PAYLOAD_SMALL_BYTES: usize = 16 * 1024;
+/// Bytes read ahead on a connection, and the most that is sent in one piece of small frames.
+pub const READ_AHEAD_BYTES: usize = 64 * 1024;
+/// Bytes read ahead where a payload is likely to follow, which would have to be moved to its buffer.
+pub const READ_AHEAD_LEAN_BYTES: usize = 4096;
+/// Bytes read ahead before a connection has proven itself.
+pub const READ_AHEAD_UNPROVEN_BYTES: usize = 4096;
+/// Bytes of bodies that wait to be sent on one connection; senders wait beyond it.
+pub const OUTBOX_BYTES_MAX: usize = 4 * CHUNK_BYTES;
+/// Streams opened by peers that wait to be taken.
+pub const INCOMING_MAX: usize = 1024;
+/// Connections that wait in the kernel to be accepted.
+pub const ACCEPT_BACKLOG: u32 = 1024;
+/// Peers whose last failed dial is remembered; the oldest is forgotten first.
+pub const DIAL_FAILURES_MAX: usize = 1024;
+/// First pause after a failed dial; doubles, with jitter.
+pub const DIAL_BACKOFF_FIRST: Nanos = Nanos::from_millis(50);
+/// Longest pause after failed dials: a healed partition is noticed within it.
+pub const DIAL_BACKOFF_MAX: Nanos = Nanos::from_secs(2);
+/// Pause after an accept that the system refused.
+pub const ACCEPT_PAUSE: Nanos = Nanos::from_millis(50);
+/// Silence after which a peer is asked for a sign of life.
+pub const PING_AFTER: Nanos = Nanos::from_secs(5);
+/// Silence after which a connection is cut.
+pub const IDLE_TIMEOUT: Nanos = Nanos::from_secs(15);
+/// A connection that we dialled and on which no stream has been open for so long is closed.
+pub const UNUSED_TIMEOUT: Nanos = Nanos::from_secs(60);
+/// Bytes a second below which a payload in receipt, or a frame being sent, counts as stalled.
+pub const RATE_LEAST_BYTES: u64 = 64 * 1024;
+/// Failed sends without copying after which a connection copies: the route has no use for them.
+pub const ZERO_COPY_COPIED_MAX: u32 = 4;
 /// From accept to authenticated.
 pub const HANDSHAKE_TIMEOUT: Nanos = Nanos::from_secs(5);
 /// To connect.
@@ -164,5 +206,9 @@ const _: () = assert!(ENTRIES_MAX * LABELS_MAX < u32::MAX as usize);
 const _: () = assert!(SNAPSHOT_SLICE_BYTES + ENTRY_BYTES_MAX < SNAPSHOT_ARCHIVE_BYTES_MAX);
 const _: () = assert!(TURN_BULK_POLLS_MAX <= TURN_POLLS_MAX);
 const _: () = assert!(CONNECTIONS_UNPROVEN_MAX < CONNECTIONS_MAX);
+const _: () = assert!(CONTROL_CREDIT_BYTES <= STREAM_CREDIT_BYTES as i64);
+const _: () = assert!(STREAM_CREDIT_FIRST_BYTES <= CONTROL_CREDIT_BYTES);
+const _: () = assert!(READ_AHEAD_LEAN_BYTES <= READ_AHEAD_BYTES);
+const _: () = assert!(PING_AFTER.0 * 2 < IDLE_TIMEOUT.0);
 const _: () = assert!(CONNECTIONS_PEER_MAX < CONNECTIONS_MAX);
 const _: () = assert!(PROPOSALS_IN_FLIGHT_MAX <= SESSION_OUTCOMES_MAX);

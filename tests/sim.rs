@@ -16,3 +16,6 @@ mod conformance;
 
 #[path = "sim/self_test/world.rs"]
 mod world;
+
+#[path = "transport/mod.rs"]
+mod transport;

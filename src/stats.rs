@@ -1,0 +1,119 @@
+//! Plain counters: what happened, in numbers that only grow. Each core has its own; whoever shows them adds them up.
+
+use std::cell::Cell;
+use std::fmt;
+
+/// A number that only grows.
+#[derive(Default)]
+pub struct Counter(Cell<u64>);
+
+impl Counter {
+    /// Counts one.
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// Counts `more`.
+    pub fn add(&self, more: u64) {
+        self.0.set(self.0.get().saturating_add(more));
+    }
+
+    /// Counts the bytes of something.
+    pub fn add_bytes(&self, bytes: usize) {
+        self.add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// The number so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.get())
+    }
+}
+
+/// Codes of refused handshakes that are counted apart; the last place holds all above.
+pub const REFUSED_CODES_COUNTED: usize = 16;
+
+/// What one core's connections did.
+#[derive(Debug, Default)]
+pub struct TransportStats {
+    /// Dials begun.
+    pub dials: Counter,
+    /// Dials that gave no connection.
+    pub dial_failures: Counter,
+    /// Connections accepted, before any proof.
+    pub accepts: Counter,
+    /// Accepts that the system refused: out of descriptors, or of memory.
+    pub accept_failures: Counter,
+    /// Connections that gave way to newer ones before they proved themselves.
+    pub unproven_evicted: Counter,
+    /// Connections that did not prove themselves in time.
+    pub unproven_timed_out: Counter,
+    /// Handshakes that we refused, by code.
+    pub refused: [Counter; REFUSED_CODES_COUNTED],
+    /// Connections proven, of both directions.
+    pub connections: Counter,
+    /// Connections given to another core of the node.
+    pub hand_overs: Counter,
+    /// Connections cut because the peer broke the protocol.
+    pub cut_for_rubbish: Counter,
+    /// Of these: frames whose tag or place in the order was wrong.
+    pub tag_failures: Counter,
+    /// Of these: frames beyond the granted credit.
+    pub credit_overruns: Counter,
+    /// Connections cut because the peer went silent or stopped reading.
+    pub cut_for_silence: Counter,
+    /// Frames received and checked.
+    pub frames_in: Counter,
+    /// Frames sent.
+    pub frames_out: Counter,
+    /// Bytes of headers, bodies and tags received.
+    pub control_bytes_in: Counter,
+    /// Bytes of headers, bodies and tags sent.
+    pub control_bytes_out: Counter,
+    /// Bytes of payload received.
+    pub payload_bytes_in: Counter,
+    /// Bytes of payload sent.
+    pub payload_bytes_out: Counter,
+    /// Bytes of payload that arrived with a frame's head and were copied from there to their buffer.
+    pub payload_bytes_moved: Counter,
+    /// Payloads received into memory of their own, because they are small or the core's buffers were short.
+    pub payloads_unregistered: Counter,
+    /// Payloads sent without copying.
+    pub payloads_zero_copy: Counter,
+    /// Payloads that the kernel copied although it was asked not to.
+    pub payloads_copied_by_kernel: Counter,
+    /// Streams that we opened.
+    pub streams_opened: Counter,
+    /// Streams that peers opened.
+    pub streams_accepted: Counter,
+    /// Streams that either side reset.
+    pub streams_reset: Counter,
+}
+
+impl TransportStats {
+    /// Counts a handshake that we refused with `code`.
+    pub fn count_refused(&self, code: u16) {
+        let place = usize::from(code).min(REFUSED_CODES_COUNTED - 1);
+        self.refused[place].count();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_beyond_the_table_is_counted_in_its_last_place() {
+        let stats = TransportStats::default();
+        stats.count_refused(3);
+        stats.count_refused(u16::MAX);
+        assert_eq!(stats.refused[3].get(), 1);
+        assert_eq!(stats.refused[REFUSED_CODES_COUNTED - 1].get(), 1);
+    }
+}

@@ -1,0 +1,199 @@
+//! Accepting: one deadline from accept to proven, few places for those who have not proven themselves, and the way of a
+//! proven connection to the core that its group lives on.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::{Rc, Weak};
+
+use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE};
+use crate::uring::{Core, Errno, Listener, Priority, Socket, Task, sleep, timeout};
+
+use super::connection::{Connection, Facts, Line};
+use super::error::RefusedCode;
+use super::hand_over::{HandOver, Seat};
+use super::handshake::{self, Proven, Refusal, refuse};
+use super::options::PeerIdentity;
+use super::transport::Inner;
+
+/// Accepted connections that have not proven themselves yet, in the order in which they came.
+#[derive(Default)]
+pub(super) struct Unproven {
+    next: Cell<u64>,
+    waiting: RefCell<BTreeMap<u64, (IpAddr, Option<Task<()>>)>>,
+}
+
+impl Unproven {
+    fn enter(&self, from: IpAddr) -> u64 {
+        let id = self.next.get();
+        self.next.set(id + 1);
+        self.waiting.borrow_mut().insert(id, (from, None));
+        id
+    }
+
+    fn leave(&self, id: u64) -> Option<Task<()>> {
+        self.waiting.borrow_mut().remove(&id).and_then(|(_, task)| task)
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// Who gives way to a newcomer: the oldest one of the address that has the most. So nobody who opens many takes the
+    /// places of those who open few, and every one has had the time that the crowd leaves.
+    fn victim(&self) -> Option<u64> {
+        let waiting = self.waiting.borrow();
+        let mut crowd: BTreeMap<IpAddr, (usize, u64)> = BTreeMap::new();
+        for (id, (from, _)) in waiting.iter() {
+            crowd.entry(*from).or_insert((0, *id)).0 += 1;
+        }
+        let largest = crowd.values().max_by_key(|(count, oldest)| (*count, std::cmp::Reverse(*oldest)));
+        largest.map(|(_, oldest)| *oldest)
+    }
+
+    pub(super) fn abort_all(&self) {
+        let all = std::mem::take(&mut *self.waiting.borrow_mut());
+        all.into_values().filter_map(|(_, task)| task).for_each(|task| task.abort());
+    }
+}
+
+impl Inner {
+    pub(super) async fn listen(self: &Rc<Self>, address: SocketAddr) -> Result<SocketAddr, Errno> {
+        let listener = Listener::bind(address, ACCEPT_BACKLOG).await?;
+        let address = listener.address();
+        let task = Core::current().spawn(Priority::Urgent, accept(Rc::downgrade(self), listener));
+        self.listeners.borrow_mut().push(task);
+        Ok(address)
+    }
+
+    /// Gives an accepted connection its time to prove itself.
+    fn accepted(self: &Rc<Self>, socket: Socket, from: SocketAddr) {
+        self.shared.stats.accepts.count();
+        while self.unproven.len() >= self.options.caps.unproven.max(1) {
+            let Some(victim) = self.unproven.victim() else { break };
+            self.shared.stats.unproven_evicted.count();
+            if let Some(task) = self.unproven.leave(victim) {
+                task.abort();
+            }
+        }
+        let id = self.unproven.enter(from.ip());
+        let transport = Rc::downgrade(self);
+        let ours = self.ours();
+        let limit = self.options.timeouts.handshake;
+        let task = Core::current().spawn(Priority::Urgent, async move {
+            let answered = timeout(limit, handshake::answer(&ours, socket)).await;
+            let Some(transport) = transport.upgrade() else { return };
+            let _mine = transport.unproven.leave(id);
+            match answered {
+                Ok(Ok(proven)) => transport.proven(proven, from).await,
+                Ok(Err(refusal)) => transport.count_refusal(&refusal),
+                Err(_) => transport.shared.stats.unproven_timed_out.count(),
+            }
+        });
+        // The task has not run yet: spawning only makes it ready.
+        if let Some((_, place)) = self.unproven.waiting.borrow_mut().get_mut(&id) {
+            *place = Some(task);
+        }
+    }
+
+    fn count_refusal(&self, refusal: &Refusal) {
+        match refusal {
+            Refusal::Code(code) => self.shared.stats.count_refused(code.number()),
+            Refusal::Cut(cut) if cut.is_rubbish() => {
+                self.shared.stats.count_refused(RefusedCode::Protocol.number());
+            }
+            Refusal::Cut(_) => {}
+        }
+    }
+
+    /// The peer is who it says; now whether it is welcome, and where it belongs.
+    async fn proven(self: &Rc<Self>, proven: Proven, from: SocketAddr) {
+        let core = self.options.core_of(proven.group);
+        let seat = match self.seat(&proven.peer, core) {
+            Ok(seat) => seat,
+            Err(code) => return self.turn_away(&proven.socket, code).await,
+        };
+        let Proven { socket, ahead, session, peer, class, .. } = proven;
+        let facts = Facts {
+            id: self.next_id(),
+            peer,
+            address: from,
+            class,
+            version: session.version,
+            key: session.key,
+            remote_core: None,
+            dialled: None,
+            caps: self.options.caps,
+            seat: Cell::new(Some(seat)),
+        };
+        let keys = session.keys;
+        if core == self.options.core_index {
+            return self.keep(facts, Line { socket, ahead, keys }).outbox.ready();
+        }
+        let Some(carry) = &self.options.carry else { return };
+        match carry(core, HandOver { loose: socket.release(), keys, facts, ahead }) {
+            Ok(()) => self.shared.stats.hand_overs.count(),
+            Err(back) => self.turn_away(&Socket::adopt(back.loose), RefusedCode::NoCore).await,
+        }
+    }
+
+    /// A place for a proven peer whose group lives on `core`.
+    fn seat(&self, peer: &PeerIdentity, core: u16) -> Result<Seat, RefusedCode> {
+        if self.is_shut_down() {
+            return Err(RefusedCode::Stopping);
+        }
+        (self.options.admit)(peer)?;
+        if core != self.options.core_index && self.options.carry.is_none() {
+            return Err(RefusedCode::NoCore);
+        }
+        self.seats.take(*peer, &self.options.caps).ok_or(RefusedCode::Busy)
+    }
+
+    async fn turn_away(&self, socket: &Socket, code: RefusedCode) {
+        self.shared.stats.count_refused(code.number());
+        // A peer that does not read its refusal does not keep its socket by that.
+        let _in_time = timeout(self.options.timeouts.handshake, refuse(socket, code)).await;
+    }
+
+    /// Goes on with a connection that another core accepted.
+    pub(super) fn adopt(self: &Rc<Self>, hand_over: HandOver) -> Rc<Connection> {
+        let HandOver { loose, keys, facts, ahead } = hand_over;
+        let facts = Facts { id: self.next_id(), ..facts };
+        let connection = self.keep(facts, Line { socket: Socket::adopt(loose), ahead, keys });
+        connection.outbox.ready();
+        connection
+    }
+}
+
+async fn accept(transport: Weak<Inner>, listener: Listener) {
+    loop {
+        let accepted = listener.accept().await;
+        let Some(transport) = transport.upgrade() else { return };
+        match accepted {
+            Ok((socket, from)) => transport.accepted(socket, from),
+            Err(_) => {
+                transport.shared.stats.accept_failures.count();
+                drop(transport);
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_of_the_largest_crowd_gives_way() {
+        let unproven = Unproven::default();
+        let ip = |last: u8| IpAddr::from([10, 0, 0, last]);
+        assert_eq!(unproven.victim(), None);
+        let lone = unproven.enter(ip(1));
+        let first = unproven.enter(ip(2));
+        let _second = unproven.enter(ip(2));
+        assert_eq!(unproven.victim(), Some(first));
+        unproven.leave(first);
+        assert_eq!(unproven.victim(), Some(lone), "all alike: the oldest");
+    }
+}

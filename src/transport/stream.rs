@@ -1,0 +1,264 @@
+//! The two ends of a stream, as its users hold them.
+//!
+//! Ending: `close` ends the sending direction behind all that was sent; dropping an end that has not ended gives the whole
+//! stream up, except that a receiver which is dropped after its sender's close lets the peer finish unheard.
+
+use std::rc::Rc;
+
+use crate::ids::GroupId;
+use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
+use crate::uring::{Buffer, Span, question};
+use crate::wire::{Body, Class, Purpose};
+
+use super::connection::{Connection, is_message};
+use super::credit::charge;
+use super::entry::{Entry, Message};
+use super::error::{Cut, ResetCode, StreamError};
+use super::options::PeerIdentity;
+use super::outbox::{Delivered, Freight, Outgoing};
+
+/// A stream of messages in both directions.
+#[derive(Debug)]
+pub struct Stream {
+    sender: StreamSender,
+    receiver: StreamReceiver,
+}
+
+/// The sending end of a stream.
+#[derive(Debug)]
+pub struct StreamSender(End);
+
+/// The receiving end of a stream.
+#[derive(Debug)]
+pub struct StreamReceiver(End);
+
+#[derive(Clone, Debug)]
+struct End {
+    connection: Rc<Connection>,
+    entry: Rc<Entry>,
+}
+
+/// A stream that a peer opened.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who opened it.
+    pub peer: PeerIdentity,
+    /// The group that it is about.
+    pub group: GroupId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The class of its connection.
+    pub class: Class,
+    /// The stream.
+    pub stream: Stream,
+}
+
+impl Stream {
+    pub(super) fn new(connection: Rc<Connection>, entry: Rc<Entry>) -> Self {
+        let end = End { connection, entry };
+        Self { sender: StreamSender(end.clone()), receiver: StreamReceiver(end) }
+    }
+
+    /// Both ends, each for its own task.
+    #[must_use]
+    pub fn split(self) -> (StreamSender, StreamReceiver) {
+        (self.sender, self.receiver)
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> PeerIdentity {
+        self.sender.0.connection.facts.peer
+    }
+
+    /// See [`StreamSender::send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send<'a>(&self, body: impl Into<Body<'a>>) -> Result<(), StreamError> {
+        self.sender.send(body).await
+    }
+
+    /// See [`StreamSender::send_payload`].
+    pub async fn send_payload<'a>(
+        &self,
+        body: impl Into<Body<'a>>,
+        buffer: Buffer,
+        span: Span,
+    ) -> (Result<(), StreamError>, Buffer) {
+        self.sender.send_payload(body, buffer, span).await
+    }
+
+    /// See [`StreamReceiver::receive`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn receive(&mut self) -> Result<Message, StreamError> {
+        self.receiver.receive().await
+    }
+
+    /// Gives the stream up with a reason.
+    pub fn give_up(self, code: ResetCode) {
+        self.sender.0.connection.reset(&self.sender.0.entry, code);
+    }
+
+    /// Ends our direction in good order; what the peer still sends is dropped.
+    pub fn close(self) {
+        self.sender.close();
+    }
+}
+
+impl StreamSender {
+    /// Sends a message when the peer has room for it. It is on its way when this returns, not received.
+    ///
+    /// # Errors
+    /// The stream or its connection is over, or the message is none that a stream can carry.
+    pub async fn send<'a>(&self, body: impl Into<Body<'a>>) -> Result<(), StreamError> {
+        let outgoing = self.0.encode(&body.into(), 0)?;
+        self.0.pass(outgoing.body.len(), 0).await?;
+        self.0.push(outgoing)
+    }
+
+    /// Sends a message with `buffer[span]` behind it, straight from there, and gives the buffer back when the kernel has
+    /// taken all of it.
+    pub async fn send_payload<'a>(
+        &self,
+        body: impl Into<Body<'a>>,
+        buffer: Buffer,
+        span: Span,
+    ) -> (Result<(), StreamError>, Buffer) {
+        let bytes = span.len();
+        let outgoing = match self.0.encode(&body.into(), bytes) {
+            Ok(outgoing) if span.end <= buffer.capacity() => outgoing,
+            Ok(outgoing) => return (Err(unsendable(&outgoing, bytes)), buffer),
+            Err(error) => return (Err(error), buffer),
+        };
+        if let Err(error) = self.0.pass(outgoing.body.len(), bytes).await {
+            return (Err(error), buffer);
+        }
+        if bytes == 0 {
+            return (self.0.push(outgoing), buffer);
+        }
+        let (answer, question) = question();
+        let freight = Some(Freight { buffer, span, answer });
+        if let Err(error) = self.0.push(Outgoing { freight, ..outgoing }) {
+            return (Err(error), delivered(question.await).1);
+        }
+        delivered(question.await)
+    }
+
+    /// Waits until the peer has room for a message. To be asked before a buffer is taken for one: buffers that wait for a
+    /// peer's credit would be missing where its payloads arrive.
+    ///
+    /// # Errors
+    /// The stream or its connection is over.
+    pub async fn ready(&self) -> Result<(), StreamError> {
+        self.0.open().await
+    }
+
+    /// Ends this direction behind all that was sent.
+    pub fn close(self) {
+        self.0.connection.close(&self.0.entry);
+    }
+}
+
+impl Drop for StreamSender {
+    fn drop(&mut self) {
+        // Says nothing if the direction has ended.
+        self.0.connection.reset(&self.0.entry, ResetCode::Dropped);
+    }
+}
+
+impl StreamReceiver {
+    /// The next message; what came before an end is given before it.
+    ///
+    /// # Errors
+    /// `Closed` at the peer's orderly end; else the stream or its connection is over, and messages may be missing.
+    pub async fn receive(&mut self) -> Result<Message, StreamError> {
+        let End { connection, entry } = &self.0;
+        let take = || {
+            let taken = entry.take(connection.window(), &connection.shared.budget);
+            taken.or_else(|| connection.cut_reason().map(Err))
+        };
+        let (message, grant) = entry.changed.until(take).await?;
+        if grant {
+            connection.outbox.credit(entry.id);
+        }
+        Ok(message)
+    }
+}
+
+impl Drop for StreamReceiver {
+    fn drop(&mut self) {
+        let End { connection, entry } = &self.0;
+        if !entry.peer_has_ended() && entry.our_end().is_none() {
+            connection.reset(entry, ResetCode::Dropped);
+        }
+        if entry.deafen(connection.window(), &connection.shared.budget) && !connection.is_cut() {
+            connection.outbox.credit(entry.id);
+        }
+    }
+}
+
+impl End {
+    fn encode(&self, body: &Body<'_>, payload_bytes: usize) -> Result<Outgoing, StreamError> {
+        let kind = body.kind();
+        let mut bytes = self.connection.outbox.body();
+        let encoded = body.encode(&mut bytes);
+        let outgoing =
+            Outgoing { kind, group: self.entry.group, stream: self.entry.id, body: bytes, freight: None };
+        let most = kind.payload_bytes_max().min(FRAME_PAYLOAD_BYTES_MAX);
+        if encoded.is_err() || !is_message(kind) || payload_bytes > most {
+            return Err(unsendable(&outgoing, payload_bytes));
+        }
+        Ok(outgoing)
+    }
+
+    /// Puts a frame that has passed into the queue; its payload goes back to its owner if the connection is over.
+    fn push(&self, outgoing: Outgoing) -> Result<(), StreamError> {
+        self.connection.outbox.push(outgoing).map_err(|refused| {
+            let error = self.connection.ended_error();
+            if let Some(freight) = refused.freight {
+                freight.fail(error.clone());
+            }
+            error
+        })
+    }
+
+    /// Waits for credit.
+    async fn open(&self) -> Result<(), StreamError> {
+        let look = || {
+            if let Some(error) = self.over() {
+                return Some(Err(error));
+            }
+            self.entry.outflow.is_open().then_some(Ok(()))
+        };
+        self.entry.changed.until(look).await
+    }
+
+    /// Waits for credit and for room in the queue, and pays.
+    async fn pass(&self, body_bytes: usize, payload_bytes: usize) -> Result<(), StreamError> {
+        let outbox = &self.connection.outbox;
+        loop {
+            self.open().await?;
+            if outbox.is_roomy() {
+                self.entry.outflow.spend(charge(body_bytes, payload_bytes));
+                return Ok(());
+            }
+            outbox.room.until(|| (outbox.is_roomy() || self.over().is_some()).then_some(())).await;
+        }
+    }
+
+    fn over(&self) -> Option<StreamError> {
+        self.connection.cut_reason().or_else(|| self.entry.refuses())
+    }
+}
+
+/// What became of a payload. It is left without an answer only when the core shuts down, and its buffer with it.
+fn delivered(answer: Option<Delivered>) -> Delivered {
+    answer.unwrap_or_else(|| (Err(StreamError::Connection(Cut::ShutDown)), Buffer::heap(0)))
+}
+
+fn unsendable(outgoing: &Outgoing, payload_bytes: usize) -> StreamError {
+    StreamError::Unsendable { kind: outgoing.kind, body_bytes: outgoing.body.len(), payload_bytes }
+}
