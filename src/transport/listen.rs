@@ -20,8 +20,11 @@ use super::transport::Inner;
 #[derive(Default)]
 pub(super) struct Unproven {
     next: Cell<u64>,
-    waiting: RefCell<BTreeMap<u64, (IpAddr, Option<Task<()>>)>>,
+    waiting: RefCell<BTreeMap<u64, Stranger>>,
 }
+
+/// Where one comes from, and the task of its handshake.
+type Stranger = (IpAddr, Option<Task<()>>);
 
 impl Unproven {
     fn enter(&self, from: IpAddr) -> u64 {

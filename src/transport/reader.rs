@@ -151,10 +151,12 @@ impl Reader {
         let core = Core::current();
         let slab = core.slab();
         let spare = slab.free() > usize::from(slab.count() / 4);
-        if bytes > PAYLOAD_SMALL_BYTES && bytes <= slab.buffer_bytes() && spare {
-            if let Some(buffer) = slab.try_take() {
-                return buffer;
-            }
+        let fits = bytes > PAYLOAD_SMALL_BYTES && bytes <= slab.buffer_bytes();
+        if fits
+            && spare
+            && let Some(buffer) = slab.try_take()
+        {
+            return buffer;
         }
         self.connection.shared.stats.payloads_unregistered.count();
         Buffer::heap(bytes)

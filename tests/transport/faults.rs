@@ -84,7 +84,9 @@ fn a_partition_ends_the_connection_by_silence_and_a_healed_one_is_dialled_again(
         }
         let before = pair.sim.now();
         let ended = pair.run(async move { held.receive().await.map(|_| ()) });
-        assert_eq!(ended, Err(StreamError::Connection(Cut::Silent)));
+        // Where one way is open, the other side may give up first, and its end gets through.
+        let gone = matches!(ended, Err(StreamError::Connection(Cut::Silent | Cut::Ended)));
+        assert!(gone, "{ended:?}");
         assert!(pair.sim.now().since(before) < secs(25), "{}", pair.sim.now().since(before));
         let theirs = user.clone();
         pair.run(async move { call(&theirs, peer, GROUP, 1).await.expect_err("still apart") });
