@@ -1,7 +1,7 @@
 //! Every bound of the product, with the relations between them asserted at compile time.
 //!
-//! A queue, pool, retry, frame or loop takes its bound from here. Full means refuse or wait; nothing grows and
-//! nothing is dropped.
+//! A queue, pool, retry, frame or loop takes its bound from here. Full means refuse or wait; nothing grows
+//! and nothing is dropped.
 
 use crate::ids::Nanos;
 
@@ -34,8 +34,9 @@ pub const TURN_BULK_POLLS_MAX: usize = 16;
 pub const MAILBOX_MESSAGES_MAX: usize = 1024;
 /// Bulk writes with one device at a time, at most.
 pub const BULK_DEPTH_MAX: usize = 8;
-/// How long a bulk write that has a place waits for the urgent ones. A quarter of a millisecond is about one fdatasync
-/// of a good disk, and half of what 1 MiB takes there: commits without a pause cost bulk a third of its rate, not all.
+/// How long a bulk write that has a place waits for the urgent ones. A quarter of a millisecond is about one
+/// fdatasync of a good disk, and half of what 1 MiB takes there: commits without a pause cost bulk a third of
+/// its rate, not all.
 pub const BULK_PATIENCE: Nanos = Nanos(250_000);
 /// Bytes after which a depth of bulk writes has shown its rate.
 pub const BULK_WINDOW_BYTES: u64 = 32 * CHUNK_BYTES as u64;
@@ -74,7 +75,8 @@ pub const STREAM_CREDIT_FIRST_BYTES: i64 = 64 * 1024;
 pub const FRAME_CHARGE_BYTES: usize = 128;
 /// Bytes that one core grants to all its streams together, each stream's minimum not counted.
 pub const RECEIVE_CREDIT_BYTES: i64 = 256 * CHUNK_BYTES as i64;
-/// Received bytes that wait for their consumers on one core; beyond it a stream is reset when more comes for it.
+/// Received bytes that wait for their consumers on one core; beyond it a stream is reset when more comes for
+/// it.
 pub const RECEIVE_QUEUED_BYTES_MAX: i64 = 2 * RECEIVE_CREDIT_BYTES;
 /// Payloads up to this size take memory of their own and no registered buffer.
 pub const PAYLOAD_SMALL_BYTES: usize = 16 * 1024;

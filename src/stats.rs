@@ -1,4 +1,5 @@
-//! Plain counters: what happened, in numbers that only grow. Each core has its own; whoever shows them adds them up.
+//! Plain counters: what happened, in numbers that only grow. Each core has its own; whoever shows them adds
+//! them up.
 
 use std::cell::Cell;
 use std::fmt;

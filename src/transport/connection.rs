@@ -1,5 +1,5 @@
-//! One proven connection: its streams, and its end. A reader and a writer task work on it; both stop when it is cut, and it
-//! is cut exactly once, with a reason that every stream on it is told.
+//! One proven connection: its streams, and its end. A reader and a writer task work on it; both stop when it
+//! is cut, and it is cut exactly once, with a reason that every stream on it is told.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

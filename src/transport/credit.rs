@@ -1,12 +1,14 @@
-//! Who may send how much: a stream's allowance in both directions, and the core's budget that all streams share. Pure.
+//! Who may send how much: a stream's allowance in both directions, and the core's budget that all streams
+//! share. Pure.
 //!
-//! A frame is charged with its bytes and a fixed part, so that many empty frames are bounded too. A sender whose
-//! allowance is above zero may send one whole frame, of whatever size, and goes below zero by it; so no frame is too
-//! large for a stream, and a stream never holds more than its window and one frame.
+//! A frame is charged with its bytes and a fixed part, so that many empty frames are bounded too. A sender
+//! whose allowance is above zero may send one whole frame, of whatever size, and goes below zero by it; so no
+//! frame is too large for a stream, and a stream never holds more than its window and one frame.
 //!
 //! Nothing here can block for ever: a receiver whose consumer has taken everything always grants at least
-//! `STREAM_CREDIT_FIRST_BYTES`, however short the core's budget is, and a payload for which the core has no buffer
-//! left gets memory of its own. So no stream waits for another one's consumer. What bounds the memory is the credit.
+//! `STREAM_CREDIT_FIRST_BYTES`, however short the core's budget is, and a payload for which the core has no
+//! buffer left gets memory of its own. So no stream waits for another one's consumer. What bounds the memory
+//! is the credit.
 
 use std::cell::Cell;
 

@@ -1,5 +1,5 @@
-//! Dialling: one connection for all streams that go to the same core of the same peer in the same class, one dial for all
-//! who ask for it at once, and a bounded memory of the dials that failed.
+//! Dialling: one connection for all streams that go to the same core of the same peer in the same class, one
+//! dial for all who ask for it at once, and a bounded memory of the dials that failed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

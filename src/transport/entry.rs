@@ -1,8 +1,10 @@
-//! The state of one stream on its connection: what has arrived, both allowances, and how far each side's end is.
+//! The state of one stream on its connection: what has arrived, both allowances, and how far each side's end
+//! is.
 //!
-//! Each side ends its direction by exactly one frame, Close after its last message or Reset at once; who receives a Reset
-//! before it has ended its own direction answers with one. When both ends were seen the stream is forgotten; until then
-//! what still arrives for a stream that was given up here is dropped without a word.
+//! Each side ends its direction by exactly one frame, Close after its last message or Reset at once; who
+//! receives a Reset before it has ended its own direction answers with one. When both ends were seen the
+//! stream is forgotten; until then what still arrives for a stream that was given up here is dropped without
+//! a word.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -23,8 +25,8 @@ pub struct Message {
     pub kind: Kind,
     /// Its body, aligned to 16 bytes. Checked: it is what the peer sent, at its place in the order.
     pub body: AlignedVec,
-    /// Its payload, whole and not checked: that is for the digest. From the core's slab unless it is small or the slab was
-    /// short.
+    /// Its payload, whole and not checked: that is for the digest. From the core's slab unless it is small or
+    /// the slab was short.
     pub payload: Option<Buffer>,
 }
 
@@ -116,8 +118,8 @@ impl Entry {
         self.our_end.get().is_some() && self.peer_end.get().is_some()
     }
 
-    /// From now on what arrives is dropped; so is what waits. True if there is a grant to tell: a peer that was not told of
-    /// it has to finish.
+    /// From now on what arrives is dropped; so is what waits. True if there is a grant to tell: a peer that
+    /// was not told of it has to finish.
     pub(super) fn deafen(&self, window: i64, budget: &Budget) -> bool {
         self.deaf.set(true);
         self.drain(window, budget) && self.must_finish()

@@ -1,4 +1,5 @@
-//! Why a dial, a stream or a connection came to nothing. One type per question; each says what a person can do.
+//! Why a dial, a stream or a connection came to nothing. One type per question; each says what a person can
+//! do.
 
 use std::fmt;
 

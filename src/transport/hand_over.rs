@@ -1,5 +1,5 @@
-//! A proven connection on its way from the core that accepted it to the core that its group lives on, and the seats that
-//! bound how many connections a node accepts, whichever core they live on.
+//! A proven connection on its way from the core that accepted it to the core that its group lives on, and the
+//! seats that bound how many connections a node accepts, whichever core they live on.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

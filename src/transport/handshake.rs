@@ -1,5 +1,6 @@
-//! The handshake of `auth` over a socket: four small frames without tags, then one that is tagged, by which the dialler knows
-//! that its connection stands. Each side reads no more than a handshake's worth before the other has proven itself.
+//! The handshake of `auth` over a socket: four small frames without tags, then one that is tagged, by which
+//! the dialler knows that its connection stands. Each side reads no more than a handshake's worth before the
+//! other has proven itself.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "all other frames are out of place in a handshake")]
 

@@ -1,5 +1,5 @@
-//! Reading from a connection: small frames many at a time from a buffer that is read ahead, payload straight into its
-//! own buffer. What was read ahead of a payload is copied there; the rest of it is not.
+//! Reading from a connection: small frames many at a time from a buffer that is read ahead, payload straight
+//! into its own buffer. What was read ahead of a payload is copied there; the rest of it is not.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! Accepting: one deadline from accept to proven, few places for those who have not proven themselves, and the way of a
-//! proven connection to the core that its group lives on.
+//! Accepting: one deadline from accept to proven, few places for those who have not proven themselves, and
+//! the way of a proven connection to the core that its group lives on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -42,8 +42,8 @@ impl Unproven {
         self.waiting.borrow().len()
     }
 
-    /// Who gives way to a newcomer: the oldest one of the address that has the most. So nobody who opens many takes the
-    /// places of those who open few, and every one has had the time that the crowd leaves.
+    /// Who gives way to a newcomer: the oldest one of the address that has the most. So nobody who opens many
+    /// takes the places of those who open few, and every one has had the time that the crowd leaves.
     fn victim(&self) -> Option<u64> {
         let waiting = self.waiting.borrow();
         let mut crowd: BTreeMap<IpAddr, (usize, u64)> = BTreeMap::new();

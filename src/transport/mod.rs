@@ -1,10 +1,11 @@
-//! Connections between nodes: dial and accept, streams with credits, payload sent from the buffer that it lies in.
+//! Connections between nodes: dial and accept, streams with credits, payload sent from the buffer that it
+//! lies in.
 //!
-//! Owns every socket between nodes on its core. Promises: a message that is received is the next one that the proven peer
-//! sent on that stream, unchanged; what cannot be told so ends the connection with a typed reason. A stream whose consumer
-//! is slow holds up no other stream. Memory, streams, connections and times are bounded. Refuses: whoever does not hold the
-//! cluster's secret, and whoever breaks the protocol. It knows nothing of what a message means, and nothing of membership:
-//! whom to admit is asked of above.
+//! Owns every socket between nodes on its core. Promises: a message that is received is the next one that the
+//! proven peer sent on that stream, unchanged; what cannot be told so ends the connection with a typed
+//! reason. A stream whose consumer is slow holds up no other stream. Memory, streams, connections and times
+//! are bounded. Refuses: whoever does not hold the cluster's secret, and whoever breaks the protocol. It
+//! knows nothing of what a message means, and nothing of membership: whom to admit is asked of above.
 //!
 //! ```text
 //! frame on the wire = header (40) | body | tag (16) | payload

@@ -16,9 +16,11 @@ use crate::wire::{Class, Role};
 use super::error::RefusedCode;
 use super::hand_over::HandOver;
 
-/// Whether a proven peer may connect. It holds the secret; whether it is a member, and in the right life, is decided here.
+/// Whether a proven peer may connect. It holds the secret; whether it is a member, and in the right life, is
+/// decided here.
 pub type Admit = Rc<dyn Fn(&PeerIdentity) -> Result<(), RefusedCode>>;
-/// Carries a connection to the core of that index, which calls `Transport::adopt`; gives it back if it cannot.
+/// Carries a connection to the core of that index, which calls `Transport::adopt`; gives it back if it
+/// cannot.
 pub type Carry = Rc<dyn Fn(u16, HandOver) -> Result<(), HandOver>>;
 
 /// All that a transport needs to know.

@@ -1,5 +1,5 @@
-//! What waits to be sent on a connection: the connection's own frames, which go first and are bounded because each has one
-//! place to wait in, and the frames of its streams in the order in which they were given.
+//! What waits to be sent on a connection: the connection's own frames, which go first and are bounded because
+//! each has one place to wait in, and the frames of its streams in the order in which they were given.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -120,8 +120,8 @@ impl Outbox {
         self.work.notify();
     }
 
-    /// Gives a stream up: what it still had to send is taken out. True if the peer has not heard of the stream yet, and
-    /// need not.
+    /// Gives a stream up: what it still had to send is taken out. True if the peer has not heard of the
+    /// stream yet, and need not.
     pub(super) fn reset(&self, stream: StreamId, group: GroupId, code: ResetCode) -> bool {
         let all = std::mem::take(&mut *self.data.borrow_mut());
         let mut unheard = false;

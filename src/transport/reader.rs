@@ -1,5 +1,6 @@
-//! The receiving half of a connection: takes frame after frame, believes none before its tag is checked, and hands each to
-//! its stream. It never waits for a consumer, so that one slow stream holds up no other: credit bounds what it takes.
+//! The receiving half of a connection: takes frame after frame, believes none before its tag is checked, and
+//! hands each to its stream. It never waits for a consumer, so that one slow stream holds up no other: credit
+//! bounds what it takes.
 
 use std::rc::Rc;
 
@@ -145,8 +146,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Where a payload goes: a registered buffer while more than a quarter of them is free, so that sources and writes
-    /// always find one; else memory of its own, which credit bounds.
+    /// Where a payload goes: a registered buffer while more than a quarter of them is free, so that sources
+    /// and writes always find one; else memory of its own, which credit bounds.
     fn place(&self, bytes: usize) -> Buffer {
         let core = Core::current();
         let slab = core.slab();

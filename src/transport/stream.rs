@@ -1,7 +1,8 @@
 //! The two ends of a stream, as its users hold them.
 //!
-//! Ending: `close` ends the sending direction behind all that was sent; dropping an end that has not ended gives the whole
-//! stream up, except that a receiver which is dropped after its sender's close lets the peer finish unheard.
+//! Ending: `close` ends the sending direction behind all that was sent; dropping an end that has not ended
+//! gives the whole stream up, except that a receiver which is dropped after its sender's close lets the peer
+//! finish unheard.
 
 use std::rc::Rc;
 
@@ -119,8 +120,8 @@ impl StreamSender {
         self.0.push(outgoing)
     }
 
-    /// Sends a message with `buffer[span]` behind it, straight from there, and gives the buffer back when the kernel has
-    /// taken all of it.
+    /// Sends a message with `buffer[span]` behind it, straight from there, and gives the buffer back when the
+    /// kernel has taken all of it.
     pub async fn send_payload<'a>(
         &self,
         body: impl Into<Body<'a>>,
@@ -147,8 +148,8 @@ impl StreamSender {
         delivered(question.await)
     }
 
-    /// Waits until the peer has room for a message. To be asked before a buffer is taken for one: buffers that wait for a
-    /// peer's credit would be missing where its payloads arrive.
+    /// Waits until the peer has room for a message. To be asked before a buffer is taken for one: buffers
+    /// that wait for a peer's credit would be missing where its payloads arrive.
     ///
     /// # Errors
     /// The stream or its connection is over.
@@ -214,7 +215,8 @@ impl End {
         Ok(outgoing)
     }
 
-    /// Puts a frame that has passed into the queue; its payload goes back to its owner if the connection is over.
+    /// Puts a frame that has passed into the queue; its payload goes back to its owner if the connection is
+    /// over.
     fn push(&self, outgoing: Outgoing) -> Result<(), StreamError> {
         self.connection.outbox.push(outgoing).map_err(|refused| {
             let error = self.connection.ended_error();
@@ -254,7 +256,8 @@ impl End {
     }
 }
 
-/// What became of a payload. It is left without an answer only when the core shuts down, and its buffer with it.
+/// What became of a payload. It is left without an answer only when the core shuts down, and its buffer with
+/// it.
 fn delivered(answer: Option<Delivered>) -> Delivered {
     answer.unwrap_or_else(|| (Err(StreamError::Connection(Cut::ShutDown)), Buffer::heap(0)))
 }

@@ -75,8 +75,8 @@ impl Transport {
         self.0.listen(address).await
     }
 
-    /// Opens a stream to the core of `group` at `peer`, over the connection that stands or a new one. The peer may still
-    /// refuse it: then its first use says so.
+    /// Opens a stream to the core of `group` at `peer`, over the connection that stands or a new one. The
+    /// peer may still refuse it: then its first use says so.
     ///
     /// # Errors
     /// `DialError`.
@@ -126,7 +126,8 @@ impl Transport {
         self.0.cluster.set(Some(cluster));
     }
 
-    /// Ends all connections with peers for which `keep` is false: a removed node, another life, an old secret.
+    /// Ends all connections with peers for which `keep` is false: a removed node, another life, an old
+    /// secret.
     pub fn cut_unless(&self, keep: impl Fn(&ConnectionInfo) -> bool) {
         let gone: Vec<_> =
             self.0.connections.borrow().values().filter(|c| !keep(&c.info())).cloned().collect();

@@ -1,6 +1,6 @@
-//! The sending half of a connection. It alone writes to the socket: small frames that wait are sent together, and a payload
-//! goes straight out of its own buffer behind its frame. Whoever gave a frame may go away at any time; what has begun is
-//! sent to its end all the same, so that the order of bytes never breaks.
+//! The sending half of a connection. It alone writes to the socket: small frames that wait are sent together,
+//! and a payload goes straight out of its own buffer behind its frame. Whoever gave a frame may go away at
+//! any time; what has begun is sent to its end all the same, so that the order of bytes never breaks.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! What the tests of connections play: a peer that serves any stream, and users that check all that they get. The same
-//! scenes run in simulation and over loopback.
+//! What the tests of connections play: a peer that serves any stream, and users that check all that they get.
+//! The same scenes run in simulation and over loopback.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -99,7 +99,8 @@ async fn source(mut stream: Stream) -> Result<(), StreamError> {
     }
 }
 
-/// Sends `count` requests of growing size and checks that each comes back; then ends the stream in good order.
+/// Sends `count` requests of growing size and checks that each comes back; then ends the stream in good
+/// order.
 pub async fn call(transport: &Transport, to: Peer, group: GroupId, count: u64) -> Result<(), String> {
     let opened = transport.open_stream(to, group, Class::Control, Purpose::Raft).await;
     let mut stream = opened.map_err(|error| error.to_string())?;
