@@ -4,7 +4,7 @@ use ringway::ids::{Nanos, UnixNanos};
 use ringway::limits::IO_ALIGNMENT;
 use ringway::uring::{Errno, Mapping, OpenOptions, Outcome};
 
-use super::disk::Disk;
+use super::disk::{BLOCK_BYTES, Disk};
 use super::faults::Fault;
 use super::job::{Ask, Job, OpKind};
 use super::node::{Node, Target};
@@ -84,7 +84,7 @@ impl World {
         let mut run = Run { node, rng, now };
         match job.kind {
             OpKind::Read => run.read(job, fault == Some(Fault::Short)).map(Outcome::Count),
-            OpKind::Write => run.write(job, fault == Some(Fault::Short)).map(Outcome::Count),
+            OpKind::Write => run.write(job, fault).map(Outcome::Count),
             OpKind::Close => Ok(self.close(job)),
             _ => run.other(job),
         }
@@ -143,8 +143,8 @@ impl Run<'_> {
         self.disk().content(inode)?.read(offset, &mut job.space()[..len], direct)
     }
 
-    fn write(&mut self, job: &Job, short: bool) -> Result<usize, Errno> {
-        let Ask::Write { file, offset } = job.ask else { unreachable!("a write") };
+    fn write(&mut self, job: &Job, fault: Option<Fault>) -> Result<usize, Errno> {
+        let Ask::Write { file, mut offset } = job.ask else { unreachable!("a write") };
         let (inode, write, direct) = self.open(file)?;
         if !write {
             return Err(Errno::BAD_DESCRIPTOR);
@@ -152,7 +152,11 @@ impl Run<'_> {
         if direct {
             Self::check_alignment(job, offset)?;
         }
-        let mut len = self.part(job.span.len(), direct, short);
+        let mut len = self.part(job.span.len(), direct, fault == Some(Fault::Short));
+        if fault == Some(Fault::Misdirect) {
+            let blocks = self.disk().content(inode)?.bytes() / BLOCK_BYTES as u64;
+            offset = self.rng.below(blocks + 2) * BLOCK_BYTES as u64 + offset % BLOCK_BYTES as u64;
+        }
         let device = self.disk().meta(inode).device;
         let available = self.disk().available(device);
         while self.disk().content(inode)?.more_room(offset, len) > available {
@@ -165,7 +169,12 @@ impl Run<'_> {
         }
         let (now, data) = (self.now, &job.data()[..len]);
         let Self { node, rng, .. } = self;
-        node.disk.alter(inode, now, |content| content.write(offset, data, direct, rng))?;
+        node.disk.alter(inode, now, |content| {
+            content.write(offset, data, direct, rng);
+            if fault == Some(Fault::Lose) {
+                content.lose(offset, data.len());
+            }
+        })?;
         Ok(len)
     }
 

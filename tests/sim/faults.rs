@@ -15,6 +15,10 @@ pub enum Fault {
     Short,
     /// It takes this much longer.
     Slow(Nanos),
+    /// A write says that it is done and never reaches the medium, whatever is synced after it.
+    Lose,
+    /// A write says that it is done and lands some blocks from where it belongs.
+    Misdirect,
     /// It does not complete before `Sim::thaw`.
     Hang,
     /// The node goes down.

@@ -153,6 +153,14 @@ impl Content {
         }
     }
 
+    /// A device has told a lie about a write: the cache has it, no sync will bring it to the medium.
+    pub fn lose(&mut self, offset: u64, len: usize) {
+        for (block, ..) in pieces(offset, len) {
+            self.dirty.remove(&block);
+            self.cached.insert(block);
+        }
+    }
+
     fn set_bytes(&mut self, bytes: u64) {
         self.bytes = bytes;
         if let [.., before, last] = self.sizes[..]

@@ -23,7 +23,7 @@ impl World {
             }
             Some(Fault::Slow(delay)) => self.after(delay, Event::Net(NetEvent::Ask(id))),
             Some(Fault::Hang) => {}
-            Some(Fault::Short | Fault::Crash(_)) | None => self.begin(id),
+            Some(Fault::Short | Fault::Lose | Fault::Misdirect | Fault::Crash(_)) | None => self.begin(id),
         }
     }
 

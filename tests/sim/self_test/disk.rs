@@ -212,6 +212,31 @@ fn a_failing_sync_loses_data_and_the_next_one_says_nothing() {
 }
 
 #[test]
+fn a_lying_device_loses_or_misplaces_a_synced_write() {
+    for (fault, there) in [(Fault::Lose, vec![1; 4096]), (Fault::Misdirect, vec![2; 4096])] {
+        let (mut wrong, mut told) = (0, 0);
+        for seed in 1..=20 {
+            let (mut sim, node, core) = one_node(seed);
+            sim.block_on(&core, make("file", &[1; 16_384])).expect("nothing is broken");
+            sim.fault(node, Rule::new(fault).on(OpKind::Write));
+            let done = sim.block_on(&core, async {
+                let file = root().await.open("file", OLD).await?;
+                write(&file, 4096, &[2; 4096]).await?;
+                file.sync_data().await
+            });
+            told += u32::from(done.is_err());
+            sim.power_cut_with(node, Loss::All);
+            let bytes = sim.host(node).disk.file("/data/file").expect("it was synced before");
+            wrong += u32::from(bytes[4096..8192] != [2; 4096]);
+            if fault == Fault::Misdirect {
+                assert!(bytes.chunks(4096).any(|block| block == there), "it landed somewhere");
+            }
+        }
+        assert!(told == 0 && wrong > 10, "{fault:?}: {wrong} of 20 wrong, {told} told");
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_until_there_is_room() {
     let (mut sim, node, core) = one_node(3);
     sim.host(node).disk.set_capacity("/data", 64 * 1024);
