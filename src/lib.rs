@@ -59,6 +59,11 @@ pub mod transport;
 
 // Row 4: consensus, and the movement of segments.
 #[cfg(not(feature = "sim"))]
+mod raft;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod raft;
+#[cfg(not(feature = "sim"))]
 mod transfer;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
