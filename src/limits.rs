@@ -164,6 +164,19 @@ pub const PROPOSALS_IN_FLIGHT_MAX: usize = 1024;
 /// To the outcome of a proposal, unless the caller says otherwise.
 pub const PROPOSE_TIMEOUT: Nanos = Nanos::from_secs(5);
 
+/// Bytes of a file of a group's log.
+pub const LOG_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of one batch of a log: what goes out with one write and one flush. One entry may pass it.
+pub const LOG_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of entries that wait to be written to a log; above it, appending waits.
+pub const LOG_PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a log's latest entries that are kept in memory, those that wait to be written not counted.
+pub const LOG_CACHE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of entries read from a log at once; one entry may pass it.
+pub const LOG_READ_BYTES_MAX: usize = 1024 * 1024;
+/// Sealed files of one log that are mapped at a time.
+pub const LOG_MAPPINGS_MAX: usize = 4;
+
 /// Segments that one shard fetches at a time; bytes in flight are bounded by credit and by the slab.
 pub const FETCHES_MAX: usize = 256;
 /// Segments that wait in a shard's fetch queue; the rest stays in the difference, which is derived again.
@@ -214,3 +227,6 @@ const _: () = assert!(READ_AHEAD_LEAN_BYTES <= READ_AHEAD_BYTES);
 const _: () = assert!(PING_AFTER.0 * 2 < IDLE_TIMEOUT.0);
 const _: () = assert!(CONNECTIONS_PEER_MAX < CONNECTIONS_MAX);
 const _: () = assert!(PROPOSALS_IN_FLIGHT_MAX <= SESSION_OUTCOMES_MAX);
+const _: () = assert!(ENTRY_BYTES_MAX < LOG_BATCH_BYTES_MAX);
+const _: () = assert!((LOG_BATCH_BYTES_MAX as u64) * 2 < LOG_FILE_BYTES && LOG_FILE_BYTES <= u32::MAX as u64);
+const _: () = assert!(LOG_READ_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BODY_BYTES_MAX + IO_ALIGNMENT);

@@ -1,4 +1,20 @@
 //! Consensus: the log, driving openraft, its network and its state machines. openraft's types stop at this door.
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "used by shard, which comes next"))]
+//!
+//! `log` is what is durable, `runtime` lets openraft run on a core.
 
+#![cfg_attr(
+    not(feature = "sim"),
+    allow(dead_code, unused_imports, unreachable_pub, reason = "used by shard, which comes next")
+)]
+
+mod log;
+mod members;
+mod payload;
 mod runtime;
+mod types;
+
+pub use log::{
+    CREATE, CreateStep, Fault, Log, LogFigures, LogOpenError, LogStopped, LogSummary, RecordFault, summary,
+};
+pub use payload::CommandBytes;
+pub use types::{Member, Point};

@@ -91,7 +91,8 @@ impl AsyncRuntime for CoreRuntime {
     }
 
     fn new(_threads: usize) -> Self {
-        let ring = KernelRing::open(KernelOptions::default()).expect("only tests make a runtime of their own");
+        let ring =
+            KernelRing::open(KernelOptions::default()).expect("only tests make a runtime of their own");
         Self(Core::new(Box::new(ring), 4, 4096))
     }
 

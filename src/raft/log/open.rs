@@ -1,0 +1,56 @@
+//! Opening a log, or looking at one that nobody runs.
+
+use std::rc::Rc;
+
+use crate::ids::GroupId;
+use crate::raft::types::Point;
+use crate::uring::{Core, Dir, Gate, Priority};
+
+use super::error::LogOpenError;
+use super::recovery;
+use super::store::Log;
+use super::writer;
+
+/// What a log on disk holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogSummary {
+    /// The last entry that went into a snapshot.
+    pub purged: Point,
+    /// The last entry that is known as committed.
+    pub committed: Point,
+    /// The last entry.
+    pub last: Point,
+    /// Files; none if the group was never here.
+    pub files: usize,
+}
+
+/// Reads a log that nobody runs, and changes nothing.
+///
+/// # Errors
+/// Why it could not be opened either.
+pub async fn summary(dir: &Dir, group: GroupId) -> Result<LogSummary, LogOpenError> {
+    let replay = recovery::read(dir, group).await?;
+    Ok(LogSummary {
+        purged: replay.index.purged(),
+        committed: replay.committed,
+        last: replay.index.last(),
+        files: replay.files.len(),
+    })
+}
+
+impl Log {
+    /// Opens the log in `dir`, or begins one there. Its writes pass the device's gate, if there is one.
+    ///
+    /// # Errors
+    /// Why it is not opened. Damage leaves the disk as it is.
+    pub async fn open(dir: Dir, group: GroupId, gate: Option<Gate>) -> Result<Self, LogOpenError> {
+        let replay = recovery::read(&dir, group).await?;
+        let active = recovery::repair(&dir, &replay).await?;
+        let next_batch = replay.next_batch;
+        let next_file = replay.files.last().map_or(1, |last| last.number + 1);
+        let log = Self::new(group, dir, gate, replay, active.as_ref());
+        let run = writer::run(Rc::clone(&log.0), active, next_batch, next_file);
+        drop(Core::current().spawn(Priority::Urgent, run));
+        Ok(log)
+    }
+}

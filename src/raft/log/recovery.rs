@@ -1,0 +1,79 @@
+//! Opening a log: read all files, refuse damage, cut the torn tail, and make durable what is there before it is trusted.
+
+use crate::ids::GroupId;
+use crate::limits::LOG_FILE_BYTES;
+use crate::uring::{Buffer, Dir, Errno, File, OpenOptions};
+
+use super::error::LogOpenError;
+use super::files::{self, Active};
+use super::replay::{Found, Replay};
+
+/// A file with less room than this is not written on.
+const ROOM_BYTES_MIN: u64 = LOG_FILE_BYTES / 8;
+/// Bytes of one read.
+const READ_BYTES: usize = 1024 * 1024;
+
+fn disk(doing: &'static str, file: &str) -> impl FnOnce(Errno) -> LogOpenError {
+    let file = file.to_owned();
+    move |errno| LogOpenError::Disk { doing, file, errno }
+}
+
+/// Reads a log; changes nothing.
+pub(super) async fn read(dir: &Dir, group: GroupId) -> Result<Replay, LogOpenError> {
+    let names = dir.list().await.map_err(disk("list", "its directory"))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| files::number(&name.bytes)).collect();
+    numbers.sort_unstable();
+    let mut replay = Replay::new();
+    for number in numbers {
+        let name = files::name(number);
+        let file = dir.open(&name, OpenOptions::default()).await.map_err(disk("open", &name))?;
+        let bytes = read_all(&file).await.map_err(disk("read", &name))?;
+        replay.file(group, number, &name, &bytes)?;
+    }
+    replay.finish()
+}
+
+async fn read_all(file: &File) -> Result<Vec<u8>, Errno> {
+    let bytes = usize::try_from(file.stat().await?.bytes).map_err(|_| Errno::INVALID)?;
+    let mut all = Vec::with_capacity(bytes);
+    let mut buffer = Buffer::heap(READ_BYTES);
+    while all.len() < bytes {
+        let (count, back) = file.read_at(buffer, 0..READ_BYTES, all.len() as u64).await;
+        buffer = back;
+        match count? {
+            0 => break,
+            count => all.extend_from_slice(&buffer.memory()[..count]),
+        }
+    }
+    Ok(all)
+}
+
+/// Makes the files what the replay says they are. The last file, if it has room, is the one to write on.
+pub(super) async fn repair(dir: &Dir, replay: &Replay) -> Result<Option<Active>, LogOpenError> {
+    let Some((last, sealed)) = replay.files.split_last() else { return Ok(None) };
+    if let Some(before) = sealed.last() {
+        // Rotation seals after the new file has its name.
+        seal(dir, *before).await?;
+    }
+    let name = files::name(last.number);
+    let file = files::open(dir, &name, false).await.map_err(disk("open", &name))?;
+    file.truncate(last.end).await.map_err(disk("cut", &name))?;
+    let has_room = last.end + ROOM_BYTES_MIN <= LOG_FILE_BYTES;
+    if has_room {
+        files::allocate(&file).await.map_err(disk("allocate", &name))?;
+    }
+    file.sync_data().await.map_err(disk("flush", &name))?;
+    dir.sync().await.map_err(disk("flush", "its directory"))?;
+    let active = Active { file, number: last.number, salt: last.salt, offset: last.end };
+    Ok(has_room.then_some(active))
+}
+
+async fn seal(dir: &Dir, found: Found) -> Result<(), LogOpenError> {
+    if found.bytes <= found.end {
+        return Ok(());
+    }
+    let name = files::name(found.number);
+    let file = files::open(dir, &name, false).await.map_err(disk("open", &name))?;
+    file.truncate(found.end).await.map_err(disk("cut", &name))?;
+    file.sync_data().await.map_err(disk("flush", &name))
+}
