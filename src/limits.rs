@@ -158,6 +158,10 @@ pub const SESSIONS_RETIRED_MAX: usize = 4096;
 pub const SNAPSHOT_SLICE_BYTES: usize = 512 * 1024;
 /// Bytes of one rkyv archive of a snapshot (32-bit relative pointers end at 2 GiB).
 pub const SNAPSHOT_ARCHIVE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of one piece of a snapshot file on its way to a follower.
+pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 1024 * 1024;
+/// Snapshot files of a group that stay: the latest.
+pub const SNAPSHOT_FILES_KEPT: usize = 1;
 
 /// Proposals of one node that wait for their outcome.
 pub const PROPOSALS_IN_FLIGHT_MAX: usize = 1024;

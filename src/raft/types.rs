@@ -6,6 +6,7 @@ use std::fmt;
 
 use openraft::entry::RaftEntry;
 use openraft::impls::leader_id_std;
+use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, RaftTypeConfig};
 
 use crate::ids::{GroupId, Incarnation, LogIndex, NodeId, Term};
@@ -27,7 +28,7 @@ pub struct Member {
 }
 
 pub(super) type LeaderId = leader_id_std::LeaderId<u64, u64>;
-pub(super) type Leader = leader_id_std::CommittedLeaderId<u64>;
+pub(super) type Leader = <LeaderId as RaftLeaderId>::Committed;
 pub(super) type Vote = openraft::impls::Vote<LeaderId>;
 pub(super) type LogId = openraft::LogId<Leader>;
 pub(super) type Payload = EntryPayload<CommandBytes, u64, Member>;

@@ -75,8 +75,11 @@ impl Index {
         self.place(index).map(|place| (Point { term: place.term, index: LogIndex(index) }, place.spot))
     }
 
-    /// Adds the entry behind the last.
+    /// Adds the entry behind the last; the first of all may be any.
     pub(super) fn push(&mut self, point: Point, spot: Spot) {
+        if self.places.is_empty() && self.purged == Point::START {
+            self.first = point.index.0;
+        }
         assert_eq!(point.index.0, self.end(), "entries come one behind the other");
         self.places.push_back(Place { term: point.term, spot });
     }

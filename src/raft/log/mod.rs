@@ -9,7 +9,7 @@ mod files;
 mod index;
 mod open;
 mod reader;
-mod record;
+pub(super) mod record;
 mod recovery;
 mod replay;
 mod storage;

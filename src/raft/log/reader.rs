@@ -174,9 +174,15 @@ fn decode(
         Kind::Members => {
             EntryPayload::Membership(read_members_payload(record.payload).map_err(|_| Fault::Content)?)
         }
-        Kind::Head | Kind::Batch | Kind::Vote | Kind::Committed | Kind::Truncated | Kind::Purged => {
-            return Err(Fault::Content);
-        }
+        Kind::Head
+        | Kind::Batch
+        | Kind::Vote
+        | Kind::Committed
+        | Kind::Truncated
+        | Kind::Purged
+        | Kind::SnapshotHead
+        | Kind::SnapshotPart
+        | Kind::SnapshotEnd => return Err(Fault::Content),
     };
     let id = point.log_id().ok_or(Fault::Content)?;
     Ok(Entry::new(id, payload))

@@ -10,7 +10,7 @@ use crate::ids::{GroupId, LogIndex, Term};
 use crate::limits::{ENTRY_BYTES_MAX, IO_ALIGNMENT};
 
 /// Bytes of a record's header.
-pub(super) const HEADER_BYTES: usize = 32;
+pub(in crate::raft) const HEADER_BYTES: usize = 32;
 /// Every record begins on a multiple of this.
 const RECORD_ALIGNMENT: usize = 16;
 /// A batch begins on a multiple of this.
@@ -39,7 +39,7 @@ const _: () = assert!(BLOCK_BYTES.is_multiple_of(RECORD_ALIGNMENT));
 
 /// What a record says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(in crate::raft) enum Kind {
     /// Begins a file: its index is the file's number.
     Head,
     /// Begins a batch: its index is the batch's number.
@@ -58,10 +58,16 @@ pub(super) enum Kind {
     Truncated,
     /// Entries up to this one are in a snapshot, and gone from the log.
     Purged,
+    /// Begins a snapshot of the state at this entry; its payload tells the members.
+    SnapshotHead,
+    /// A part of a snapshot: its index is its place, from 0.
+    SnapshotPart,
+    /// Ends a snapshot: its index is how many parts there are.
+    SnapshotEnd,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Head,
         Self::Batch,
         Self::Blank,
@@ -71,6 +77,9 @@ impl Kind {
         Self::Committed,
         Self::Truncated,
         Self::Purged,
+        Self::SnapshotHead,
+        Self::SnapshotPart,
+        Self::SnapshotEnd,
     ];
 
     fn number(self) -> u8 {
@@ -84,6 +93,9 @@ impl Kind {
             Self::Committed => 7,
             Self::Truncated => 8,
             Self::Purged => 9,
+            Self::SnapshotHead => 10,
+            Self::SnapshotPart => 11,
+            Self::SnapshotEnd => 12,
         }
     }
 
@@ -94,18 +106,18 @@ impl Kind {
 
 /// One record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Record<'a> {
-    pub(super) kind: Kind,
-    pub(super) term: Term,
-    pub(super) index: LogIndex,
-    pub(super) payload: &'a [u8],
+pub(in crate::raft) struct Record<'a> {
+    pub(in crate::raft) kind: Kind,
+    pub(in crate::raft) term: Term,
+    pub(in crate::raft) index: LogIndex,
+    pub(in crate::raft) payload: &'a [u8],
 }
 
 /// Whose records, and in which file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Stamp {
-    pub(super) group: GroupId,
-    pub(super) salt: u32,
+pub(in crate::raft) struct Stamp {
+    pub(in crate::raft) group: GroupId,
+    pub(in crate::raft) salt: u32,
 }
 
 /// Why bytes are no record.
@@ -138,13 +150,13 @@ pub enum RecordFault {
 }
 
 /// Bytes that a record takes in a file.
-pub(super) fn record_bytes(payload_bytes: usize) -> usize {
+pub(in crate::raft) fn record_bytes(payload_bytes: usize) -> usize {
     (HEADER_BYTES + payload_bytes).next_multiple_of(RECORD_ALIGNMENT)
 }
 
 impl Record<'_> {
     /// Writes the record to the front of `out`, padding included, and gives its bytes.
-    pub(super) fn encode(&self, stamp: Stamp, out: &mut [u8]) -> usize {
+    pub(in crate::raft) fn encode(&self, stamp: Stamp, out: &mut [u8]) -> usize {
         let length = u32::try_from(self.payload.len()).expect("a payload is within its limit");
         let end = HEADER_BYTES + self.payload.len();
         let bytes = record_bytes(self.payload.len());
@@ -165,7 +177,7 @@ impl Record<'_> {
 
 impl<'a> Record<'a> {
     /// The record at the front of `bytes`, checked.
-    pub(super) fn decode(bytes: &'a [u8], stamp: Stamp) -> Result<Self, RecordFault> {
+    pub(in crate::raft) fn decode(bytes: &'a [u8], stamp: Stamp) -> Result<Self, RecordFault> {
         let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(RecordFault::Short)?;
         let length = u32::from_le_bytes(part(header, LENGTH_AT));
         if length as usize > ENTRY_BYTES_MAX {

@@ -117,7 +117,9 @@ impl Replay {
         let point = Point { term: record.term, index: record.index };
         let content = || corrupt(file.name, offset as u64, Fault::Content);
         match record.kind {
-            Kind::Head | Kind::Batch => return Err(content()),
+            Kind::Head | Kind::Batch | Kind::SnapshotHead | Kind::SnapshotPart | Kind::SnapshotEnd => {
+                return Err(content());
+            }
             Kind::Blank | Kind::Command | Kind::Members => self.entry(file, offset, record, point)?,
             Kind::Vote => {
                 let granted = match record.payload {

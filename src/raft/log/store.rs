@@ -6,7 +6,6 @@ use std::fmt;
 use std::rc::Rc;
 
 use openraft::EntryPayload;
-use openraft::entry::RaftEntry;
 use openraft::storage::IOFlushed;
 
 use crate::ids::{GroupId, Nanos};
