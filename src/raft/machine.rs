@@ -1,5 +1,5 @@
-//! What a group replicates: a state that commands change in log order, the same on every replica. Two of them are behind
-//! this trait: a shard's manifest and the cluster's state.
+//! What a group replicates: a state that commands change in log order, the same on every replica. Two of them are
+//! behind this trait: a shard's manifest and the cluster's state.
 
 use std::fmt;
 

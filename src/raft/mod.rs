@@ -2,10 +2,7 @@
 //!
 //! `log` is what is durable, `runtime` lets openraft run on a core.
 
-#![cfg_attr(
-    not(feature = "sim"),
-    allow(dead_code, unused_imports, unreachable_pub, reason = "used by shard, which comes next")
-)]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "the group itself comes next")]
 
 mod keeper;
 mod log;

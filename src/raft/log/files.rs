@@ -10,7 +10,8 @@ use crate::ids::{LogIndex, Term};
 /// What a file is named before it has its head.
 pub(super) const NEW: &str = "log.new";
 
-/// A file's name. Files are numbered, not named by their first entry: after a truncation two of them begin with the same.
+/// A file's name. Files are numbered, not named by their first entry: after a truncation two of them begin with the
+/// same.
 pub(super) fn name(number: u64) -> String {
     format!("log-{number:016x}.ring")
 }

@@ -1,8 +1,9 @@
-//! One group's log on disk: entries, vote, what is committed, truncations and purges, in one order and in one stream of
-//! records, so that one flush makes durable all that waits.
+//! One group's log on disk: entries, vote, what is committed, truncations and purges, in one order and in one stream
+//! of records, so that one flush makes durable all that waits.
 //!
-//! `record` fixes the format, `files` the names and the recipe of a new file, `replay` what the bytes say, `recovery` how a
-//! log is opened, `store` what is in memory, `writer` how batches go out, `reader` how entries come back.
+//! `record` fixes the format, `files` the names and the recipe of a new file, `replay` what the bytes say,
+//! `recovery` how a log is opened, `store` what is in memory, `writer` how batches go out, `reader` how entries come
+//! back.
 
 mod error;
 mod files;

@@ -1,5 +1,5 @@
-//! Reading entries back: from memory, from the mapping of a sealed file, or by a read of the file that is written. What
-//! comes from disk is checked each time.
+//! Reading entries back: from memory, from the mapping of a sealed file, or by a read of the file that is written.
+//! What comes from disk is checked each time.
 
 use std::ops::{Bound, Range, RangeBounds};
 

@@ -1,10 +1,10 @@
 //! Records: what a log file is made of.
 //!
-//! A record is a header of 32 bytes and its payload, padded to 16, so that every payload begins on a multiple of 16 in the
-//! file, in memory and in a mapping. The checksum covers header and payload and starts from the file's own salt, so that
-//! neither a record of another file nor the bytes of a command can pass for one. Records stand in batches: what one write
-//! and one fdatasync made durable. A batch begins on a block with a record that numbers it; no durable block is written
-//! again.
+//! A record is a header of 32 bytes and its payload, padded to 16, so that every payload begins on a multiple of 16
+//! in the file, in memory and in a mapping. The checksum covers header and payload and starts from the file's own
+//! salt, so that neither a record of another file nor the bytes of a command can pass for one. Records stand in
+//! batches: what one write and one fdatasync made durable. A batch begins on a block with a record that numbers it;
+//! no durable block is written again.
 
 use crate::ids::{GroupId, LogIndex, Term};
 use crate::limits::{ENTRY_BYTES_MAX, IO_ALIGNMENT};

@@ -1,4 +1,5 @@
-//! Opening a log: read all files, refuse damage, cut the torn tail, and make durable what is there before it is trusted.
+//! Opening a log: read all files, refuse damage, cut the torn tail, and make durable what is there before it is
+//! trusted.
 
 use crate::ids::GroupId;
 use crate::limits::LOG_FILE_BYTES;

@@ -1,7 +1,7 @@
 //! What the bytes of a log's files say: pure.
 //!
-//! A batch that is not whole is the torn tail if nothing valid was written after it: it was never acknowledged. If a later
-//! batch is there, its predecessor was durable before it, and what is not whole now is damage.
+//! A batch that is not whole is the torn tail if nothing valid was written after it: it was never acknowledged. If a
+//! later batch is there, its predecessor was durable before it, and what is not whole now is damage.
 
 use crate::ids::{GroupId, LogIndex, NodeId};
 
@@ -176,10 +176,10 @@ impl<'a> Reading<'a> {
     /// The batch at `at`, if it is whole and the one that is due.
     fn batch(&self, at: usize, due: u64) -> Result<Whole<'a>, (usize, Fault)> {
         let first = self.record(at)?;
-        let (bytes, count) = match first.kind {
-            Kind::Batch => read_batch(first.payload).ok_or((at, Fault::Content))?,
-            _ => return Err((at, Fault::BatchShape)),
-        };
+        if first.kind != Kind::Batch {
+            return Err((at, Fault::BatchShape));
+        }
+        let (bytes, count) = read_batch(first.payload).ok_or((at, Fault::Content))?;
         if first.index.0 != due {
             return Err((at, Fault::Batch { due, found: first.index.0 }));
         }
@@ -202,14 +202,15 @@ impl<'a> Reading<'a> {
         Record::decode(bytes, self.stamp).map_err(|fault| (at, Fault::Record(fault)))
     }
 
-    /// A whole record of another version or group is no torn write.
+    /// A whole record of another version, group or kind is no torn write.
     fn refuse_foreign(&self, offset: usize, fault: Fault) -> Result<(), LogOpenError> {
         let file = self.name.to_owned();
-        match fault {
-            Fault::Record(RecordFault::Version { found }) => Err(LogOpenError::Version { file, found }),
-            Fault::Record(RecordFault::Group { found }) => Err(LogOpenError::Foreign { file, found }),
-            Fault::Record(RecordFault::Kind { .. }) => Err(corrupt(&file, offset as u64, fault)),
-            _ => Ok(()),
+        let Fault::Record(record) = fault else { return Ok(()) };
+        match record {
+            RecordFault::Version { found } => Err(LogOpenError::Version { file, found }),
+            RecordFault::Group { found } => Err(LogOpenError::Foreign { file, found }),
+            RecordFault::Kind { .. } => Err(corrupt(&file, offset as u64, fault)),
+            RecordFault::Short | RecordFault::Length { .. } | RecordFault::Checksum => Ok(()),
         }
     }
 
@@ -223,12 +224,15 @@ impl<'a> Reading<'a> {
 }
 
 fn head(group: GroupId, number: u64, name: &str, bytes: &[u8]) -> Result<(u32, u64), LogOpenError> {
-    let fault = |fault| match fault {
+    let refused = |fault| match fault {
         RecordFault::Version { found } => LogOpenError::Version { file: name.to_owned(), found },
         RecordFault::Group { found } => LogOpenError::Foreign { file: name.to_owned(), found },
-        other => corrupt(name, 0, Fault::Record(other)),
+        RecordFault::Short
+        | RecordFault::Length { .. }
+        | RecordFault::Checksum
+        | RecordFault::Kind { .. } => corrupt(name, 0, Fault::Record(fault)),
     };
-    let head = Record::decode(bytes, Stamp { group, salt: 0 }).map_err(fault)?;
+    let head = Record::decode(bytes, Stamp { group, salt: 0 }).map_err(refused)?;
     if head.kind != Kind::Head || head.index.0 != number || head.payload.len() != HEAD_BYTES {
         return Err(corrupt(name, 0, Fault::Head));
     }

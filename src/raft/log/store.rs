@@ -412,14 +412,14 @@ impl Log {
         let stopped = || self.0.state.borrow().stopped.clone();
         match self.0.flushed.until(stopped).await {
             LogStopped::Closed => Ok(()),
-            other => Err(other),
+            failed @ (LogStopped::Disk { .. } | LogStopped::Corrupt { .. }) => Err(failed),
         }
     }
 }
 
 impl Inner {
-    /// Removes files from the front that hold nothing any more. One at a time, each made durable before the next goes, so
-    /// that a gap between files is always damage.
+    /// Removes files from the front that hold nothing any more. One at a time, each made durable before the next
+    /// goes, so that a gap between files is always damage.
     pub(super) async fn sweep(&self) {
         if self.sweeping.replace(true) {
             return;

@@ -1,7 +1,7 @@
 //! The one writer of a log: what waits goes out together, in one aligned write and one flush.
 //!
-//! A write or a flush that fails stops the log for good; it is not tried again, because after a failed flush the kernel may
-//! have dropped what it could not write.
+//! A write or a flush that fails stops the log for good; it is not tried again, because after a failed flush the
+//! kernel may have dropped what it could not write.
 
 use std::rc::Rc;
 
@@ -279,18 +279,19 @@ impl Writer {
         let made = files::create(&log.dir, log.group, number, self.next_batch).await;
         let made = made.map_err(|(step, errno)| failed(step.doing(), number, errno))?;
         self.next_file += 1;
-        let mut state = log.state.borrow_mut();
-        state.figures.files += 1;
-        state.files.push_back(LogFile {
-            number,
-            salt: made.salt,
-            live: 0,
-            bytes: made.offset,
-            sealed: false,
-            open: Some(made.file.clone()),
-            mapping: None,
-        });
-        drop(state);
+        {
+            let mut state = log.state.borrow_mut();
+            state.figures.files += 1;
+            state.files.push_back(LogFile {
+                number,
+                salt: made.salt,
+                live: 0,
+                bytes: made.offset,
+                sealed: false,
+                open: Some(made.file.clone()),
+                mapping: None,
+            });
+        }
         if let Some(full) = self.active.replace(made) {
             seal(log, full).await?;
         }

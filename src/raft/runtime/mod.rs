@@ -1,7 +1,8 @@
 //! openraft's runtime on a core's executor: tasks, time, chance, and channels of one thread.
 //!
-//! openraft calls its runtime through functions without `self`; they act on the core whose turn it is, so that one thread
-//! can drive, or simulate, many nodes. Nothing here reads a clock or draws a number but through that core's ring.
+//! openraft calls its runtime through functions without `self`; they act on the core whose turn it is, so that one
+//! thread can drive, or simulate, many nodes. Nothing here reads a clock or draws a number but through that core's
+//! ring.
 
 mod channel;
 mod clock;

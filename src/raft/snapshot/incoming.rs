@@ -1,5 +1,5 @@
-//! A snapshot that comes from the leader in pieces. Pieces come in order; each is written where it belongs, and the whole is
-//! checked when it is taken in.
+//! A snapshot that comes from the leader in pieces. Pieces come in order; each is written where it belongs, and the
+//! whole is checked when it is taken in.
 
 use crate::limits::SNAPSHOT_PIECE_BYTES_MAX;
 use crate::raft::types::Point;

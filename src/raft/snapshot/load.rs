@@ -67,15 +67,15 @@ pub(in crate::raft) async fn load<M: Machine>(
         let next = parts.next().await?;
         let record = next.record(group).map_err(|what| parts.damaged(what))?;
         let due = record.index.0 == count;
-        match record.kind {
-            Kind::SnapshotPart if due => {
-                let pushed = M::push_part(incoming, record.payload);
-                incoming = pushed.map_err(|error| parts.damaged(error.to_string()))?;
-                count += 1;
-            }
-            Kind::SnapshotEnd if due => break,
-            _ => return Err(parts.damaged(format!("part {count} was due"))),
+        if due && record.kind == Kind::SnapshotEnd {
+            break;
         }
+        if !due || record.kind != Kind::SnapshotPart {
+            return Err(parts.damaged(format!("part {count} was due")));
+        }
+        let pushed = M::push_part(incoming, record.payload);
+        incoming = pushed.map_err(|error| parts.damaged(error.to_string()))?;
+        count += 1;
     }
     if parts.offset != bytes {
         return Err(parts.damaged("bytes follow its end"));
