@@ -121,6 +121,8 @@ pub const PROGRESS_TIMEOUT: Nanos = Nanos::from_secs(15);
 
 /// Operations that one store has in flight for one request: fdatasyncs of a batch, looks at files on open.
 pub const STORE_OPERATIONS_MAX: usize = 64;
+/// Segments that one store stages at a time: each holds a file open.
+pub const LANDINGS_MAX: usize = 1024;
 /// Attempts at a store's lock before another process is held to have it.
 pub const STORE_LOCK_ATTEMPTS: usize = 20;
 /// Dead records that an inventory may hold beside as many as live ones before it is written anew.

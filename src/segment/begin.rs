@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::digest::{VerifiedChunks, sidecar_decode, sidecar_encode};
 use crate::ids::SegmentId;
-use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
+use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT, LANDINGS_MAX};
 use crate::uring::{Buffer, Errno, File, OpenOptions, yield_now};
 
 use super::bitmap::{Bits, map_decode};
@@ -42,6 +42,9 @@ impl Store {
         if let Some(by) = known.filter(|known| *known > want.id) {
             return Err(BeginError::Superseded { by });
         }
+        if self.0.claims.len() >= LANDINGS_MAX {
+            return Err(BeginError::TooMany { limit: LANDINGS_MAX });
+        }
         let claim = self.0.claims.try_lock(&want.id).ok_or(BeginError::Busy)?;
         let stem = want.stem();
         self.discard_others(stem).await?;
@@ -56,6 +59,7 @@ impl Store {
         if is_staged {
             staging.resume().await?;
         } else {
+            staging.is_exact.set(staging.will_be_exact());
             self.0.hooks.reach(Step::Staged, Edge::After).await;
         }
         self.0.landings.borrow_mut().insert(stem.id, Rc::downgrade(&staging));

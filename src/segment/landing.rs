@@ -328,7 +328,7 @@ impl Flight {
     /// Cuts off the padding, if there is any.
     async fn truncate(&self) -> Result<(), LandError> {
         let Staging { want, file, .. } = &*self.staging;
-        if identity_of(file, want.path.as_str()).await?.bytes != want.len {
+        if !self.staging.is_exact.get() && identity_of(file, want.path.as_str()).await?.bytes != want.len {
             file.truncate(want.len).await.map_err(failed(Doing::Truncate, &want.path))?;
         }
         Ok(())

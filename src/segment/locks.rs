@@ -50,6 +50,11 @@ impl<K: Ord + Clone> Locks<K> {
         taken.then(|| Locked { table: Rc::clone(&self.0), key: key.clone() })
     }
 
+    /// Keys that are taken.
+    pub(super) fn len(&self) -> usize {
+        self.0.taken.borrow().len()
+    }
+
     /// Whether the key is taken.
     pub(super) fn is_locked(&self, key: &K) -> bool {
         self.0.taken.borrow().contains(key)

@@ -179,6 +179,7 @@ impl Reader {
         let left = (self.record.len - at).min(CHUNK_BYTES as u64);
         let bytes = usize::try_from(left).expect("a chunk fits the memory");
         let span = if self.direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes };
+        assert!(buffer.capacity() >= span, "a buffer of {} bytes for {span}", buffer.capacity());
         let (result, mut buffer) = self.file.read_at(buffer, 0..span, at).await;
         let path = &self.record.path;
         let count = match result {

@@ -136,7 +136,18 @@ impl Store {
         Ok(())
     }
 
+    /// Settles one case, looked at once more under its name's lock if anything is to be done: it may have landed since.
     async fn settle(&self, mut case: Case, done: &mut Reconciled) -> Result<(), DiskError> {
+        let acts = matches!(case.action, Action::Adopt | Action::Hash | Action::Discard);
+        let path = case.path().cloned();
+        let _name = match path.filter(|_| acts) {
+            Some(path) => {
+                let name = self.0.names.lock(path).await;
+                case = self.case(case.id, case.want, &Folders::default()).await?;
+                Some(name)
+            }
+            None => None,
+        };
         if case.action == Action::Hash {
             case = self.hash(case, done).await?;
         }
@@ -183,8 +194,7 @@ impl Store {
 
     /// Hashes the file before anything is done with it; says what becomes of the segment then.
     async fn hash(&self, case: Case, done: &mut Reconciled) -> Result<Case, DiskError> {
-        let path = case.path().clone();
-        let _name = self.0.names.lock(path.clone()).await;
+        let path = case.path().cloned().expect("a file is hashed for a want or a record");
         let owner = case.record.as_ref().map_or(self.0.ownership.get(), |record| record.owner);
         let hashed = self.0.hash_file(&case, &path).await?;
         let (id, wanted) = (case.id, if case.want.is_some() { Wanted::Yes } else { Wanted::No });
@@ -241,12 +251,10 @@ impl Store {
 }
 
 impl Case {
-    fn path(&self) -> &RelativePath {
-        match (&self.want, &self.record) {
-            (Some(want), _) => &want.path,
-            (None, Some(record)) => &record.path,
-            (None, None) => unreachable!("a file is hashed for a want or a record"),
-        }
+    /// The final name; none of what is only staged and not wanted.
+    fn path(&self) -> Option<&RelativePath> {
+        let recorded = self.record.as_ref().map(|record| &record.path);
+        self.want.as_ref().map(|want| &want.path).or(recorded)
     }
 }
 

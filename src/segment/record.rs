@@ -227,6 +227,28 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_record_are_fixed() {
+        let mut bytes = Vec::new();
+        changes()[..2].iter().for_each(|change| change.encode(&mut bytes));
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let put = [
+            "57000000",
+            "c0297b87",
+            "01000700",
+            "01000000",
+            "0100000000000000",
+            "4d00000000000000",
+            "0400000000000000",
+            "0500000000000000",
+            "ffffffffffffffff",
+            &"09".repeat(32),
+            "612f622e736567",
+        ];
+        let drop = ["10000000", "3a59bc3f", "02000000", "01000000", "0100000000000000"];
+        assert_eq!(hex, put.concat() + &drop.concat());
+    }
+
+    #[test]
     fn a_file_cut_anywhere_gives_the_whole_records_before_the_cut() {
         let file = file();
         for len in 1..file.len() {

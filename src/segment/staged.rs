@@ -31,6 +31,8 @@ pub(super) struct Staging {
     pub(super) direct: bool,
     pub(super) state: RefCell<Progress>,
     pub(super) is_ruined: Cell<bool>,
+    /// When all is written the file has the segment's length, with nothing to cut off.
+    pub(super) is_exact: Cell<bool>,
     list_durable: Cell<bool>,
     names_durable: Cell<bool>,
     map: RefCell<Option<File>>,
@@ -68,6 +70,7 @@ impl Staging {
             direct,
             state: RefCell::new(Progress { written, writing: BTreeSet::new(), kept: Some(0) }),
             is_ruined: Cell::new(false),
+            is_exact: Cell::new(false),
             list_durable: Cell::new(false),
             names_durable: Cell::new(false),
             map: RefCell::new(None),
@@ -92,7 +95,9 @@ impl Staging {
         let (bytes, span) = self.spans(index);
         buffer.memory_mut()[bytes..span].fill(0); // nothing of an earlier use of the buffer reaches the disk
         let at = u64::from(index) * CHUNK_BYTES as u64;
+        let permit = self.store.options.gate.bulk(span).await;
         let (result, buffer) = self.file.write_at(buffer, 0..span, at).await;
+        drop(permit);
         if result.is_ok() {
             self.state.borrow_mut().written.insert(index);
         }
@@ -156,6 +161,12 @@ impl Staging {
             self.store.folders.staging.sync().await.map_err(failed(Doing::SyncFolder, "staging"))?;
         }
         Ok(())
+    }
+
+    /// Whether a fresh staging file will have the exact length: no chunk is padded, no more room was taken.
+    pub(super) fn will_be_exact(&self) -> bool {
+        let len = self.want.len;
+        len.is_multiple_of(IO_ALIGNMENT as u64) || (!self.direct && len <= CHUNK_BYTES as u64)
     }
 
     /// Goes on with the map of an earlier attempt.

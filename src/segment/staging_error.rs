@@ -14,6 +14,11 @@ pub enum BeginError {
     Held,
     /// The segment is being landed by somebody else.
     Busy,
+    /// As many segments are being staged as may be; land some first.
+    TooMany {
+        /// How many.
+        limit: usize,
+    },
     /// The chunk list is of another root or length.
     OtherSegment {
         /// The root that is wanted.
@@ -82,7 +87,11 @@ impl BeginError {
         match self {
             Self::DiskFull { .. } => true,
             Self::Disk(error) => error.is_disk_full(),
-            Self::Held | Self::Busy | Self::OtherSegment { .. } | Self::Superseded { .. } => false,
+            Self::Held
+            | Self::Busy
+            | Self::TooMany { .. }
+            | Self::OtherSegment { .. }
+            | Self::Superseded { .. } => false,
         }
     }
 }
@@ -98,6 +107,7 @@ impl fmt::Display for BeginError {
         match self {
             Self::Held => f.write_str("the segment is held already"),
             Self::Busy => f.write_str("the segment is being landed already"),
+            Self::TooMany { limit } => write!(f, "{limit} segments are being staged already"),
             Self::OtherSegment { expected, found, expected_len, found_len } => write!(
                 f,
                 "the chunk list is of root {found} and {found_len} bytes, not {expected} and {expected_len}"

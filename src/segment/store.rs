@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use crate::digest::Kernel;
 use crate::ids::{Digest, SegmentId};
 use crate::limits::{PAGE_ENTRIES_MAX, SEGMENT_BYTES_DIRECT_MIN};
-use crate::uring::{Dir, Errno, File, OpenOptions};
+use crate::uring::{Dir, Errno, File, Gate, OpenOptions};
 
 use super::fault::{DiskError, Doing, failed};
 use super::hooks::Hooks;
@@ -40,6 +40,8 @@ pub struct StoreOptions {
     pub direct: bool,
     /// The digest kernel.
     pub kernel: Kernel,
+    /// The gate of the device, which admits the writes of chunks as bulk.
+    pub gate: Gate,
     /// This boot of the machine (/proc/sys/kernel/random/boot_id): what an earlier one staged is hashed again.
     pub boot: [u8; 16],
 }

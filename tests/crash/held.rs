@@ -2,7 +2,7 @@
 
 use ringway::digest::chunk_digest;
 use ringway::ids::Nanos;
-use ringway::limits::CHUNK_BYTES;
+use ringway::limits::{CHUNK_BYTES, LANDINGS_MAX};
 use ringway::segment::{
     BeginError, Gone, Health, LandError, Ownership, ReadError, Reader, Shared, Store, WriteError,
 };
@@ -141,6 +141,23 @@ fn one_landing_for_each_segment_and_none_for_what_is_held_or_superseded() {
         assert_eq!(store.begin(new.want.clone(), new.chunks.clone()).await.err(), Some(BeginError::Held));
         let again = store.begin(old.want.clone(), old.chunks.clone()).await.err();
         assert_eq!(again, Some(BeginError::Superseded { by: id(2) }));
+    });
+}
+
+#[test]
+fn no_more_segments_are_staged_at_a_time_than_the_limit() {
+    let (mut sim, _, core, store) = replica(19);
+    sim.block_on(&core, async move {
+        let mut landings = Vec::new();
+        for index in 1..=LANDINGS_MAX as u64 {
+            let segment = segment(index, &format!("{index}.seg"), 1);
+            landings.push(store.begin(segment.want.clone(), segment.chunks).await.expect("below the limit"));
+        }
+        let one_more = segment(5000, "one more", 1);
+        let refused = store.begin(one_more.want.clone(), one_more.chunks.clone()).await.err();
+        assert_eq!(refused, Some(BeginError::TooMany { limit: LANDINGS_MAX }));
+        landings.pop();
+        store.begin(one_more.want, one_more.chunks).await.expect("there is a place now");
     });
 }
 

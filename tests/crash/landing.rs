@@ -29,6 +29,11 @@ struct Run {
 
 /// One life that is cut, what is on the disk then, and the next life.
 fn run(seed: u64, sabotage: Sabotage, cut: Cut) -> Run {
+    run_again(seed, sabotage, cut, None)
+}
+
+/// The same; with `again` the second life is cut too, at that operation, and a third one recovers.
+fn run_again(seed: u64, sabotage: Sabotage, cut: Cut, again: Option<u64>) -> Run {
     let (mut sim, node) = host(seed, SimOptions::default());
     let core = sim.core(node, 0);
     let (store, _) = open(&mut sim, &core, 1);
@@ -62,6 +67,20 @@ fn run(seed: u64, sabotage: Sabotage, cut: Cut) -> Run {
     sim.restart(node);
     let reached = reached.take();
     let mut broken = check_final_names::check(&sim, node, &ledger.borrow());
+    if let Some(nth) = again {
+        let crash = Crash { how: How::PowerCut, after: nth % 2 == 0 };
+        sim.fault(node, Rule::new(Fault::Crash(crash)).on_durable_steps().skip(nth));
+        let core = sim.core(node, 0);
+        let life = recover(options(Ownership::Ours, 3), Rc::clone(&ledger), Sabotage::None);
+        drop(sim.try_block_on(&core, life));
+        drop(core);
+        if sim.is_up(node) {
+            sim.power_cut(node);
+        }
+        sim.clear_faults(node);
+        sim.restart(node);
+        broken.extend(check_final_names::check(&sim, node, &ledger.borrow()));
+    }
     let core = sim.core(node, 0);
     let recovered =
         sim.block_on(&core, recover(options(Ownership::Ours, boot), Rc::clone(&ledger), Sabotage::None));
@@ -128,6 +147,14 @@ fn p4_a_kill_at_any_operation_loses_nothing_that_was_promised() {
     sweep(2, Crash { how: How::Kill, after: true });
 }
 
+#[test]
+fn a_power_cut_during_the_recovery_from_a_power_cut_loses_nothing_either() {
+    each_seed(60, |seed| {
+        let run = run_again(seed, Sabotage::None, Cut::Step(seed as usize * 13 % 70), Some(seed * 7 % 50));
+        assert!(run.broken.is_empty(), "seed {seed}, {:?}: {:?}", run.reached.last(), run.broken);
+    });
+}
+
 /// Cuts a store with a fault in it until a checker says this, and fails if none does.
 fn is_noticed(sabotage: Sabotage, expected: &str) {
     let mut said = BTreeSet::new();
@@ -180,5 +207,28 @@ fn weak_01_a_file_with_the_right_size_and_a_record_is_not_believed_when_it_has_c
         sim.block_on(&core, recover(options(Ownership::Ours, 2), Rc::clone(&ledger), sabotage));
         let is_sound = check_final_names::check(&sim, node, &ledger.borrow()).is_empty();
         assert_eq!(is_sound, expected, "{sabotage:?}");
+    }
+}
+
+#[test]
+fn the_page_of_the_architecture_lists_the_steps_of_the_recipe() {
+    let page = include_str!("../../ARCHITECTURE.md");
+    let (_, page) = page.split_once("\n## Landing\n").expect("the section is there");
+    let (page, _) = page.split_once("\n## ").expect("another follows");
+    let listed: Vec<&str> =
+        (1..).map_while(|number| page.split_once(&format!("\n{number}. "))).map(|(_, rest)| rest).collect();
+    let word = |step| match step {
+        Step::Staged => "a staging file",
+        Step::Written => "aligned writes",
+        Step::Truncated => "truncated",
+        Step::DataSynced => "fdatasync",
+        Step::ListDurable => "the list of chunk digests durable",
+        Step::Renamed => "renamed",
+        Step::DirSynced => "the directory fsynced",
+        Step::Recorded => "the inventory's record",
+    };
+    assert_eq!(listed.len(), Step::ALL.len() + 1, "the last is `installed`");
+    for (step, line) in Step::ALL.into_iter().zip(listed) {
+        assert!(line.starts_with(word(step)), "{step:?} is listed as {line:.60}");
     }
 }

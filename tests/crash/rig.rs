@@ -10,7 +10,7 @@ use ringway::limits::CHUNK_BYTES;
 use ringway::segment::{
     Landing, Ownership, Recovery, RelativePath, Sabotage, Stem, Store, StoreOptions, Want,
 };
-use ringway::uring::{Buffer, Core};
+use ringway::uring::{Buffer, Core, Gate};
 
 use crate::sim::{Sim, SimOptions};
 
@@ -112,6 +112,7 @@ pub fn options(ownership: Ownership, boot: u8) -> StoreOptions {
         ownership,
         direct: true,
         kernel: Kernel::Ring,
+        gate: Gate::new(),
         boot: [boot; 16],
     }
 }

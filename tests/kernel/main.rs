@@ -8,6 +8,7 @@ mod files;
 mod hazards;
 mod hosts;
 mod refusals;
+mod segments;
 mod sockets;
 
 use std::cell::RefCell;
