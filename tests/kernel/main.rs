@@ -8,8 +8,11 @@ mod files;
 mod hazards;
 mod hosts;
 mod refusals;
+#[path = "../transport/scenes.rs"]
+mod scenes;
 mod segments;
 mod sockets;
+mod transport;
 
 use std::cell::RefCell;
 use std::future::Future;

@@ -1,0 +1,185 @@
+//! Connections between nodes over loopback: the scenes of the simulation on real rings and real sockets.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringway::ids::{GroupId, Nanos};
+use ringway::limits::CHUNK_BYTES;
+use ringway::transport::{Carry, RefusedCode, SendPath, Transport, TransportOptions};
+use ringway::uring::{
+    Buffer, Core, KernelOptions, KernelRing, Pinned, Priority, SendError, Socket, SocketOptions, mailbox,
+    pinned, sleep,
+};
+
+use super::drive;
+use super::scenes::{self, GROUP, call, fetch};
+
+fn any() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn core() -> Core {
+    let ring = KernelRing::open(KernelOptions::default()).expect("this machine has io_uring");
+    Core::new(Box::new(ring), 16, CHUNK_BYTES)
+}
+
+/// A server on a thread of its own; gives its address.
+fn server(options: impl FnOnce() -> TransportOptions + Send + 'static) -> (Pinned, SocketAddr) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = pinned(0, None, move || {
+        let core = core();
+        core.enter(|| {
+            let transport = Transport::new(options());
+            scenes::serve(&core, &transport);
+            drop(core.spawn(Priority::Urgent, async move {
+                tell.send(transport.listen(any()).await.expect("loopback")).expect("the test waits");
+                // The transport lives as long as this task.
+                std::future::pending::<()>().await;
+                drop(transport);
+            }));
+        });
+        Ok(core)
+    });
+    let address = told.recv_timeout(Duration::from_secs(10)).expect("it listens");
+    (thread.expect("a thread"), address)
+}
+
+/// A user of node 2 on the test's own thread.
+fn with_user<F: Future + 'static>(
+    options: TransportOptions,
+    play: impl FnOnce(Core, Transport) -> F,
+) -> F::Output
+where
+    F::Output: 'static,
+{
+    let core = core();
+    let transport = core.enter(|| Transport::new(options));
+    let output = drive(&core, play(core.clone(), transport));
+    core.shut_down();
+    output
+}
+
+#[test]
+fn many_streams_of_both_classes_run_over_loopback_and_every_byte_is_right() {
+    let (server, address) = server(|| scenes::options(1));
+    with_user(scenes::options(2), |core, user| async move {
+        let peer = scenes::peer(1, address);
+        let tasks: Vec<_> = (0..24_u64)
+            .map(|index| {
+                let user = user.clone();
+                core.spawn(Priority::Bulk, async move {
+                    match index % 3 {
+                        0 => assert_eq!(fetch(&user, peer, 40).await, Ok(0)),
+                        _ => call(&user, peer, GROUP, 60).await.expect("loopback"),
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("not aborted");
+        }
+        assert_eq!(user.stats().dials.get(), 2);
+        assert_eq!(core.slab().free(), usize::from(core.slab().count()), "all buffers are home");
+        assert!(user.connections().iter().all(|connection| connection.send_path == SendPath::Copy));
+    });
+    server.stop();
+}
+
+#[test]
+fn a_connection_is_handed_to_the_core_of_its_group_on_another_thread() {
+    let (sender, mut receiver) = mailbox(8);
+    let (second, _) = {
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = pinned(1, None, move || {
+            let core = core();
+            core.enter(|| {
+                let options = TransportOptions { core_count: 2, core_index: 1, ..scenes::options(1) };
+                let transport = Transport::new(options);
+                scenes::serve(&core, &transport);
+                drop(core.spawn(Priority::Urgent, async move {
+                    while let Some(hand_over) = receiver.receive().await {
+                        transport.adopt(hand_over);
+                    }
+                }));
+            });
+            tell.send(()).expect("the test waits");
+            Ok(core)
+        });
+        told.recv_timeout(Duration::from_secs(10)).expect("it runs");
+        (thread.expect("a thread"), ())
+    };
+    let (first, address) = server(move || {
+        let carry: Carry = Rc::new(move |core, hand_over| {
+            assert_eq!(core, 1);
+            sender.try_send(hand_over).map_err(|refused| match refused {
+                SendError::Full(back) | SendError::Closed(back) => back,
+            })
+        });
+        TransportOptions { core_count: 2, carry: Some(carry), ..scenes::options(1) }
+    });
+    with_user(scenes::options(2), |_, user| async move {
+        let peer = scenes::peer(1, address);
+        for group in 0..6 {
+            call(&user, peer, GroupId(group), 20).await.expect("loopback");
+        }
+        assert_eq!(user.stats().dials.get(), 2, "one to each core of the peer");
+        assert_eq!(fetch(&user, peer, 10).await, Ok(0), "group 1 is the second core's");
+    });
+    first.stop();
+    second.stop();
+}
+
+#[test]
+fn who_holds_another_secret_is_refused_over_loopback() {
+    let (server, address) = server(|| scenes::options(1));
+    let user = TransportOptions { secrets: scenes::secrets(2), ..scenes::options(2) };
+    let error = with_user(user, |_, user| async move {
+        call(&user, scenes::peer(1, address), GROUP, 1).await.expect_err("another secret")
+    });
+    assert!(error.contains(&RefusedCode::Authentication.to_string()), "{error}");
+    server.stop();
+}
+
+#[test]
+fn a6_strangers_that_never_speak_are_dropped_in_time_and_an_honest_peer_works() {
+    let (server, address) = server(|| {
+        let mut options = scenes::options(1);
+        options.timeouts.handshake = Nanos::from_millis(400);
+        options
+    });
+    with_user(scenes::options(2), |core, user| async move {
+        let mut strangers = Vec::new();
+        for _ in 0..200 {
+            let socket = Socket::connect(address, SocketOptions::default()).await.expect("loopback");
+            strangers.push(core.spawn(Priority::Bulk, async move {
+                // Nothing is said; the other side hangs up.
+                socket.receive(Buffer::heap(1), 0..1).await.0
+            }));
+        }
+        for _ in 0..10 {
+            user.cut_unless(|_| false);
+            call(&user, scenes::peer(1, address), GROUP, 3).await.expect("honest");
+            sleep(Nanos::from_millis(20)).await;
+        }
+        for stranger in strangers {
+            let heard = stranger.await.expect("not aborted");
+            assert!(matches!(heard, Ok(0) | Err(_)), "{heard:?}");
+        }
+    });
+    server.stop();
+}
+
+#[test]
+fn a_server_that_goes_away_ends_its_streams_and_one_that_returns_is_reached() {
+    let (first, address) = server(|| scenes::options(1));
+    with_user(scenes::options(2), |_, user| async move {
+        let peer = scenes::peer(1, address);
+        call(&user, peer, GROUP, 3).await.expect("loopback");
+        first.stop();
+        call(&user, peer, GROUP, 1).await.expect_err("nobody is there");
+        let (second, address) = server(|| scenes::options(1));
+        call(&user, scenes::peer(1, address), GROUP, 3).await.expect("another one");
+        second.stop();
+    });
+}
