@@ -187,6 +187,12 @@ pub const LOG_MAPPINGS_MAX: usize = 4;
 pub const FETCHES_MAX: usize = 256;
 /// Segments that wait in a shard's fetch queue; the rest stays in the difference, which is derived again.
 pub const FETCH_QUEUE_MAX: usize = 1024;
+/// Segments that land together.
+pub const LANDING_BATCH_MAX: usize = 128;
+/// Writes of one landing under way at a time.
+pub const WRITES_MAX: usize = 4;
+/// Answers that wait for one request of a stream; its credit bounds them too.
+pub const STREAM_QUEUE_MAX: usize = 16;
 /// Attempts at one segment before it rests until the next derivation.
 pub const FETCH_ATTEMPTS_MAX: u32 = 3;
 /// First back-off between attempts; doubles, with jitter.
@@ -195,9 +201,6 @@ pub const BACKOFF_FIRST: Nanos = Nanos::from_millis(500);
 pub const BACKOFF_MAX: Nanos = Nanos::from_secs(30);
 /// Transfers that one node serves at a time.
 pub const SERVES_MAX: usize = 64;
-
-/// Log indexes that a node names as not held when it tells others what it holds.
-pub const EXCEPTIONS_MAX: usize = 64;
 
 /// Nodes of a cluster.
 pub const NODES_MAX: usize = 1000;

@@ -118,3 +118,22 @@ mod tests {
         assert_eq!(stats.refused[REFUSED_CODES_COUNTED - 1].get(), 1);
     }
 }
+
+/// What the transfers of one shard, or of one pull, did.
+#[derive(Debug, Default)]
+pub struct TransferStats {
+    /// Payload bytes received.
+    pub bytes_fetched: Counter,
+    /// Of them, in chunks with a wrong digest.
+    pub bytes_refetched: Counter,
+    /// Payload bytes sent.
+    pub bytes_served: Counter,
+    /// Chunks found verified in staging when a fetch was resumed.
+    pub chunks_reused: Counter,
+    /// Chunks that arrived with a wrong digest.
+    pub chunks_refetched: Counter,
+    /// Segments landed.
+    pub landed: Counter,
+    /// Fetches that failed.
+    pub failed: Counter,
+}

@@ -103,7 +103,8 @@ type Stamps = BTreeMap<PathBuf, Stamp>;
 /// The database refuses, a file does, or the database does not come to rest.
 pub fn take_cut(db: &Database, keyspaces: &[Keyspace], from: &Path, to: &Path) -> Result<Taken, TakeError> {
     let deadline = Instant::now() + REST_MAX;
-    // What is in memory becomes tables, so that a replica opens without replaying; what should be left is in the journal.
+    // What is in memory becomes tables, so that a replica opens without replaying; what should be left is in
+    // the journal.
     for keyspace in keyspaces {
         keyspace.rotate_memtable()?;
     }

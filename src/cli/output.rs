@@ -30,10 +30,9 @@ pub(crate) fn print<T: Serialize>(
             .map_err(io::Error::from)
             .and_then(|()| writeln!(out)),
     };
-    if let Err(error) = written.and_then(|()| out.flush()) {
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            tracing::error!(%error, "standard output");
-        }
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => tracing::error!(%error, "standard output"),
+        Ok(()) | Err(_) => {}
     }
 }
 

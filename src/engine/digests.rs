@@ -32,7 +32,7 @@ pub fn flat_digest(path: &Path) -> io::Result<(Digest, u64)> {
     Ok((hasher.finish(), count))
 }
 
-fn each_chunk(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+pub(super) fn each_chunk(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {

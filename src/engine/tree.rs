@@ -60,8 +60,8 @@ pub struct Walk {
     pub skipped: Vec<Skipped>,
 }
 
-/// Walks all of `root`. Links are not followed; `.ringway` at the root is left out unsaid; a file that goes away during the
-/// walk was never there.
+/// Walks all of `root`. Links are not followed; `.ringway` at the root is left out unsaid; a file that goes
+/// away during the walk was never there.
 ///
 /// # Errors
 /// A directory cannot be read.

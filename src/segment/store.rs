@@ -179,6 +179,12 @@ impl Store {
         table.with_root(root).any(|record| record.len == len && record.owner == Ownership::Ours)
     }
 
+    /// Whether anything of this version is staged.
+    #[must_use]
+    pub fn is_staged(&self, id: SegmentId, root: Digest) -> bool {
+        self.0.staged.borrow().contains(&Stem { id, root })
+    }
+
     /// Versions that are partly staged, and not being landed now.
     #[must_use]
     pub fn staged(&self) -> Vec<Stem> {

@@ -37,8 +37,8 @@ impl Session {
         self.id
     }
 
-    /// A number for a new proposal; `None` while as many as may be are outstanding, or the oldest one is so old that the
-    /// manifest would no longer keep outcomes up to here.
+    /// A number for a new proposal; `None` while as many as may be are outstanding, or the oldest one is so old
+    /// that the manifest would no longer keep outcomes up to here.
     pub fn ticket(&mut self) -> Option<Ticket> {
         let low_water = self.outstanding.first().copied().unwrap_or(self.next);
         if self.outstanding.len() >= PROPOSALS_IN_FLIGHT_MAX

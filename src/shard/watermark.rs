@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{LogIndex, SegmentId};
-use crate::limits::EXCEPTIONS_MAX;
+use crate::limits::ANNOUNCE_EXCEPTIONS_MAX;
 
 /// The watermarks at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -77,8 +77,8 @@ impl Installed {
             Some((first, _)) => LogIndex(first.0.saturating_sub(1)).min(self.applied),
             None => self.applied,
         };
-        // Segments that a restart finds missing lie below the watermark that another life of the node had reached; within
-        // one life it only rises.
+        // Segments that a restart finds missing lie below the watermark that another life of the node had
+        // reached; within one life it only rises.
         self.reached = self.reached.max(reached);
     }
 
@@ -108,10 +108,10 @@ impl Installed {
             self.missing.keys().copied().chain(damaged).map(|index| index.0).collect();
         exceptions.sort_unstable();
         exceptions.dedup();
-        match exceptions.get(EXCEPTIONS_MAX) {
+        match exceptions.get(ANNOUNCE_EXCEPTIONS_MAX) {
             Some(first_left_out) => {
                 let held_to = LogIndex(first_left_out - 1);
-                exceptions.truncate(EXCEPTIONS_MAX);
+                exceptions.truncate(ANNOUNCE_EXCEPTIONS_MAX);
                 (held_to, exceptions)
             }
             None => (self.applied, exceptions),
@@ -161,8 +161,8 @@ mod tests {
         }
         installed.applied(LogIndex(1000));
         let (held_to, exceptions) = installed.held();
-        assert_eq!(exceptions.len(), EXCEPTIONS_MAX);
-        let first_left_out = (EXCEPTIONS_MAX as u64 + 1) * 2;
+        assert_eq!(exceptions.len(), ANNOUNCE_EXCEPTIONS_MAX);
+        let first_left_out = (ANNOUNCE_EXCEPTIONS_MAX as u64 + 1) * 2;
         assert_eq!(held_to, LogIndex(first_left_out - 1));
     }
 

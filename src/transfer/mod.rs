@@ -3,5 +3,18 @@
 //! What to fetch is always the difference between the applied manifest and the verified inventory; the plan holds a
 //! bounded part of it and asks for the rest when there is room again (ARCHITECTURE.md, D11).
 
-pub mod plan;
-pub mod source;
+mod directory;
+mod drive;
+mod fetch;
+mod land;
+mod plan;
+mod serve;
+mod source;
+mod writes;
+
+pub use directory::{Directory, Served};
+pub use drive::{Driver, Hook};
+pub use fetch::Fetcher;
+pub use plan::{Failure, Plan, Start, Unavailable, Want};
+pub use serve::{Holdings, Page, Pages, serve};
+pub use source::{Announced, Sources};

@@ -1,7 +1,7 @@
 //! What to fetch next, from whom, and when again: pure, driven by what the caller saw.
 //!
-//! Level-triggered: the plan holds a bounded part of the difference between manifest and inventory. When it had to leave
-//! something out, or loses its way, the caller derives the difference again; nothing is lost by forgetting.
+//! Level-triggered: the plan holds a bounded part of the difference between manifest and inventory. When it had
+//! to leave something out, or loses its way, the caller derives the difference again; nothing is lost by forgetting.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -97,6 +97,8 @@ pub struct Start {
 pub struct Unavailable {
     /// Which.
     pub id: SegmentId,
+    /// Attempts at all sources so far.
+    pub attempts: u32,
     /// Why, at the last attempt.
     pub failure: Failure,
     /// Since when.
@@ -114,7 +116,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Takes a segment to fetch; one that is known already stays as it is. False if there is no room: derive again later.
+    /// Takes a segment to fetch; one that is known already stays as it is. False if there is no room: derive
+    /// again later.
     pub fn want(&mut self, want: Want, now: Nanos) -> bool {
         if self.items.contains_key(&want.id) {
             return true;
@@ -132,7 +135,8 @@ impl Plan {
         true
     }
 
-    /// Forgets a segment that the manifest no longer has. Returns the source if it is being fetched: the caller stops that.
+    /// Forgets a segment that the manifest no longer has. Returns the source if it is being fetched: the caller
+    /// stops that.
     pub fn forget(&mut self, id: SegmentId) -> Option<NodeId> {
         let item = self.items.remove(&id)?;
         self.ready.remove(&(item.ready_at, id));
@@ -184,23 +188,18 @@ impl Plan {
         item.failing_since.get_or_insert(now);
         let others = sources.nodes().any(|node| node != source && !item.tried.contains(&node));
         item.tried.push(source);
-        let again = match failure {
-            Failure::DiskFull => {
-                self.paused_until = Some(now.plus(back_off(1)));
-                item.tried.pop();
-                now
-            }
+        let again = if failure == Failure::DiskFull {
+            self.paused_until = Some(now.plus(back_off(1)));
+            item.tried.pop();
+            now
+        } else if others {
             // The next source is asked at once.
-            _ if others => now,
-            _ => {
-                item.attempts = item.attempts.saturating_add(1);
-                let rest = if item.attempts >= FETCH_ATTEMPTS_MAX {
-                    BACKOFF_MAX
-                } else {
-                    back_off(item.attempts - 1)
-                };
-                now.plus(Nanos(rest.0 - rest.0 / 4 * u64::from(jitter) / 255))
-            }
+            now
+        } else {
+            item.attempts = item.attempts.saturating_add(1);
+            let last = item.attempts >= FETCH_ATTEMPTS_MAX;
+            let rest = if last { BACKOFF_MAX } else { back_off(item.attempts - 1) };
+            now.plus(Nanos(rest.0 - rest.0 / 4 * u64::from(jitter) / 255))
         };
         item.ready_at = again;
         self.ready.insert((again, id));
@@ -250,7 +249,7 @@ impl Plan {
     pub fn unavailable(&self) -> impl Iterator<Item = Unavailable> {
         self.items.iter().filter(|(_, item)| item.attempts > 0).filter_map(|(id, item)| {
             let (failure, _) = item.last?;
-            Some(Unavailable { id: *id, failure, since: item.failing_since? })
+            Some(Unavailable { id: *id, attempts: item.attempts, failure, since: item.failing_since? })
         })
     }
 

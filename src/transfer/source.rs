@@ -52,8 +52,8 @@ impl Sources {
         self.0.get(&node)?.announced.as_ref()
     }
 
-    /// The best node to ask for a segment: one that says it has it, rested, with the fewest fetches; then the origin; then
-    /// any. `None` if all of them have been tried or rest.
+    /// The best node to ask for a segment: one that says it has it, rested, with the fewest fetches; then the
+    /// origin; then any. `None` if all of them have been tried or rest.
     #[must_use]
     pub fn choose(&self, id: SegmentId, origin: NodeId, tried: &[NodeId], now: Nanos) -> Option<NodeId> {
         let candidates =

@@ -163,6 +163,24 @@ pub enum DialError {
     ShutDown,
 }
 
+impl DialError {
+    /// One side does not take the other for what it says it is: dialling again changes nothing.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Handshake(_) | Self::Refused { .. } | Self::NotAdmitted { .. } => true,
+            Self::BackingOff { last, .. } => last.is_refusal(),
+            Self::Socket { .. }
+            | Self::TimedOut { .. }
+            | Self::Ended
+            | Self::Protocol(_)
+            | Self::TooManyStreams { .. }
+            | Self::TooManyConnections { .. }
+            | Self::ShutDown => false,
+        }
+    }
+}
+
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

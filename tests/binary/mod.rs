@@ -51,22 +51,6 @@ impl Running {
         self.child.wait().expect("it can be waited for");
     }
 
-    /// The process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits for its end.
-    pub fn wait(&mut self) -> std::process::ExitStatus {
-        self.child.wait().expect("it can be waited for")
-    }
-
-    /// Sends a signal.
-    pub fn signal(&self, signal: i32) {
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status();
-        assert!(status.expect("kill runs").success());
-    }
-
     /// The first line of standard output.
     pub fn first_line(&mut self) -> String {
         let mut line = String::new();

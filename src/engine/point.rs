@@ -1,0 +1,20 @@
+//! Point to point: what `serve` and `pull` share. Neither is a member of a cluster; a secret is all they have
+//! in common.
+
+use crate::auth::SecretSet;
+use crate::ids::{ClusterId, Incarnation, NodeId};
+use crate::transport::{Transport, TransportOptions};
+use crate::uring::{Congestion, Core, SocketOptions};
+
+/// The serving end.
+pub(crate) const SOURCE: NodeId = NodeId(1);
+/// What both ends name as their cluster, so that no connection of a cluster passes for one of these.
+const CLUSTER: ClusterId = ClusterId(*b"ringway-point-v1");
+
+/// A transport of the current core for one end: the source is node 1, a puller is none.
+pub(crate) fn transport(secrets: SecretSet, node: Option<NodeId>) -> Transport {
+    let incarnation = Incarnation(Core::current().random());
+    let mut options = TransportOptions::new(Some(CLUSTER), node, incarnation, secrets);
+    options.socket = SocketOptions { congestion: Some(Congestion::Cubic) };
+    Transport::new(options)
+}

@@ -1,0 +1,388 @@
+//! Point to point, the receiving end: a directory becomes the same as a served one, verified, resumable, durable.
+//!
+//! All state stands under `DEST/.ringway`. What an earlier pull brought is known there with its digest, so that
+//! nothing is fetched twice; what no pull brought is never touched.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::auth::SecretSet;
+use crate::digest::Kernel;
+use crate::ids::{GroupId, LogIndex, SegmentId};
+use crate::limits::{ANSWER_TIMEOUT, FETCH_ATTEMPTS_MAX, PAGE_ENTRIES_MAX};
+use crate::segment::{Ownership, Store, StoreOptions};
+use crate::stats::TransferStats;
+use crate::transfer::{Driver, Failure, Fetcher, Want};
+use crate::transport::{Peer, Transport};
+use crate::uring::{Core, Gate, Notify, Priority, timeout};
+use crate::wire::{Body, Class, Cursor, ListPage, Purpose};
+
+use super::listing::{self, Listed};
+use super::point::{self, SOURCE};
+
+/// What to pull, and how.
+#[derive(Clone, Debug)]
+pub struct PullOptions {
+    /// Where the source listens.
+    pub address: SocketAddr,
+    /// The directory to fill; it exists.
+    pub dest: PathBuf,
+    /// Remove files that an earlier pull brought and the source no longer has.
+    pub delete: bool,
+    /// When the disk is full, wait for room instead of ending.
+    pub wait_for_space: bool,
+}
+
+/// How far a pull is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PullProgress {
+    /// Files of the source.
+    pub segments: u64,
+    /// Of them, standing here.
+    pub segments_done: u64,
+    /// Bytes of the source.
+    pub bytes: u64,
+    /// Of them, standing here.
+    pub bytes_done: u64,
+    /// Waiting for room on the disk.
+    pub waits_for_space: bool,
+}
+
+/// What a pull did.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize))]
+pub struct PullReport {
+    /// Files of the source.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Payload bytes that came over the network.
+    pub bytes_fetched: u64,
+    /// Bytes of the source that were here already, verified.
+    pub bytes_reused: u64,
+    /// Chunks that arrived with a wrong digest and were fetched again.
+    pub chunks_refetched: u64,
+    /// What the source does not carry: links, special files, names that no manifest takes.
+    pub skipped: u64,
+    /// Files removed because the source no longer has them.
+    pub removed: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Why a pull did not reach its end. What it has verified is kept for the next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The secret is not usable.
+    Secret {
+        /// Why. Never the secret.
+        why: String,
+    },
+    /// The source refuses us, or is not who it has to be.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// Nobody answers, or the connection broke and did not come back.
+    Unreachable {
+        /// Why.
+        why: String,
+    },
+    /// The source's list is not acceptable.
+    List {
+        /// Why.
+        why: String,
+    },
+    /// The destination or its state cannot be used.
+    Dest {
+        /// Why.
+        why: String,
+    },
+    /// The disk is full.
+    DiskFull,
+    /// Files could not be had: they changed at the source, or this disk refuses them.
+    Incomplete {
+        /// How many.
+        count: u64,
+        /// One of them.
+        path: String,
+        /// Why that one.
+        why: &'static str,
+    },
+    /// Asked to stop.
+    Interrupted,
+    /// No ring.
+    Ring {
+        /// Why, and what to change.
+        why: String,
+    },
+}
+
+impl fmt::Display for PullError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret { why } => write!(f, "secret: {why}"),
+            Self::Refused { why }
+            | Self::Unreachable { why }
+            | Self::List { why }
+            | Self::Dest { why }
+            | Self::Ring { why } => f.write_str(why),
+            Self::DiskFull => {
+                f.write_str("the disk is full; what came is kept, pull again when there is room")
+            }
+            Self::Incomplete { count, path, why } => {
+                write!(f, "{count} files could not be had, {path} among them ({why}); pull again")
+            }
+            Self::Interrupted => f.write_str("interrupted; what came is kept"),
+        }
+    }
+}
+
+impl std::error::Error for PullError {}
+
+/// One pull at work.
+struct Pull {
+    options: PullOptions,
+    store: Rc<Store>,
+    stats: Rc<TransferStats>,
+    listed: BTreeMap<SegmentId, Listed>,
+    progress: Cell<PullProgress>,
+    changed: Rc<Notify>,
+    full: Cell<bool>,
+}
+
+/// Pulls, on the current core. `tell` hears of every step forward.
+pub(crate) async fn run(
+    options: PullOptions,
+    secrets: SecretSet,
+    boot: [u8; 16],
+    tell: Rc<dyn Fn(PullProgress)>,
+) -> Result<PullReport, PullError> {
+    let begun = Core::current().now();
+    let transport = point::transport(secrets, None);
+    let peer = Peer { node: Some(SOURCE), address: options.address };
+    let (listed, skipped) = list(&transport, peer).await?;
+    let store = open_store(&options, boot).await?;
+    let (have, want, gone) = sort_out(&store, listed);
+    let mut report = PullReport { skipped, ..PullReport::default() };
+    for (id, listed) in have.iter().chain(&want) {
+        report.segments += 1;
+        report.bytes += listed.bytes;
+        report.bytes_reused += if have.contains_key(id) { listed.bytes } else { 0 };
+    }
+    let progress = PullProgress {
+        segments: report.segments,
+        segments_done: have.len() as u64,
+        bytes: report.bytes,
+        bytes_done: report.bytes_reused,
+        waits_for_space: false,
+    };
+    let stats = Rc::new(TransferStats::default());
+    let pull = Rc::new(Pull {
+        options,
+        store: Rc::clone(&store),
+        stats: Rc::clone(&stats),
+        listed: want,
+        progress: Cell::new(progress),
+        changed: Rc::default(),
+        full: Cell::new(false),
+    });
+    Rc::clone(&pull).fetch_all(transport, peer, tell).await?;
+    if pull.options.delete {
+        report.removed = remove(&store, &gone).await?;
+    }
+    report.bytes_fetched = stats.bytes_fetched.get() - stats.bytes_refetched.get();
+    report.bytes_reused = report.bytes - report.bytes_fetched;
+    report.chunks_refetched = stats.chunks_refetched.get();
+    #[expect(clippy::as_conversions, reason = "seconds for people")]
+    let seconds = Core::current().now().since(begun).0 as f64 / 1e9;
+    report.seconds = seconds;
+    Ok(report)
+}
+
+async fn list(transport: &Transport, peer: Peer) -> Result<(Vec<Listed>, u64), PullError> {
+    let opened = transport.open_stream(peer, GroupId::CLUSTER, Class::Control, Purpose::Transfer).await;
+    let mut stream = opened.map_err(|error| {
+        let why = format!("{}: {error}", peer.address);
+        if error.is_refusal() { PullError::Refused { why } } else { PullError::Unreachable { why } }
+    })?;
+    let broken =
+        |error: &dyn fmt::Display| PullError::Unreachable { why: format!("{}: {error}", peer.address) };
+    let (mut listed, mut after) = (Vec::new(), Vec::new());
+    loop {
+        let limit = u32::try_from(PAGE_ENTRIES_MAX).expect("a small constant");
+        let ask = ListPage { request: 0, limit, after: Cursor(&after) };
+        stream.send(ask).await.map_err(|error| broken(&error))?;
+        let answer = timeout(ANSWER_TIMEOUT, stream.receive()).await.map_err(|error| broken(&error))?;
+        let message = answer.map_err(|error| broken(&error))?;
+        let bad = |why: &dyn fmt::Display| PullError::List { why: why.to_string() };
+        let Ok(Body::ListReply(page)) = message.decode() else {
+            return Err(bad(&"it answers with something else"));
+        };
+        let (skipped, files) = listing::decode(page.entries).map_err(|error| bad(&error))?;
+        listed.extend(files);
+        if page.end {
+            return Ok((listed, u64::from(skipped)));
+        }
+        if page.next.0 <= &after[..] {
+            return Err(bad(&"it goes round"));
+        }
+        after = page.next.0.to_vec();
+    }
+}
+
+async fn open_store(options: &PullOptions, boot: [u8; 16]) -> Result<Rc<Store>, PullError> {
+    let bad = |why: &dyn fmt::Display| PullError::Dest { why: format!("{}: {why}", options.dest.display()) };
+    let dest = options.dest.to_str().ok_or_else(|| bad(&"the path is not UTF-8"))?.to_owned();
+    let store = StoreOptions {
+        segments_root: dest.clone(),
+        private: dest,
+        ownership: Ownership::Ours,
+        direct: true,
+        kernel: Kernel::choose(None),
+        boot,
+        gate: Gate::new(),
+    };
+    let (store, recovery) = Store::open(store).await.map_err(|error| bad(&error))?;
+    tracing::debug!(?recovery, "the destination's state");
+    Ok(Rc::new(store))
+}
+
+type Files = BTreeMap<SegmentId, Listed>;
+
+/// What is here already, what has to come, and what an earlier pull brought that the source no longer lists.
+/// New ids are above all old ones: a later version of a path supersedes an earlier one.
+fn sort_out(store: &Store, listed: Vec<Listed>) -> (Files, Files, Vec<SegmentId>) {
+    let mut known: BTreeMap<String, (SegmentId, crate::ids::Digest)> = BTreeMap::new();
+    let mut generation = LogIndex(0);
+    for held in store.held() {
+        generation = generation.max(held.id.index);
+        if let Some(record) = store.record(held.id) {
+            known.insert(record.path.as_str().to_owned(), (held.id, held.root));
+        }
+    }
+    for staged in store.staged() {
+        generation = generation.max(staged.id.index);
+    }
+    let staged: BTreeMap<_, _> = store.staged().into_iter().map(|stem| (stem.root, stem.id)).collect();
+    let (mut have, mut want) = (Files::new(), Files::new());
+    for (ordinal, file) in listed.into_iter().enumerate() {
+        match known.remove(&file.path) {
+            Some((id, root)) if root == file.root => drop(have.insert(id, file)),
+            _ => {
+                let new = SegmentId {
+                    index: LogIndex(generation.0 + 1),
+                    ordinal: u32::try_from(ordinal).unwrap_or(u32::MAX),
+                };
+                // What an interrupted pull has staged of this content goes on under the id that it has.
+                let id = staged.get(&file.root).copied().filter(|id| !want.contains_key(id)).unwrap_or(new);
+                want.insert(id, file);
+            }
+        }
+    }
+    (have, want, known.into_values().map(|(id, _)| id).collect())
+}
+
+async fn remove(store: &Store, gone: &[SegmentId]) -> Result<u64, PullError> {
+    for id in gone {
+        store.remove(*id).await.map_err(|error| PullError::Dest { why: error.to_string() })?;
+    }
+    Ok(gone.len() as u64)
+}
+
+impl Pull {
+    async fn fetch_all(
+        self: Rc<Self>,
+        transport: Transport,
+        peer: Peer,
+        tell: Rc<dyn Fn(PullProgress)>,
+    ) -> Result<(), PullError> {
+        tell(self.progress.get());
+        let fetcher =
+            Fetcher::new(transport, Rc::clone(&self.store), GroupId::CLUSTER, Rc::clone(&self.stats));
+        let (me, changed) = (Rc::clone(&self), Rc::clone(&self.changed));
+        let hook = Box::new(move |id, done| {
+            me.heard(id, done);
+            tell(me.progress.get());
+            changed.notify();
+        });
+        let driver = Driver::new(fetcher, Box::new(move |_| Some(peer)), hook, Rc::clone(&self.stats));
+        driver.set_sources([SOURCE]);
+        let running = Core::current().spawn(Priority::Bulk, Rc::clone(&driver).run());
+        let mut left = self.listed.iter().peekable();
+        let done = loop {
+            let changed = self.changed.notified();
+            while let Some((id, file)) = left.peek() {
+                if !driver.want(wanted(**id, file)) {
+                    break;
+                }
+                left.next();
+            }
+            if let Some(done) = self.verdict(&driver, left.peek().is_some()) {
+                break done;
+            }
+            changed.await;
+        };
+        driver.stop();
+        running.abort();
+        done
+    }
+
+    /// One fetch has ended.
+    fn heard(&self, id: SegmentId, done: Result<(), Failure>) {
+        let mut progress = self.progress.get();
+        match done {
+            Ok(()) => {
+                progress.segments_done += 1;
+                progress.bytes_done += self.listed.get(&id).map_or(0, |file| file.bytes);
+                progress.waits_for_space = false;
+            }
+            Err(Failure::DiskFull) => {
+                progress.waits_for_space = true;
+                self.full.set(true);
+            }
+            Err(_) => {}
+        }
+        self.progress.set(progress);
+    }
+
+    /// Whether the pull is over, and how.
+    fn verdict(&self, driver: &Driver, more: bool) -> Option<Result<(), PullError>> {
+        if self.full.get() && !self.options.wait_for_space {
+            return Some(Err(PullError::DiskFull));
+        }
+        driver.with_plan(|plan| {
+            let hopeless = plan.unavailable().filter(|lost| lost.attempts >= FETCH_ATTEMPTS_MAX);
+            let (mut count, mut first) = (0, None);
+            for lost in hopeless {
+                count += 1;
+                first.get_or_insert((lost.id, lost.failure));
+            }
+            let stuck = count > 0 && count == plan.len() as u64 && !more;
+            match first {
+                Some((_, Failure::NotAllowed)) if stuck => {
+                    Some(Err(PullError::Refused { why: "the source refuses to serve".to_owned() }))
+                }
+                Some((_, Failure::Unreachable | Failure::NoProgress)) if stuck => {
+                    Some(Err(PullError::Unreachable {
+                        why: format!("{}: the connection is lost", self.options.address),
+                    }))
+                }
+                Some((id, failure)) if stuck => {
+                    let path = self.listed.get(&id).map_or_else(String::new, |file| file.path.clone());
+                    Some(Err(PullError::Incomplete { count, path, why: failure.word() }))
+                }
+                _ => (plan.is_empty() && !more).then_some(Ok(())),
+            }
+        })
+    }
+}
+
+fn wanted(id: SegmentId, file: &Listed) -> Want {
+    Want { id, path: file.path.as_str().into(), bytes: file.bytes, root: file.root, origin: SOURCE }
+}

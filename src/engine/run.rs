@@ -1,0 +1,101 @@
+//! Running `serve` and `pull` on the calling thread: one ring, one core, until the work is done or somebody says stop.
+
+use std::cell::RefCell;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::auth::{Secret, SecretSet};
+use crate::ids::Nanos;
+use crate::limits::{CHUNK_BYTES, RING_ENTRIES, SLAB_BUFFERS_DEFAULT};
+use crate::uring::{Core, KernelOptions, KernelRing, Priority, RingError, Turn};
+
+use super::boot::boot_id;
+use super::pull::{self, PullError, PullOptions, PullProgress, PullReport};
+use super::scan::{DigestProgress, digest_directory};
+use super::serve::{self, ServeError};
+
+/// How often a running command looks whether it shall stop.
+const STOP_INTERVAL: Nanos = Nanos::from_millis(50);
+
+/// A directory to serve, and where.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The directory.
+    pub dir: PathBuf,
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The file in which digests are kept between starts, outside the directory.
+    pub cache: PathBuf,
+}
+
+/// Digests a directory, then serves it until `stop` is set. `ready` hears the address, its port known.
+///
+/// # Errors
+/// Why nothing is served.
+pub fn serve(
+    options: &ServeOptions,
+    secret: &str,
+    stop: &AtomicBool,
+    tell: &(dyn Fn(DigestProgress) + Sync),
+    ready: impl FnOnce(SocketAddr) + 'static,
+) -> Result<(), ServeError> {
+    let secrets = secrets(secret).map_err(|why| ServeError::Secret { why })?;
+    let Some(digested) = digest_directory(&options.dir, &options.cache, stop, tell)? else { return Ok(()) };
+    let core = core().map_err(|error| ServeError::Ring { why: error.to_string() })?;
+    drive(&core, serve::run(digested, options.listen, secrets, ready), stop).unwrap_or(Ok(()))
+}
+
+/// Pulls a served directory.
+///
+/// # Errors
+/// Why it did not reach its end; what came is kept for the next pull.
+pub fn pull(
+    options: PullOptions,
+    secret: &str,
+    stop: &AtomicBool,
+    tell: impl Fn(PullProgress) + 'static,
+) -> Result<PullReport, PullError> {
+    let secrets = secrets(secret).map_err(|why| PullError::Secret { why })?;
+    let dest =
+        |error: std::io::Error| PullError::Dest { why: format!("{}: {error}", options.dest.display()) };
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(&options.dest).map_err(dest)?;
+    let absolute = fs::canonicalize(&options.dest).map_err(dest)?;
+    let options = PullOptions { dest: absolute, ..options };
+    let core = core().map_err(|error| PullError::Ring { why: error.to_string() })?;
+    let pulling = pull::run(options, secrets, boot_id(), Rc::new(tell));
+    drive(&core, pulling, stop).unwrap_or(Err(PullError::Interrupted))
+}
+
+fn secrets(text: &str) -> Result<SecretSet, String> {
+    let secret = Secret::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(SecretSet::new(secret, None))
+}
+
+fn core() -> Result<Core, RingError> {
+    let ring = KernelRing::open(KernelOptions { entries: RING_ENTRIES, ..KernelOptions::default() })?;
+    Ok(Core::new(Box::new(ring), SLAB_BUFFERS_DEFAULT, CHUNK_BYTES))
+}
+
+/// Drives a core on this thread until the future is done, or gives it up when `stop` is set; either way what is
+/// in flight is seen to its end.
+fn drive<T: 'static>(core: &Core, work: impl Future<Output = T> + 'static, stop: &AtomicBool) -> Option<T> {
+    let output = Rc::new(RefCell::new(None));
+    let theirs = Rc::clone(&output);
+    let body = async move { *theirs.borrow_mut() = Some(work.await) };
+    let task = core.spawn(Priority::Urgent, body);
+    while !task.is_ended() && !stop.load(Ordering::Relaxed) {
+        match core.turn() {
+            Turn::Again => {}
+            Turn::Park(deadline) => {
+                let latest = core.now().plus(STOP_INTERVAL);
+                core.park(Some(deadline.map_or(latest, |at| at.min(latest))));
+            }
+        }
+    }
+    core.shut_down();
+    output.take()
+}

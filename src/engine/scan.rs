@@ -1,0 +1,127 @@
+//! Digesting a directory before it is served, on as many threads as there are processors.
+
+use std::fs;
+use std::io;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::digest::{ChunkList, Kernel, TreeHasher, VerifiedChunks};
+use crate::ids::UnixNanos;
+use crate::transfer::Served;
+
+use super::cache::Cache;
+use super::digests::each_chunk;
+use super::listing::Listed;
+use super::serve::{Digested, ServeError};
+use super::tree::{Facts, Found, walk};
+
+/// How far the digesting is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DigestProgress {
+    /// Files in all.
+    pub segments: u64,
+    /// Of them, digested or known from before.
+    pub segments_done: u64,
+    /// Bytes in all.
+    pub bytes: u64,
+    /// Of them, digested or known from before.
+    pub bytes_done: u64,
+}
+
+/// Digests all of `root`, taking from `cache` what has not changed, and keeps the result there.
+pub(crate) fn digest_directory(
+    root: &Path,
+    cache_path: &Path,
+    stop: &AtomicBool,
+    tell: &(dyn Fn(DigestProgress) + Sync),
+) -> Result<Option<Digested>, ServeError> {
+    let bad = |why: io::Error| ServeError::Directory { why: format!("{}: {why}", root.display()) };
+    let root: PathBuf = fs::canonicalize(root).map_err(bad)?;
+    let walk = walk(&root).map_err(bad)?;
+    for skipped in &walk.skipped {
+        tracing::warn!(path = %skipped.path, why = %skipped.why, "skipped");
+    }
+    let old = Mutex::new(Cache::load(cache_path));
+    let done = Mutex::new((Cache::default(), Vec::with_capacity(walk.files.len()), progress(&walk.files)));
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let Some(found) = walk.files.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let known = lock(&old).take(&found.path, found.facts);
+            let chunks = match known.map_or_else(|| digest(&root, found), |chunks| Ok(Some(chunks))) {
+                Ok(Some(chunks)) => chunks,
+                Ok(None) => continue,
+                Err(error) => {
+                    lock(&failed).get_or_insert((found.path.clone(), error));
+                    return;
+                }
+            };
+            let mut done = lock(&done);
+            done.2.segments_done += 1;
+            done.2.bytes_done += found.facts.bytes;
+            done.0.put(&found.path, found.facts, chunks.clone());
+            done.1.push(entry(found, chunks));
+            tell(done.2);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    if let Some((path, error)) = lock(&failed).take() {
+        return Err(ServeError::Directory { why: format!("{path}: {error}") });
+    }
+    let (cache, mut files, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Err(error) = cache.save(cache_path) {
+        tracing::warn!(%error, path = %cache_path.display(), "the digests cannot be kept for the next start");
+    }
+    if stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    files.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
+    Ok(Some(Digested { root, files, skipped: walk.skipped.len() as u64 }))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn progress(files: &[Found]) -> DigestProgress {
+    let bytes = files.iter().map(|found| found.facts.bytes).sum();
+    DigestProgress { segments: files.len() as u64, bytes, ..DigestProgress::default() }
+}
+
+/// `None` for a file that changes while it is read, or is gone: it is not sealed, and found again at the next start.
+fn digest(root: &Path, found: &Found) -> io::Result<Option<VerifiedChunks>> {
+    let path = root.join(&found.path);
+    let mut hasher = TreeHasher::new(Kernel::choose(None));
+    match each_chunk(&path, |bytes| hasher.update(bytes)) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let tree = hasher.finish();
+    let after = fs::symlink_metadata(&path).map(|facts| Facts::of(&facts));
+    if after.ok() != Some(found.facts) || tree.len != found.facts.bytes {
+        tracing::warn!(path = %found.path, "changed while it was read; it is not served");
+        return Ok(None);
+    }
+    let root = tree.root;
+    Ok(ChunkList::from(tree).verify(root).ok())
+}
+
+fn entry(found: &Found, chunks: VerifiedChunks) -> (Listed, Served) {
+    let path: String = found.path.clone();
+    let listed = Listed { path: path.clone(), bytes: chunks.len(), root: chunks.root() };
+    let served = Served {
+        path,
+        inode: found.facts.inode,
+        modified: UnixNanos(u64::try_from(found.facts.modified).unwrap_or_default()),
+        chunks,
+    };
+    (listed, served)
+}

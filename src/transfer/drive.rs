@@ -1,0 +1,166 @@
+//! Driving the plan: begins what it says can begin, tells it what came of it, waits for what changes that.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::ids::{Nanos, NodeId, SegmentId};
+use crate::segment::{self, RelativePath};
+use crate::stats::TransferStats;
+use crate::transport::Peer;
+use crate::uring::{Core, Notify, Priority, Task, sleep_until};
+
+use super::fetch::Fetcher;
+use super::plan::{Failure, Plan, Start, Want};
+use super::source::{Announced, Sources};
+
+/// What became of a fetch.
+pub type Hook = Box<dyn Fn(SegmentId, Result<(), Failure>)>;
+
+/// The fetches of one shard, or of one pull.
+pub struct Driver {
+    plan: RefCell<Plan>,
+    sources: RefCell<Sources>,
+    fetcher: Fetcher,
+    peers: Box<dyn Fn(NodeId) -> Option<Peer>>,
+    hook: Hook,
+    tasks: RefCell<BTreeMap<SegmentId, Task<()>>>,
+    changed: Notify,
+    stopped: Cell<bool>,
+    stats: Rc<TransferStats>,
+}
+
+impl Driver {
+    /// A driver that asks `peers` where a node is, and tells `hook` what came of each fetch. It does nothing
+    /// before `run`.
+    #[must_use]
+    pub fn new(
+        fetcher: Fetcher,
+        peers: Box<dyn Fn(NodeId) -> Option<Peer>>,
+        hook: Hook,
+        stats: Rc<TransferStats>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            plan: RefCell::default(),
+            sources: RefCell::default(),
+            fetcher,
+            peers,
+            hook,
+            tasks: RefCell::default(),
+            changed: Notify::default(),
+            stopped: Cell::new(false),
+            stats,
+        })
+    }
+
+    /// Fetches until `stop`.
+    pub async fn run(self: Rc<Self>) {
+        let core = Core::current();
+        while !self.stopped.get() {
+            let changed = self.changed.notified();
+            let now = core.now();
+            while let Some(start) = self.next(now) {
+                let id = start.want.id;
+                let task = core.spawn(Priority::Bulk, Rc::clone(&self).one(start));
+                self.tasks.borrow_mut().insert(id, task);
+            }
+            let deadline = self.plan.borrow().next_deadline(&self.sources.borrow(), now);
+            match deadline {
+                Some(at) => {
+                    let _either = futures_util::future::select(Box::pin(changed), sleep_until(at)).await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    fn next(&self, now: Nanos) -> Option<Start> {
+        self.plan.borrow_mut().next(&mut self.sources.borrow_mut(), now)
+    }
+
+    async fn one(self: Rc<Self>, start: Start) {
+        let Start { want, source } = start;
+        let done = match ((self.peers)(source), RelativePath::parse(&want.path)) {
+            (None, _) => Err(Failure::Unreachable),
+            (_, Err(error)) => {
+                tracing::error!(%error, segment = %want.id, "a path of the manifest cannot stand on a disk");
+                Err(Failure::Disk)
+            }
+            (Some(peer), Ok(path)) => {
+                let segment = segment::Want { id: want.id, path, len: want.bytes, root: want.root };
+                self.fetcher.fetch(segment, source, peer).await
+            }
+        };
+        let core = Core::current();
+        {
+            let (mut plan, mut sources) = (self.plan.borrow_mut(), self.sources.borrow_mut());
+            match done {
+                Ok(()) => {
+                    self.stats.landed.add(1);
+                    plan.landed(want.id, &mut sources, core.now());
+                }
+                Err(failure) => {
+                    self.stats.failed.add(1);
+                    let [jitter] = core.random();
+                    plan.failed(want.id, failure, jitter, &mut sources, core.now());
+                }
+            }
+        }
+        self.tasks.borrow_mut().remove(&want.id);
+        (self.hook)(want.id, done);
+        self.changed.notify();
+    }
+
+    /// Takes a segment to fetch. False if there is no room: derive the difference again when `take_overflow` says so.
+    pub fn want(&self, want: Want) -> bool {
+        let taken = self.plan.borrow_mut().want(want, Core::current().now());
+        self.changed.notify();
+        taken
+    }
+
+    /// The manifest no longer has the segment; a fetch of it ends.
+    pub fn forget(&self, id: SegmentId) {
+        self.plan.borrow_mut().forget(id);
+        if let Some(task) = self.tasks.borrow_mut().remove(&id) {
+            task.abort();
+        }
+        self.changed.notify();
+    }
+
+    /// Sets who can be asked.
+    pub fn set_sources(&self, nodes: impl IntoIterator<Item = NodeId>) {
+        self.sources.borrow_mut().set(nodes);
+        self.changed.notify();
+    }
+
+    /// Takes what a node tells of what it holds.
+    pub fn announce(&self, node: NodeId, announced: Announced) {
+        self.sources.borrow_mut().announce(node, announced);
+        self.changed.notify();
+    }
+
+    /// Looks at the sources.
+    pub fn with_sources<T>(&self, look: impl FnOnce(&Sources) -> T) -> T {
+        look(&self.sources.borrow())
+    }
+
+    /// Looks at the plan.
+    pub fn with_plan<T>(&self, look: impl FnOnce(&Plan) -> T) -> T {
+        look(&self.plan.borrow())
+    }
+
+    /// A part of the difference had no room, and there is room now.
+    #[must_use]
+    pub fn take_overflow(&self) -> bool {
+        self.plan.borrow_mut().take_overflow()
+    }
+
+    /// Ends `run` and every fetch; what was verified stays staged.
+    pub fn stop(&self) {
+        self.stopped.set(true);
+        for task in std::mem::take(&mut *self.tasks.borrow_mut()).into_values() {
+            task.abort();
+        }
+        self.changed.notify();
+    }
+}

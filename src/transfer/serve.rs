@@ -1,0 +1,194 @@
+//! Serving: answering the requests of one stream, chunk by chunk, the next read while one is sent.
+//!
+//! Nothing is hashed here: the digests were made when the segment was registered, and whoever receives checks them.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use futures_util::future::join;
+
+use crate::digest::VerifiedChunks;
+use crate::ids::{Digest, SegmentId};
+use crate::limits::FRAME_DIGESTS_MAX;
+use crate::segment::{ReadError, Reader, Store};
+use crate::stats::TransferStats;
+use crate::transport::{Stream, StreamError, StreamSender};
+use crate::uring::{Buffer, Core};
+use crate::wire::{Body, Chunk, ChunkList, Cursor, Fetch, FetchRefused, ListReply, Refusal};
+
+use super::directory::{Directory, DirectoryReader};
+
+/// Where served segments come from.
+#[derive(Clone)]
+pub enum Holdings {
+    /// A shard's store.
+    Store(Rc<Store>),
+    /// A plain directory with the digests of its files.
+    Directory(Rc<Directory>),
+}
+
+/// An open segment.
+enum Open {
+    Held(Reader),
+    Plain(DirectoryReader),
+}
+
+/// Gives the page behind a cursor, of at most so many entries.
+pub type Pages = Rc<dyn Fn(&[u8], usize) -> Page>;
+
+/// One page.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Page {
+    /// The entries, as whoever asks reads them.
+    pub entries: Vec<u8>,
+    /// The cursor of the next page; empty at the end.
+    pub next: Vec<u8>,
+}
+
+/// Answers requests until the peer ends the stream. `pages`, if there are any, are listed to whoever asks.
+pub async fn serve(stream: Stream, holdings: Holdings, pages: Option<Pages>, stats: Rc<TransferStats>) {
+    let (sender, mut receiver) = stream.split();
+    loop {
+        let Ok(message) = receiver.receive().await else { return };
+        let done = match (message.decode(), &pages) {
+            (Ok(Body::Fetch(fetch)), _) => answer(&sender, &holdings, &fetch, &stats).await,
+            (Ok(Body::ListPage(ask)), Some(pages)) => {
+                let page = pages(ask.after.0, usize::try_from(ask.limit).unwrap_or(usize::MAX));
+                let (entries, next) = (&page.entries[..], Cursor(&page.next));
+                let end = page.next.is_empty();
+                sender.send(ListReply { request: ask.request, end, entries, next }).await
+            }
+            _ => {
+                tracing::warn!(kind = %message.kind, "a peer asks for segments in a way that is none");
+                return;
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(%error, "a peer that fetches has gone away");
+            return;
+        }
+    }
+}
+
+async fn answer(
+    sender: &StreamSender,
+    holdings: &Holdings,
+    fetch: &Fetch,
+    stats: &TransferStats,
+) -> Result<(), StreamError> {
+    let refuse = async |code| sender.send(FetchRefused { request: fetch.request, code }).await;
+    let open = match holdings.open(fetch.segment, fetch.root).await {
+        Ok(open) => open,
+        Err(code) => return refuse(code).await,
+    };
+    if fetch.want_list {
+        match holdings.chunk_list(fetch.segment, fetch.root).await {
+            Ok(chunks) => send_list(sender, fetch.request, &chunks).await?,
+            Err(code) => return refuse(code).await,
+        }
+    }
+    let end = fetch.first_chunk.saturating_add(fetch.chunk_count).min(open.chunk_count());
+    if fetch.first_chunk > end {
+        return refuse(Refusal::BadRange).await;
+    }
+    let mut ahead = None;
+    for chunk in fetch.first_chunk..end {
+        let (read, buffer) = match ahead.take() {
+            Some(read) => read,
+            None => {
+                sender.ready().await?;
+                open.read(chunk).await
+            }
+        };
+        let count = match read {
+            Ok(count) => count,
+            Err(code) => return refuse(code).await,
+        };
+        let body = Chunk { request: fetch.request, chunk };
+        let send = sender.send_payload(body, buffer, 0..count);
+        // A buffer is taken only when the peer has room for it: ours are where its own payloads arrive, too.
+        let next = async {
+            if chunk + 1 >= end || sender.ready().await.is_err() {
+                return None;
+            }
+            Some(open.read(chunk + 1).await)
+        };
+        let ((sent, buffer), read) = join(send, next).await;
+        drop(buffer);
+        sent?;
+        stats.bytes_served.add(count as u64);
+        ahead = read;
+    }
+    Ok(())
+}
+
+async fn send_list(sender: &StreamSender, request: u32, chunks: &VerifiedChunks) -> Result<(), StreamError> {
+    let mut first = 0;
+    // An empty segment has an empty list, in one frame.
+    loop {
+        let rest = &chunks.digests()[first..];
+        let part = rest.len().min(FRAME_DIGESTS_MAX);
+        let list = ChunkList {
+            request,
+            len: chunks.len(),
+            first: u32::try_from(first).expect("bounded by SEGMENT_CHUNKS_MAX"),
+            digests: Cow::Borrowed(&rest[..part]),
+        };
+        sender.send(list).await?;
+        first += part;
+        if first >= chunks.digests().len() {
+            return Ok(());
+        }
+    }
+}
+
+impl Holdings {
+    async fn open(&self, id: SegmentId, root: Digest) -> Result<Open, Refusal> {
+        match self {
+            Self::Store(store) => {
+                let reader = store.open_segment(id).await.map_err(|error| refusal(&error))?;
+                if reader.record().root != root {
+                    return Err(Refusal::Superseded);
+                }
+                Ok(Open::Held(reader))
+            }
+            Self::Directory(directory) => directory.open(root).await.map(Open::Plain),
+        }
+    }
+
+    async fn chunk_list(&self, id: SegmentId, root: Digest) -> Result<VerifiedChunks, Refusal> {
+        match self {
+            Self::Store(store) => store.chunk_list(id).await.map_err(|error| refusal(&error)),
+            Self::Directory(directory) => directory.chunk_list(root),
+        }
+    }
+}
+
+impl Open {
+    fn chunk_count(&self) -> u32 {
+        match self {
+            Self::Held(reader) => reader.chunk_count(),
+            Self::Plain(reader) => reader.chunk_count(),
+        }
+    }
+
+    async fn read(&self, chunk: u32) -> (Result<usize, Refusal>, Buffer) {
+        let core = Core::current();
+        let buffer = core.slab().take().await;
+        match self {
+            Self::Held(reader) => {
+                let (read, buffer) = reader.read_chunk(chunk, buffer).await;
+                (read.map_err(|error| refusal(&error)), buffer)
+            }
+            Self::Plain(reader) => reader.read_chunk(chunk, buffer).await,
+        }
+    }
+}
+
+fn refusal(error: &ReadError) -> Refusal {
+    if matches!(error, ReadError::NotHeld) {
+        return Refusal::NotHere;
+    }
+    tracing::warn!(%error, "a segment cannot be served");
+    Refusal::Damaged
+}
