@@ -9,6 +9,7 @@
     allow(dead_code, unused_imports, reason = "used by transfer and shard, which land next")
 )]
 
+mod adopt;
 mod begin;
 mod bitmap;
 mod bytes;

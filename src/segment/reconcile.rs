@@ -4,22 +4,19 @@ use std::collections::BTreeSet;
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::digest::{ChunkList, Tree};
 use crate::ids::SegmentId;
 use crate::limits::STORE_OPERATIONS_MAX;
-use crate::uring::{Errno, File};
 
+use super::adopt::Hashed;
 use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
 use super::inventory::Standing;
 use super::names::Stem;
-use super::open::{Folders, look_at};
+use super::open::Folders;
 use super::path::RelativePath;
-use super::quarantine::Why;
-use super::record::{Change, Ownership, Record};
+use super::record::{Change, Record};
 use super::recovery::{Action, Final, Staged, Wanted, decide};
-use super::scan::identity_of;
-use super::store::{Inner, Store, Want};
+use super::store::{Store, Want};
 
 /// What became of what was found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -196,7 +193,7 @@ impl Store {
     async fn hash(&self, case: Case, done: &mut Reconciled) -> Result<Case, DiskError> {
         let path = case.path().cloned().expect("a file is hashed for a want or a record");
         let owner = case.record.as_ref().map_or(self.0.ownership.get(), |record| record.owner);
-        let hashed = self.0.hash_file(&case, &path).await?;
+        let hashed = self.0.hash_file(case.want.as_ref(), case.record.as_ref(), &path).await?;
         let (id, wanted) = (case.id, if case.want.is_some() { Wanted::Yes } else { Wanted::No });
         let staged = self.staged_of(id, case.want.as_ref());
         let next = |at_name, want, record, found| Case {
@@ -255,153 +252,5 @@ impl Case {
     fn path(&self) -> Option<&RelativePath> {
         let recorded = self.record.as_ref().map(|record| &record.path);
         self.want.as_ref().map(|want| &want.path).or(recorded)
-    }
-}
-
-/// What a file was found to be.
-enum Hashed {
-    /// The segment that is wanted.
-    Wanted(Tree, Identity),
-    /// What its record says: the version before the wanted one, or one that is not wanted.
-    Recorded(Identity),
-    /// Neither, or it cannot be read.
-    Neither(Identity, Why),
-    /// It went away meanwhile.
-    Gone,
-}
-
-impl Inner {
-    /// The identity of what may be a wanted segment that no record knows: its pin, or what stands under its name.
-    async fn look_at_want(&self, want: &Want, folders: &Folders) -> Result<Option<Identity>, DiskError> {
-        let stem = want.stem();
-        if self.pinned.borrow().contains(&stem) {
-            let name = stem.to_string();
-            if let Some(found) = look_at(&self.folders.pins, &name, &name).await? {
-                return Ok(Some(found));
-            }
-        }
-        self.look_at_path(&want.path, folders).await
-    }
-
-    async fn hash_file(&self, case: &Case, path: &RelativePath) -> Result<Hashed, DiskError> {
-        let stem = match (&case.record, &case.want) {
-            (Some(record), _) => Stem { id: record.id, root: record.root },
-            (None, Some(want)) => want.stem(),
-            (None, None) => unreachable!("a file is hashed for a want or a record"),
-        };
-        let Some(file) = self.open_either(stem, path).await? else { return Ok(Hashed::Gone) };
-        let before = identity_of(&file.0, path.as_str()).await?;
-        let tree = match self.tree(&file, path.as_str(), before.bytes).await {
-            Ok(tree) => tree,
-            Err(error) => return Ok(Hashed::Neither(before, Why::Unreadable(error))),
-        };
-        let after = identity_of(&file.0, path.as_str()).await?;
-        if before != after {
-            return Ok(Hashed::Neither(after, Why::Unknown(after)));
-        }
-        let is = |root, len| (tree.root, tree.len) == (root, len);
-        if case.want.as_ref().is_some_and(|want| is(want.root, want.len)) {
-            // Whoever put it there may not have made it durable.
-            file.0.sync_data().await.map_err(failed(Doing::SyncData, path))?;
-            return Ok(Hashed::Wanted(tree, after));
-        }
-        if case.record.as_ref().is_some_and(|record| is(record.root, record.len)) {
-            return Ok(Hashed::Recorded(after));
-        }
-        let expected = case.want.as_ref().map_or(stem.root, |want| want.root);
-        Ok(Hashed::Neither(after, Why::Content { expected, found: tree.root }))
-    }
-
-    /// A version's pin, or what stands under its name.
-    async fn open_either(&self, stem: Stem, path: &RelativePath) -> Result<Option<(File, bool)>, DiskError> {
-        let is_pinned = self.pinned.borrow().contains(&stem);
-        let pins = self.folders.pins.clone();
-        let pin = match is_pinned {
-            true => self.open_best(&pins, &stem.to_string(), u64::MAX, false).await?,
-            false => None,
-        };
-        if pin.is_some() {
-            return Ok(pin);
-        }
-        self.open_best(&self.segments, path.as_str(), u64::MAX, false).await
-    }
-
-    /// Makes a file that was hashed a held segment: its name, its list, its pin if it is an engine's, its record.
-    async fn keep_adopted(&self, record: &Record, tree: Tree) -> Result<(), DiskError> {
-        let stem = Stem { id: record.id, root: record.root };
-        self.sync_folder(record.path.folder()).await?;
-        if record.owner == Ownership::Engine && !self.pinned.borrow().contains(&stem) {
-            self.link_pin(stem, &record.path).await?;
-        }
-        let chunks = ChunkList::from(tree).verify(record.root).expect("the tree has this root");
-        if chunks.chunk_count() > 1 {
-            self.write_list(stem, &chunks).await?;
-        }
-        self.inventory.append(vec![Change::Put(record.clone())]).await
-    }
-
-    /// Pins an engine's file where a link can be made.
-    async fn link_pin(&self, stem: Stem, path: &RelativePath) -> Result<(), DiskError> {
-        let folder = self.folder_of(path).await.map_err(failed(Doing::Open, path))?;
-        let pins = &self.folders.pins;
-        match folder.link(path.name(), pins, &stem.to_string()).await {
-            Ok(()) | Err(Errno::EXISTS) => {
-                self.pinned.borrow_mut().insert(stem);
-                pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))
-            }
-            Err(_) => {
-                self.links_refused.set(true);
-                Ok(())
-            }
-        }
-    }
-
-    /// A file is not the segment under whose name it stands: ours is set aside, an engine's is only let go.
-    async fn put_away(
-        &self,
-        record: Option<&Record>,
-        path: &RelativePath,
-        found: &Identity,
-        owner: Ownership,
-        why: &Why,
-    ) -> Result<(), DiskError> {
-        if owner == Ownership::Ours {
-            let folder = self.folder_of(path).await.map_err(failed(Doing::Open, path))?;
-            self.set_aside(&folder, path, found, why).await?;
-            self.sync_folder(path.folder()).await?;
-        } else {
-            tracing::warn!(%path, %why, "an engine's file is not the segment of its name");
-        }
-        match record {
-            Some(record) => self.forget(record).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Drops a record and what is kept beside it.
-    pub(super) async fn forget(&self, record: &Record) -> Result<(), DiskError> {
-        self.inventory.forget(record.id);
-        self.inventory.append(vec![Change::Drop(record.id)]).await?;
-        self.drop_private(Stem { id: record.id, root: record.root }).await
-    }
-
-    /// Gives what is kept beside a version to another id of the same content.
-    pub(super) async fn rename_private(&self, old: Stem, new: Stem) -> Result<(), DiskError> {
-        let (from, to) = (old.to_string(), new.to_string());
-        let file = self.held_open.borrow_mut().remove(&old.id);
-        if let Some(file) = file {
-            self.held_open.borrow_mut().insert(new.id, file);
-        }
-        if self.pinned.borrow().contains(&old) {
-            let pins = &self.folders.pins;
-            pins.rename(&from, pins, &to).await.map_err(failed(Doing::Rename, &from))?;
-            self.pinned.borrow_mut().remove(&old);
-            self.pinned.borrow_mut().insert(new);
-            pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
-        }
-        match self.folders.digests.rename(&from, &self.folders.digests, &to).await {
-            Ok(()) | Err(Errno::NOT_FOUND) => Ok(()),
-            Err(errno) => Err(failed(Doing::Rename, from)(errno)),
-        }
     }
 }

@@ -9,7 +9,7 @@ use ringway::segment::{Edge, Ownership, Sabotage, Step, Verdict};
 
 use crate::crash::rig::{SharedLedger, host, open, options, recover, work};
 use crate::crash::{check_acknowledged, check_final_names, check_kept};
-use crate::sim::{Crash, Ended, Fault, How, Rule, SimOptions, each_seed};
+use crate::sim::{Crash, Ended, Fault, How, Rule, SimOptions, each_seed, twice};
 
 /// Where the first life ends.
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +145,25 @@ fn a_power_cut_at_any_operation_loses_nothing_that_was_promised() {
 fn p4_a_kill_at_any_operation_loses_nothing_that_was_promised() {
     sweep(1, Crash { how: How::Kill, after: false });
     sweep(2, Crash { how: How::Kill, after: true });
+}
+
+#[test]
+fn one_seed_gives_one_run() {
+    for seed in [3, 4] {
+        twice(seed, |seed| {
+            let (mut sim, node) = host(seed, SimOptions::default());
+            let core = sim.core(node, 0);
+            let (store, _) = open(&mut sim, &core, 1);
+            let ledger = SharedLedger::default();
+            sim.block_on(&core, work(store, Rc::clone(&ledger)));
+            drop(core);
+            sim.power_cut(node);
+            sim.restart(node);
+            let core = sim.core(node, 0);
+            sim.block_on(&core, recover(options(Ownership::Ours, 2), ledger, Sabotage::None));
+            sim.digest()
+        });
+    }
 }
 
 #[test]
