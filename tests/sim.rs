@@ -19,3 +19,6 @@ mod world;
 
 #[path = "transport/mod.rs"]
 mod transport;
+
+#[path = "transfer/mod.rs"]
+mod transfer;

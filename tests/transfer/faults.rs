@@ -1,0 +1,115 @@
+//! What can happen to a fetch: nothing, corruption, cuts, kills, power cuts, a full disk.
+
+use ringway::ids::Nanos;
+use ringway::limits::CHUNK_BYTES;
+
+use super::{Rig, SIZES};
+use crate::sim::{Chance, each_seed, twice};
+
+#[test]
+fn p5_segments_of_every_awkward_size_arrive_once() {
+    each_seed(20, |seed| {
+        let mut rig = Rig::new(seed, &SIZES);
+        let target = rig.start_target();
+        rig.finish(&target);
+        assert_eq!(target.stats.bytes_fetched.get(), rig.total(), "nothing is fetched twice");
+        assert_eq!(target.stats.chunks_refetched.get(), 0);
+    });
+}
+
+#[test]
+fn p3_a_chunk_that_arrives_damaged_is_fetched_again_alone() {
+    let mut refetched = 0;
+    each_seed(20, |seed| {
+        let mut rig = Rig::new(seed, &SIZES);
+        let (source, target) = (rig.source, rig.target);
+        rig.sim.link(source, target).corruption = Chance::percent(1);
+        let target = rig.start_target();
+        rig.finish(&target);
+        refetched += target.stats.chunks_refetched.get();
+    });
+    assert!(refetched > 0, "the network did damage chunks");
+}
+
+#[test]
+fn p4_a_killed_process_goes_on_from_what_it_has_and_fetches_only_the_rest() {
+    let mut resumed = 0;
+    each_seed(30, |seed| {
+        let mut rig = Rig::new(seed, &[6 << 20, 3 << 20]);
+        let first = rig.start_target();
+        let pause = Nanos::MILLISECOND.0 * (1 + rig.sim.draw(40));
+        rig.sim.run_for(Nanos(pause));
+        drop(first);
+        let target = rig.target;
+        rig.sim.kill(target);
+        rig.nothing_wrong_stands();
+        rig.sim.restart(target);
+        let second = rig.start_target();
+        let held: u64 = second.store.held().map(|held| held.len).sum();
+        rig.finish(&second);
+        let kept = held + second.stats.chunks_reused.get() * CHUNK_BYTES as u64;
+        assert_eq!(
+            second.stats.bytes_fetched.get() + kept,
+            rig.total(),
+            "what is there is not fetched again"
+        );
+        resumed += u64::from(kept > held);
+    });
+    assert!(resumed > 0, "some were killed in the middle of a segment");
+}
+
+#[test]
+fn p4_a_fetch_goes_on_when_its_connection_is_cut() {
+    each_seed(20, |seed| {
+        let mut rig = Rig::new(seed, &[6 << 20, 3 << 20, 70_000]);
+        let (source, target) = (rig.source, rig.target);
+        let after = 1 + rig.sim.draw(8 << 20);
+        rig.sim.link(source, target).cut_after = Some(after);
+        let target = rig.start_target();
+        rig.finish(&target);
+        assert!(target.stats.failed.get() > 0, "cut after {after} bytes");
+    });
+}
+
+#[test]
+fn a_power_cut_at_the_target_leaves_nothing_unverified_under_a_final_name() {
+    each_seed(30, |seed| {
+        let mut rig = Rig::new(seed, &SIZES);
+        let first = rig.start_target();
+        let pause = Nanos::MILLISECOND.0 * (1 + rig.sim.draw(60));
+        rig.sim.run_for(Nanos(pause));
+        drop(first);
+        let target = rig.target;
+        rig.sim.power_cut(target);
+        rig.sim.restart(target);
+        let second = rig.start_target();
+        rig.finish(&second);
+    });
+}
+
+#[test]
+fn a_full_disk_pauses_the_fetches_and_room_resumes_them() {
+    each_seed(10, |seed| {
+        let mut rig = Rig::new(seed, &[4 << 20, 4 << 20, 100]);
+        let target_node = rig.target;
+        rig.sim.host(target_node).disk.set_capacity("/data", 5 << 20);
+        let target = rig.start_target();
+        rig.sim.run_for(Nanos::from_secs(20));
+        assert!(!target.driver.with_plan(|plan| plan.is_empty()), "it cannot have all");
+        rig.nothing_wrong_stands();
+        rig.sim.host(target_node).disk.set_capacity("/data", 1 << 30);
+        rig.finish(&target);
+    });
+}
+
+#[test]
+fn the_same_seed_moves_the_same_bytes_in_the_same_order() {
+    twice(11, |seed| {
+        let mut rig = Rig::new(seed, &SIZES);
+        let (source, target) = (rig.source, rig.target);
+        rig.sim.link(source, target).corruption = Chance::percent(1);
+        let target = rig.start_target();
+        rig.finish(&target);
+        rig.sim.digest()
+    });
+}

@@ -1,0 +1,187 @@
+//! Segments on their way from a source to a target, in simulation: what lands is right, what breaks resumes.
+
+mod faults;
+
+use std::rc::Rc;
+
+use ringway::auth::{Secret, SecretSet};
+use ringway::digest::{ChunkList, Kernel, TreeHasher};
+use ringway::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, SegmentId};
+use ringway::segment::{Ownership, Store, StoreOptions};
+use ringway::stats::TransferStats;
+use ringway::transfer::{Directory, Driver, Fetcher, Holdings, Served, Want, serve};
+use ringway::transport::{Peer, Transport, TransportOptions};
+use ringway::uring::{Core, Dir, Gate, OpenOptions, Priority};
+
+use crate::sim::{NetOptions, Sim, SimOptions};
+
+const CLUSTER: ClusterId = ClusterId([3; 16]);
+const GROUP: GroupId = GroupId(1);
+const PORT: u16 = 7000;
+const SOURCE: NodeId = NodeId(1);
+/// Longer than every back-off and timeout of a fetch together.
+const LONG: Nanos = Nanos::from_secs(600);
+
+/// A file at the source.
+pub struct Sample {
+    pub path: String,
+    pub bytes: Vec<u8>,
+}
+
+/// A source with files, and a target that wants them.
+pub struct Rig {
+    pub sim: Sim,
+    pub source: NodeId,
+    pub target: NodeId,
+    pub samples: Vec<Sample>,
+}
+
+/// The target's part, for one life of its process.
+pub struct Target {
+    pub core: Core,
+    pub store: Rc<Store>,
+    pub driver: Rc<Driver>,
+    pub stats: Rc<TransferStats>,
+}
+
+fn secrets() -> SecretSet {
+    let mut random = std::array::from_fn(|place| place as u8);
+    SecretSet::new(Secret::generate(&mut random).expect("not weak"), None)
+}
+
+fn transport(core: &Core, node: NodeId) -> Transport {
+    let incarnation = Incarnation([node.0 as u8; 16]);
+    let options = TransportOptions::new(Some(CLUSTER), Some(node), incarnation, secrets());
+    core.enter(|| Transport::new(options))
+}
+
+/// Sizes that go wrong first.
+pub const SIZES: [usize; 8] = [0, 1, 4095, 65_537, 1 << 20, (1 << 20) + 1, 3_500_000, 5 << 20];
+
+impl Rig {
+    /// A source of files of these sizes, listening and serving.
+    pub fn new(seed: u64, sizes: &[usize]) -> Self {
+        let mut sim = Sim::new(seed, SimOptions { net: NetOptions::default(), ..SimOptions::default() });
+        let (source, target) = (sim.node(1), sim.node(2));
+        let samples: Vec<Sample> = sizes
+            .iter()
+            .enumerate()
+            .map(|(index, size)| {
+                let byte = |at: usize| (at.wrapping_mul(31) + at / 251 + index * 7) as u8;
+                Sample {
+                    path: format!("dir-{}/file-{index}", index % 3),
+                    bytes: (0..*size).map(byte).collect(),
+                }
+            })
+            .collect();
+        for dir in ["/data/source", "/data/source/dir-0", "/data/source/dir-1", "/data/source/dir-2"] {
+            sim.host(source).disk.plant_dir(dir);
+        }
+        for sample in &samples {
+            sim.host(source).disk.plant_file(&format!("/data/source/{}", sample.path), &sample.bytes);
+        }
+        sim.host(target).disk.plant_dir("/data/dest");
+        let mut rig = Self { sim, source, target, samples };
+        rig.start_source();
+        rig
+    }
+
+    /// Begins a life of the source's process.
+    pub fn start_source(&mut self) {
+        let core = self.sim.core(self.source, 0);
+        let transport = transport(&core, SOURCE);
+        let (listening, address) = (transport.clone(), self.sim.address(self.source, PORT));
+        let samples: Vec<_> = self.samples.iter().map(|s| (s.path.clone(), s.bytes.clone())).collect();
+        let server = core.clone();
+        self.sim.block_on(&core, async move {
+            let root = Dir::open_root("/data/source").await.expect("planted");
+            let mut files = Vec::new();
+            for (path, bytes) in samples {
+                let stat = root.open(&path, OpenOptions::default()).await.expect("planted").stat().await;
+                let stat = stat.expect("planted");
+                let chunks = ChunkList::from(tree(&bytes)).verify(tree(&bytes).root).expect("its own");
+                files.push(Served { path, chunks, inode: stat.inode, modified: stat.modified });
+            }
+            let holdings = Holdings::Directory(Rc::new(Directory::new(root, true, files)));
+            let mut incoming = transport.incoming();
+            listening.listen(address).await.expect("free");
+            let accept = async move {
+                // Connections last as long as somebody holds their transport.
+                let _transport = transport;
+                while let Some(next) = incoming.receive().await {
+                    let serving = serve(next.stream, holdings.clone(), None, Rc::default());
+                    drop(Core::current().spawn(Priority::Bulk, serving));
+                }
+            };
+            drop(server.spawn(Priority::Urgent, accept));
+        });
+    }
+
+    /// Begins a life of the target's process: recovers its store, and fetches what is missing.
+    pub fn start_target(&mut self) -> Target {
+        let core = self.sim.core(self.target, 0);
+        let transport = transport(&core, NodeId(2));
+        let peer = Peer { node: Some(SOURCE), address: self.sim.address(self.source, PORT) };
+        let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
+        self.sim.block_on(&core, async move {
+            let options = StoreOptions {
+                segments_root: "/data/dest".to_owned(),
+                private: "/data/dest".to_owned(),
+                ownership: Ownership::Ours,
+                direct: true,
+                kernel: Kernel::Ring,
+                gate: Gate::new(),
+                boot: [1; 16],
+            };
+            let (store, _) = Store::open(options).await.expect("it recovers");
+            let (store, stats) = (Rc::new(store), Rc::new(TransferStats::default()));
+            let fetcher = Fetcher::new(transport, Rc::clone(&store), GROUP, Rc::clone(&stats));
+            let driver =
+                Driver::new(fetcher, Box::new(move |_| Some(peer)), Box::new(|_, _| {}), Rc::clone(&stats));
+            driver.set_sources([SOURCE]);
+            let core = Core::current();
+            drop(core.spawn(Priority::Bulk, Rc::clone(&driver).run()));
+            for want in wants {
+                if !store.is_held(want.id, want.root) {
+                    assert!(driver.want(want), "there is room for a few");
+                }
+            }
+            Target { core, store, driver, stats }
+        })
+    }
+
+    fn want(&self, index: usize) -> Want {
+        let sample = &self.samples[index];
+        let tree = tree(&sample.bytes);
+        let id = SegmentId { index: LogIndex(index as u64 + 1), ordinal: 0 };
+        Want { id, path: sample.path.as_str().into(), bytes: tree.len, root: tree.root, origin: SOURCE }
+    }
+
+    /// Runs until the target has everything, and checks it byte for byte.
+    pub fn finish(&mut self, target: &Target) {
+        let driver = Rc::clone(&target.driver);
+        self.sim.run_until(move || driver.with_plan(|plan| plan.is_empty()), LONG);
+        for sample in &self.samples {
+            let found = self.sim.host(self.target).disk.file(&format!("/data/dest/{}", sample.path));
+            assert!(found.as_ref() == Some(&sample.bytes), "{} differs or is absent", sample.path);
+        }
+    }
+
+    /// No file stands under a final name with other bytes than the source's.
+    pub fn nothing_wrong_stands(&mut self) {
+        for sample in &self.samples {
+            let found = self.sim.host(self.target).disk.file(&format!("/data/dest/{}", sample.path));
+            assert!(found.is_none_or(|bytes| bytes == sample.bytes), "{} is wrong", sample.path);
+        }
+    }
+
+    pub fn total(&self) -> u64 {
+        self.samples.iter().map(|sample| sample.bytes.len() as u64).sum()
+    }
+}
+
+fn tree(bytes: &[u8]) -> ringway::digest::Tree {
+    let mut hasher = TreeHasher::new(Kernel::Ring);
+    hasher.update(bytes);
+    hasher.finish()
+}
