@@ -98,6 +98,8 @@ pub const DIAL_FAILURES_MAX: usize = 1024;
 pub const DIAL_BACKOFF_FIRST: Nanos = Nanos::from_millis(50);
 /// Longest pause after failed dials: a healed partition is noticed within it.
 pub const DIAL_BACKOFF_MAX: Nanos = Nanos::from_secs(2);
+/// Between two lines about refused connections; all are counted.
+pub const REFUSAL_TELL_AFTER: Nanos = Nanos::from_secs(1);
 /// Pause after an accept that the system refused.
 pub const ACCEPT_PAUSE: Nanos = Nanos::from_millis(50);
 /// Silence after which a peer is asked for a sign of life.
@@ -108,8 +110,11 @@ pub const IDLE_TIMEOUT: Nanos = Nanos::from_secs(15);
 pub const UNUSED_TIMEOUT: Nanos = Nanos::from_secs(60);
 /// Bytes a second below which a payload in receipt, or a frame being sent, counts as stalled.
 pub const RATE_LEAST_BYTES: u64 = 64 * 1024;
-/// Failed sends without copying after which a connection copies: the route has no use for them.
+/// Sends without copying that the kernel copied after all, after which a connection copies: its route has no use for
+/// them (kernel-notes/send-zerocopy.md).
 pub const ZERO_COPY_COPIED_MAX: u32 = 4;
+/// Payloads from this size on are worth a send without copying.
+pub const ZERO_COPY_BYTES_MIN: usize = 16 * 1024;
 /// From accept to authenticated.
 pub const HANDSHAKE_TIMEOUT: Nanos = Nanos::from_secs(5);
 /// To connect.

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 
 use crate::auth::{KeyId, SessionKeys};
 use crate::ids::{GroupId, Nanos, StreamId};
-use crate::limits::READ_AHEAD_BYTES;
+use crate::limits::{READ_AHEAD_BYTES, ZERO_COPY_COPIED_MAX};
 use crate::stats::TransportStats;
 use crate::uring::{Core, Priority, Socket};
 use crate::wire::{Body, Class, Close, Kind, Open, Purpose};
@@ -65,6 +65,8 @@ pub(super) struct Connection {
     pub(super) outbox: Outbox,
     pub(super) pulse: Rc<Pulse>,
     pub(super) send_path: Cell<SendPath>,
+    /// Sends that the kernel copied although it was asked not to.
+    copied: Cell<u32>,
     /// A frame is being sent since then, and has so long.
     pub(super) sending: Cell<Option<(Nanos, Nanos)>>,
     socket: Socket,
@@ -96,6 +98,7 @@ impl Connection {
             send_path: Cell::new(Writer::first_path(&core, &facts.address)),
             facts,
             shared,
+            copied: Cell::new(0),
             outbox: Outbox::default(),
             pulse,
             sending: Cell::new(None),
@@ -336,6 +339,18 @@ impl Connection {
         if silence > ping && self.pinged.get().is_none_or(|(_, at)| now.since(at) > ping) {
             self.pinged.set(Some((now.0, now)));
             self.outbox.ping(now.0);
+        }
+    }
+
+    /// A payload was sent without copying, or the kernel copied it after all; a route where it does so is given up.
+    pub(super) fn sent_without_copying(&self, copied: bool) {
+        self.shared.stats.payloads_zero_copy.count();
+        if copied {
+            self.shared.stats.payloads_copied_by_kernel.count();
+            self.copied.set(self.copied.get() + 1);
+            if self.copied.get() == ZERO_COPY_COPIED_MAX {
+                self.send_path.set(SendPath::Copy);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 
-use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE};
+use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, REFUSAL_TELL_AFTER};
 use crate::uring::{Core, Errno, Listener, Priority, Socket, Task, sleep, timeout};
 
 use super::connection::{Connection, Facts, Line};
@@ -89,7 +89,7 @@ impl Inner {
             let _mine = transport.unproven.leave(id);
             match answered {
                 Ok(Ok(proven)) => transport.proven(proven, from).await,
-                Ok(Err(refusal)) => transport.count_refusal(&refusal),
+                Ok(Err(refusal)) => transport.count_refusal(&refusal, from),
                 Err(_) => transport.shared.stats.unproven_timed_out.count(),
             }
         });
@@ -99,13 +99,21 @@ impl Inner {
         }
     }
 
-    fn count_refusal(&self, refusal: &Refusal) {
+    fn count_refusal(&self, refusal: &Refusal, from: SocketAddr) {
         match refusal {
-            Refusal::Code(code) => self.shared.stats.count_refused(code.number()),
-            Refusal::Cut(cut) if cut.is_rubbish() => {
-                self.shared.stats.count_refused(RefusedCode::Protocol.number());
-            }
+            Refusal::Code(code) => self.count_refused(*code, from),
+            Refusal::Cut(cut) if cut.is_rubbish() => self.count_refused(RefusedCode::Protocol, from),
             Refusal::Cut(_) => {}
+        }
+    }
+
+    /// Counts a refused handshake and tells of it, but not of each one in a flood.
+    fn count_refused(&self, code: RefusedCode, from: SocketAddr) {
+        self.shared.stats.count_refused(code.number());
+        let now = Core::current().now();
+        if self.refusal_told.get().is_none_or(|told| now.since(told) >= REFUSAL_TELL_AFTER) {
+            self.refusal_told.set(Some(now));
+            tracing::warn!(%from, %code, "a connection was refused");
         }
     }
 
@@ -114,7 +122,7 @@ impl Inner {
         let core = self.options.core_of(proven.group);
         let seat = match self.seat(&proven.peer, core) {
             Ok(seat) => seat,
-            Err(code) => return self.turn_away(&proven.socket, code).await,
+            Err(code) => return self.turn_away(&proven.socket, from, code).await,
         };
         let Proven { socket, ahead, session, peer, class, .. } = proven;
         let facts = Facts {
@@ -134,9 +142,9 @@ impl Inner {
             return self.keep(facts, Line { socket, ahead, keys }).outbox.ready();
         }
         let Some(carry) = &self.options.carry else { return };
-        match carry(core, HandOver { loose: socket.release(), keys, facts, ahead }) {
+        match carry(core, Box::new(HandOver { loose: socket.release(), keys, facts, ahead })) {
             Ok(()) => self.shared.stats.hand_overs.count(),
-            Err(back) => self.turn_away(&Socket::adopt(back.loose), RefusedCode::NoCore).await,
+            Err(back) => self.turn_away(&Socket::adopt(back.loose), from, RefusedCode::NoCore).await,
         }
     }
 
@@ -152,8 +160,8 @@ impl Inner {
         self.seats.take(*peer, &self.options.caps).ok_or(RefusedCode::Busy)
     }
 
-    async fn turn_away(&self, socket: &Socket, code: RefusedCode) {
-        self.shared.stats.count_refused(code.number());
+    async fn turn_away(&self, socket: &Socket, from: SocketAddr, code: RefusedCode) {
+        self.count_refused(code, from);
         // A peer that does not read its refusal does not keep its socket by that.
         let _in_time = timeout(self.options.timeouts.handshake, refuse(socket, code)).await;
     }

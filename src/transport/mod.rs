@@ -40,5 +40,5 @@ pub use hand_over::HandOver;
 pub use options::{
     Admit, Caps, Carry, ConnectionInfo, Peer, PeerIdentity, SendPath, Timeouts, TransportOptions,
 };
-pub use stream::{Incoming, Stream, StreamReceiver, StreamSender};
+pub use stream::{Delivery, Incoming, Stream, StreamReceiver, StreamSender};
 pub use transport::Transport;

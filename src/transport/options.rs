@@ -21,7 +21,7 @@ use super::hand_over::HandOver;
 pub type Admit = Rc<dyn Fn(&PeerIdentity) -> Result<(), RefusedCode>>;
 /// Carries a connection to the core of that index, which calls `Transport::adopt`; gives it back if it
 /// cannot.
-pub type Carry = Rc<dyn Fn(u16, HandOver) -> Result<(), HandOver>>;
+pub type Carry = Rc<dyn Fn(u16, Box<HandOver>) -> Result<(), Box<HandOver>>>;
 
 /// All that a transport needs to know.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use crate::wire::Kind;
 use super::error::{ResetCode, StreamError};
 
 /// What became of a payload, and its buffer.
-pub(super) type Delivered = (Result<(), StreamError>, Buffer);
+pub type Delivered = (Result<(), StreamError>, Buffer);
 
 /// A payload on its way.
 #[derive(Debug)]

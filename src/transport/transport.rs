@@ -43,6 +43,8 @@ pub(super) struct Inner {
     incoming: (QueueSender<Incoming>, RefCell<Option<QueueReceiver<Incoming>>>),
     shut_down: Cell<bool>,
     keeper: Cell<bool>,
+    /// When a refused connection was last told of.
+    pub(super) refusal_told: Cell<Option<Nanos>>,
 }
 
 impl Transport {
@@ -64,6 +66,7 @@ impl Transport {
             incoming: (sender, RefCell::new(Some(receiver))),
             shut_down: Cell::new(false),
             keeper: Cell::new(false),
+            refusal_told: Cell::new(None),
         }))
     }
 
@@ -110,9 +113,9 @@ impl Transport {
     }
 
     /// Goes on with a connection that another core of the node accepted.
-    pub fn adopt(&self, hand_over: HandOver) {
+    pub fn adopt(&self, hand_over: Box<HandOver>) {
         if !self.0.is_shut_down() {
-            let _kept = self.0.adopt(hand_over);
+            let _kept = self.0.adopt(*hand_over);
         }
     }
 
@@ -221,7 +224,12 @@ impl Inner {
     pub(super) fn ended(&self, id: u64, cut: &Cut) {
         let Some(connection) = self.connections.borrow_mut().remove(&id) else { return };
         let peer = connection.facts.peer;
-        tracing::debug!(node = ?peer.node, address = %connection.facts.address, %cut, "a connection ended");
+        let (node, address) = (peer.node, connection.facts.address);
+        if cut.is_rubbish() {
+            tracing::warn!(?node, %address, %cut, "a peer was cut off");
+        } else {
+            tracing::debug!(?node, %address, %cut, "a connection ended");
+        }
     }
 
     fn end(&self) {

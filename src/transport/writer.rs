@@ -6,10 +6,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::auth::Tagger;
-use crate::ids::GroupId;
-use crate::ids::StreamId;
-use crate::limits::READ_AHEAD_BYTES;
-use crate::uring::{Buffer, Core, Errno, Socket};
+use crate::ids::{GroupId, StreamId};
+use crate::limits::{READ_AHEAD_BYTES, ZERO_COPY_BYTES_MIN};
+use crate::uring::{Buffer, Core, Errno, Priority, Socket};
 use crate::wire::{Body, Credit, HEADER_BYTES, Header, Kind, Ping, Pong, Ready, Reset, TAG_BYTES, Text};
 
 use super::connection::Connection;
@@ -46,9 +45,11 @@ impl Writer {
         Self { connection, socket, tagger, batch, scratch: Vec::with_capacity(OWN_BYTES_MAX) }
     }
 
-    /// The way for payload to an address before anything is known of the route.
-    pub(super) fn first_path(_core: &Core, _address: &SocketAddr) -> SendPath {
-        SendPath::Copy
+    /// The way for payload to an address before anything is known of the route. The kernel copies on loopback always; on
+    /// other routes its reports tell.
+    pub(super) fn first_path(core: &Core, address: &SocketAddr) -> SendPath {
+        let can = core.probe().uses("zero-copy send");
+        if can && !address.ip().to_canonical().is_loopback() { SendPath::ZeroCopy } else { SendPath::Copy }
     }
 
     pub(super) async fn run(mut self) {
@@ -160,9 +161,20 @@ impl Writer {
     }
 
     async fn send_payload(&mut self, freight: Freight) -> Result<(), (Option<Freight>, Cut)> {
+        let registered = freight.buffer.slot().is_some();
+        let large = freight.span.len() >= ZERO_COPY_BYTES_MIN;
+        self.connection.mark_sending(Some(freight.span.len()));
+        if registered && large && self.connection.send_path.get() == SendPath::ZeroCopy {
+            self.send_zero_copy(freight).await
+        } else {
+            self.send_copy(freight, 0).await
+        }
+    }
+
+    async fn send_copy(&mut self, freight: Freight, from: usize) -> Result<(), (Option<Freight>, Cut)> {
         let Freight { buffer, span, answer } = freight;
-        self.connection.mark_sending(Some(span.len()));
-        let (sent, buffer) = self.socket.send_all(buffer, span.clone(), false).await;
+        let rest = span.start + from..span.end;
+        let (sent, buffer) = self.socket.send_all(buffer, rest, false).await;
         match sent {
             Ok(()) => {
                 // Whoever gave it may have gone; then the buffer goes home here.
@@ -170,6 +182,40 @@ impl Writer {
                 Ok(())
             }
             Err(errno) => Err((Some(Freight { buffer, span, answer }), broken(errno))),
+        }
+    }
+
+    /// Sends without copying. The next frame follows as soon as the bytes are on their way; the buffer comes back in a
+    /// task of its own, because waiting for it here would cost a round trip for every payload.
+    async fn send_zero_copy(&mut self, freight: Freight) -> Result<(), (Option<Freight>, Cut)> {
+        let Freight { buffer, span, answer } = freight;
+        let bytes = span.len();
+        let mut send = self.socket.start_zero_copy(buffer, span.clone());
+        if send.sent().await == Ok(bytes) {
+            let connection = Rc::clone(&self.connection);
+            drop(Core::current().spawn(Priority::Bulk, async move {
+                let (sent, buffer) = send.finish().await;
+                let delivered = match sent {
+                    Ok((_, copied)) => {
+                        connection.sent_without_copying(copied);
+                        Ok(())
+                    }
+                    Err(errno) => Err(StreamError::Connection(broken(errno))),
+                };
+                let _unclaimed = answer.give((delivered, buffer));
+            }));
+            return Ok(());
+        }
+        let (sent, buffer) = send.finish().await;
+        let freight = Freight { buffer, span, answer };
+        match sent {
+            Ok((0, _)) => Err((Some(freight), Cut::Ended)),
+            Ok((part, copied)) => {
+                self.connection.sent_without_copying(copied);
+                self.send_copy(freight, part).await
+            }
+            Err(Errno::INTERRUPTED) => self.send_copy(freight, 0).await,
+            Err(errno) => Err((Some(freight), broken(errno))),
         }
     }
 }

@@ -43,6 +43,6 @@ pub use op::{Completion, Congestion, FileKind, Name, Op, OpenOptions, Outcome, S
 pub use operation::{Completed, Operation};
 pub use probe::{Finding, Probe};
 pub use ring::{Ring, Unpark};
-pub use socket::{Listener, Loose, Socket};
+pub use socket::{Listener, Loose, Socket, ZeroCopySend};
 pub use task::{Priority, Task};
 pub use timer::{Elapsed, Sleep, deadline, sleep, sleep_until, timeout, yield_now};

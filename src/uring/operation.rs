@@ -147,10 +147,16 @@ impl Operations {
         };
         let before = state.take().expect("a live slot has a state");
         if more {
-            *state = Some(match before {
-                State::Pending(waker) | State::Half(_, waker) => State::Half(result, waker),
-                State::GivenUp | State::Ready(_) => State::GivenUp,
-            });
+            let (after, waker) = match before {
+                State::Pending(waker) | State::Half(_, waker) => (State::Half(result, None), waker),
+                State::GivenUp | State::Ready(_) => (State::GivenUp, None),
+            };
+            *state = Some(after);
+            drop(table);
+            // Whoever waits for the first half alone goes on; whoever waits for both looks again.
+            if let Some(waker) = waker {
+                waker.wake();
+            }
             return;
         }
         let (done, waker) = match before {
@@ -188,6 +194,20 @@ impl Operations {
                 Some(State::Ready(done)) => Poll::Ready(done),
                 _ => unreachable!("the state was just seen"),
             },
+            Some(State::GivenUp) | None => unreachable!("operation {token:#x} is polled by its one owner"),
+        }
+    }
+
+    /// Whether the first half of a zero-copy send is there: the bytes that went out, or the error; all of it, if there is
+    /// no second half.
+    fn poll_sent(&self, token: u64, waker: &Waker) -> Poll<Result<usize, Errno>> {
+        let mut table = self.0.borrow_mut();
+        match table.state(token).and_then(Option::as_mut) {
+            Some(State::Half(result, _) | State::Ready((result, _))) => Poll::Ready(sent_bytes(result)),
+            Some(State::Pending(place)) => {
+                *place = Some(waker.clone());
+                Poll::Pending
+            }
             Some(State::GivenUp) | None => unreachable!("operation {token:#x} is polled by its one owner"),
         }
     }
@@ -235,6 +255,14 @@ fn both(first: Result<Outcome, Errno>, last: Result<Outcome, Errno>) -> Result<O
     }
 }
 
+fn sent_bytes(result: &Result<Outcome, Errno>) -> Result<usize, Errno> {
+    match result {
+        Ok(Outcome::Count(bytes) | Outcome::Sent { bytes, .. }) => Ok(*bytes),
+        Ok(other) => unreachable!("a send completed with {other:?}"),
+        Err(errno) => Err(*errno),
+    }
+}
+
 /// An operation in flight. Dropping it gives it up: the kernel's part is still seen to its end.
 #[must_use = "an operation's result says whether it happened"]
 pub struct Operation {
@@ -247,6 +275,18 @@ pub struct Operation {
 impl Operation {
     pub(crate) fn new(core: WeakCore, token: u64, cancellable: bool) -> Self {
         Self { core, token, cancellable, finished: false }
+    }
+
+    /// Waits until a send's bytes are on their way, in the order of the connection, though the kernel may still hold the
+    /// buffer.
+    pub(crate) async fn sent(&mut self) -> Result<usize, Errno> {
+        let token = self.token;
+        let core = self.core.upgrade();
+        std::future::poll_fn(move |context| match &core {
+            Some(core) => core.operations().poll_sent(token, context.waker()),
+            None => Poll::Ready(Err(Errno::CANCELED)),
+        })
+        .await
     }
 
     /// Asks the kernel to cancel, and waits for the completion: after it nothing of the operation is left there.

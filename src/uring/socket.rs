@@ -12,6 +12,7 @@ use super::errno::Errno;
 use super::file::{counted, submit};
 use super::handle::Handle;
 use super::op::{Op, Outcome, SocketOptions};
+use super::operation::Operation;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -27,6 +28,34 @@ pub struct Socket(Rc<Handle>);
 /// A connection on its way from one core of a node to another. One that never arrives is closed with the process.
 #[derive(Debug)]
 pub struct Loose(i32);
+
+/// A send without copying that is under way. Dropped, it is seen to its end all the same.
+#[must_use = "its buffer comes back with its end"]
+pub struct ZeroCopySend(Operation);
+
+impl ZeroCopySend {
+    /// Waits until its bytes are on their way; gives how many.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn sent(&mut self) -> Result<usize, Errno> {
+        self.0.sent().await
+    }
+
+    /// Waits until the kernel is through with the buffer; gives how many bytes went out, and whether the kernel copied
+    /// after all.
+    pub async fn finish(self) -> (Result<(usize, bool), Errno>, Buffer) {
+        let (result, back) = self.0.await;
+        let buffer = back.expect("the ring gives the buffer back with the last completion");
+        let result = result.map(|outcome| match outcome {
+            Outcome::Sent { bytes, copied } => (bytes, copied),
+            // A kernel that cannot: it has copied.
+            Outcome::Count(bytes) => (bytes, true),
+            other => unreachable!("a zero-copy send completed with {other:?}"),
+        });
+        (result, buffer)
+    }
+}
 
 impl Listener {
     /// Listens on `address`; port 0 lets the system choose.
@@ -127,22 +156,25 @@ impl Socket {
         let (mut count, mut any_copied) = (0, false);
         while count < span.len() {
             let rest = span.start + count..span.end;
-            let op = Op::SendZeroCopy { socket: Rc::clone(&self.0), buffer, span: rest };
-            let (result, back) = submit(op).await;
-            buffer = back.expect("the ring gives the buffer back with the last completion");
+            let (result, back) = self.start_zero_copy(buffer, rest).finish().await;
+            buffer = back;
             match result {
-                Ok(Outcome::Sent { bytes, copied }) if bytes > 0 => {
+                Ok((0, _)) => return (Err(Errno::BROKEN_PIPE), buffer),
+                Ok((bytes, copied)) => {
                     count += bytes;
                     any_copied |= copied;
                 }
-                Ok(Outcome::Sent { .. } | Outcome::Count(0)) => return (Err(Errno::BROKEN_PIPE), buffer),
-                Ok(Outcome::Count(bytes)) => count += bytes,
-                Ok(other) => unreachable!("a zero-copy send completed with {other:?}"),
                 Err(Errno::INTERRUPTED) => {}
                 Err(errno) => return (Err(errno), buffer),
             }
         }
         (Ok(any_copied), buffer)
+    }
+
+    /// Begins to send `buffer[span]` without copying. The next send on the connection may begin when this one's bytes
+    /// are on their way; its buffer comes back later.
+    pub fn start_zero_copy(&self, buffer: Buffer, span: Span) -> ZeroCopySend {
+        ZeroCopySend(submit(Op::SendZeroCopy { socket: Rc::clone(&self.0), buffer, span }))
     }
 
     /// Ends the connection in both directions; waiting receives and sends complete.

@@ -19,6 +19,15 @@ fn any() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
+/// An address of this machine that is not loopback's; what is sent to it stays here all the same.
+fn own_address() -> Option<SocketAddr> {
+    let probe = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Only chooses a route; nothing is sent.
+    probe.connect("192.0.2.1:9").ok()?;
+    let address = probe.local_addr().ok()?;
+    (!address.ip().is_loopback()).then(|| SocketAddr::new(address.ip(), 0))
+}
+
 fn core() -> Core {
     let ring = KernelRing::open(KernelOptions::default()).expect("this machine has io_uring");
     Core::new(Box::new(ring), 16, CHUNK_BYTES)
@@ -84,6 +93,38 @@ fn many_streams_of_both_classes_run_over_loopback_and_every_byte_is_right() {
         assert!(user.connections().iter().all(|connection| connection.send_path == SendPath::Copy));
     });
     server.stop();
+}
+
+#[test]
+fn d10_a_route_on_which_the_kernel_copies_is_sent_to_by_copying() {
+    let Some(own) = own_address() else {
+        return super::skip("an address that is not loopback's");
+    };
+    let (tell, told) = std::sync::mpsc::channel();
+    // Here the user serves, so that its connections can be looked at.
+    with_user(scenes::options(2), |core, source| async move {
+        scenes::serve(&core, &source);
+        let listening = source.listen(own).await.expect("our own address");
+        let other = std::thread::spawn(move || {
+            with_user(scenes::options(3), |_, user| async move {
+                let fetched = fetch(&user, scenes::peer(2, listening), 70).await;
+                tell.send(fetched).expect("the test waits");
+            });
+        });
+        let fetched = loop {
+            match told.try_recv() {
+                Ok(fetched) => break fetched,
+                Err(_) => sleep(Nanos::from_millis(5)).await,
+            }
+        };
+        assert_eq!(fetched, Ok(0));
+        let stats = source.stats();
+        if core.probe().uses("zero-copy send") {
+            assert!(stats.payloads_copied_by_kernel.get() >= 4, "{stats:?}");
+            assert!(stats.payloads_zero_copy.get() < 20, "given up after the first reports: {stats:?}");
+        }
+        other.join().expect("it ends");
+    });
 }
 
 #[test]

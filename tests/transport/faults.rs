@@ -10,7 +10,7 @@ use crate::sim::{Chance, NetOptions, each_seed};
 
 #[test]
 fn a_connection_cut_at_any_byte_ends_its_streams_and_the_next_dial_works() {
-    each_seed(40, |seed| {
+    each_seed(24, |seed| {
         let mut pair = Pair::new(seed, NetOptions::default());
         let (user, peer) = (pair.user(), pair.peer());
         let after = 1 + pair.sim.draw(400_000);
@@ -39,7 +39,7 @@ fn a_connection_cut_at_any_byte_ends_its_streams_and_the_next_dial_works() {
 #[test]
 fn corruption_on_the_way_never_delivers_a_changed_control_frame() {
     let (mut noticed, mut damaged) = (0, 0);
-    each_seed(30, |seed| {
+    each_seed(10, |seed| {
         let mut pair = Pair::new(seed, NetOptions::default());
         let (user, server, peer) = (pair.user(), pair.server(), pair.peer());
         for (from, to) in [(0, 1), (1, 0)] {

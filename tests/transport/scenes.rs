@@ -77,26 +77,24 @@ async fn echo(mut stream: Stream) -> Result<(), StreamError> {
 
 async fn source(mut stream: Stream) -> Result<(), StreamError> {
     let core = Core::current();
-    loop {
-        let message = stream.receive().await?;
-        let Ok(Body::Fetch(Fetch { request, first_chunk, chunk_count, .. })) = message.decode() else {
-            panic!("a frame that nobody sent: {message:?}")
-        };
-        let (sender, receiver) = stream.split();
-        for chunk in first_chunk..first_chunk + chunk_count {
-            sender.ready().await?;
-            let mut buffer = core.slab().take().await;
-            let bytes = chunk_bytes(chunk);
-            buffer.set_filled(0);
-            buffer.append(&bytes);
-            let (sent, _) = sender.send_payload(Chunk { request, chunk }, buffer, 0..bytes.len()).await;
-            sent?;
-        }
-        sender.send(FetchEnd { request }).await?;
-        sender.close();
-        drop(receiver);
-        return Ok(());
+    let message = stream.receive().await?;
+    let Ok(Body::Fetch(Fetch { request, first_chunk, chunk_count, .. })) = message.decode() else {
+        panic!("a frame that nobody sent: {message:?}")
+    };
+    let (sender, receiver) = stream.split();
+    for chunk in first_chunk..first_chunk + chunk_count {
+        sender.ready().await?;
+        let mut buffer = core.slab().take().await;
+        let bytes = chunk_bytes(chunk);
+        buffer.set_filled(0);
+        buffer.append(&bytes);
+        let (sent, _) = sender.send_payload(Chunk { request, chunk }, buffer, 0..bytes.len()).await;
+        sent?;
     }
+    sender.send(FetchEnd { request }).await?;
+    sender.close();
+    drop(receiver);
+    Ok(())
 }
 
 /// Sends `count` requests of growing size and checks that each comes back; then ends the stream in good

@@ -62,6 +62,37 @@ fn most_of_a_payload_is_received_where_it_stays() {
 }
 
 #[test]
+fn d10_payload_leaves_without_copying_and_the_next_one_does_not_wait_for_its_buffer() {
+    each_seed(6, |seed| {
+        // Notifications come late, as over a long route.
+        let late = (Nanos::from_millis(20), Nanos::from_millis(40));
+        let net = NetOptions { notice: late, ..NetOptions::default() };
+        let mut pair = Pair::new(seed, net);
+        let (user, server, peer) = (pair.user(), pair.server(), pair.peer());
+        let theirs = user.clone();
+        let took = pair.run(async move {
+            let started = ringway::uring::Core::current().now();
+            // Each of these sources waits for its own buffer; no other one waits for it.
+            let tasks: Vec<_> = (0..8)
+                .map(|_| {
+                    let user = theirs.clone();
+                    let core = ringway::uring::Core::current();
+                    core.spawn(Priority::Bulk, async move { fetch(&user, peer, 14).await })
+                })
+                .collect();
+            for task in tasks {
+                assert_eq!(task.await, Some(Ok(0)));
+            }
+            ringway::uring::Core::current().now().since(started)
+        });
+        let sent = server.stats().payloads_zero_copy.get();
+        assert_eq!(sent, 8 * 14 * 5 / 7, "those of at least 16 KiB");
+        assert!(took.0 < late.0.0 * sent / 2, "{took} for {sent} payloads");
+        assert_eq!(server.connections()[0].send_path, ringway::transport::SendPath::ZeroCopy);
+    });
+}
+
+#[test]
 fn a_stream_to_another_core_gets_its_own_connection_there() {
     each_seed(4, |seed| {
         let (sender, mut receiver) = mailbox(8);
