@@ -342,7 +342,8 @@ impl Connection {
         }
     }
 
-    /// A payload was sent without copying, or the kernel copied it after all; a route where it does so is given up.
+    /// A payload was sent without copying, or the kernel copied it after all; a route where it does so is
+    /// given up.
     pub(super) fn sent_without_copying(&self, copied: bool) {
         self.shared.stats.payloads_zero_copy.count();
         if copied {

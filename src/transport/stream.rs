@@ -138,8 +138,8 @@ impl StreamSender {
         self.0.push(outgoing)
     }
 
-    /// Sends a message with `buffer[span]` behind it, straight from there, and gives the buffer back when the kernel
-    /// is through with it.
+    /// Sends a message with `buffer[span]` behind it, straight from there, and gives the buffer back when the
+    /// kernel is through with it.
     pub async fn send_payload<'a>(
         &self,
         body: impl Into<Body<'a>>,
@@ -152,8 +152,8 @@ impl StreamSender {
         }
     }
 
-    /// The same, but returns when the message has its place among what is sent. Its buffer comes back later: after a
-    /// round trip where the route does not copy. Whoever wants throughput has several under way.
+    /// The same, but returns when the message has its place among what is sent. Its buffer comes back later:
+    /// after a round trip where the route does not copy. Whoever wants throughput has several under way.
     ///
     /// # Errors
     /// As [`StreamSender::send`], with the buffer.

@@ -45,8 +45,8 @@ impl Writer {
         Self { connection, socket, tagger, batch, scratch: Vec::with_capacity(OWN_BYTES_MAX) }
     }
 
-    /// The way for payload to an address before anything is known of the route. The kernel copies on loopback always; on
-    /// other routes its reports tell.
+    /// The way for payload to an address before anything is known of the route. The kernel copies on loopback
+    /// always; on other routes its reports tell.
     pub(super) fn first_path(core: &Core, address: &SocketAddr) -> SendPath {
         let can = core.probe().uses("zero-copy send");
         if can && !address.ip().to_canonical().is_loopback() { SendPath::ZeroCopy } else { SendPath::Copy }
@@ -185,8 +185,8 @@ impl Writer {
         }
     }
 
-    /// Sends without copying. The next frame follows as soon as the bytes are on their way; the buffer comes back in a
-    /// task of its own, because waiting for it here would cost a round trip for every payload.
+    /// Sends without copying. The next frame follows as soon as the bytes are on their way; the buffer comes
+    /// back in a task of its own, because waiting for it here would cost a round trip for every payload.
     async fn send_zero_copy(&mut self, freight: Freight) -> Result<(), (Option<Freight>, Cut)> {
         let Freight { buffer, span, answer } = freight;
         let bytes = span.len();

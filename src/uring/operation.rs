@@ -126,7 +126,8 @@ impl Operations {
     pub(crate) fn cancel_waiting(&self, token: u64) -> bool {
         let mut table = self.0.borrow_mut();
         let Some(op) = table.take_waiting(token) else { return false };
-        // The handles in it are dropped outside of the table: the last of a file comes back here with its close.
+        // The handles in it are dropped outside of the table: the last of a file comes back here with its
+        // close.
         drop(table);
         let buffer = op.into_buffer();
         let mut table = self.0.borrow_mut();
@@ -198,8 +199,8 @@ impl Operations {
         }
     }
 
-    /// Whether the first half of a zero-copy send is there: the bytes that went out, or the error; all of it, if there is
-    /// no second half.
+    /// Whether the first half of a zero-copy send is there: the bytes that went out, or the error; all of it,
+    /// if there is no second half.
     fn poll_sent(&self, token: u64, waker: &Waker) -> Poll<Result<usize, Errno>> {
         let mut table = self.0.borrow_mut();
         match table.state(token).and_then(Option::as_mut) {
@@ -277,8 +278,8 @@ impl Operation {
         Self { core, token, cancellable, finished: false }
     }
 
-    /// Waits until a send's bytes are on their way, in the order of the connection, though the kernel may still hold the
-    /// buffer.
+    /// Waits until a send's bytes are on their way, in the order of the connection, though the kernel may
+    /// still hold the buffer.
     pub(crate) async fn sent(&mut self) -> Result<usize, Errno> {
         let token = self.token;
         let core = self.core.upgrade();
@@ -289,7 +290,8 @@ impl Operation {
         .await
     }
 
-    /// Asks the kernel to cancel, and waits for the completion: after it nothing of the operation is left there.
+    /// Asks the kernel to cancel, and waits for the completion: after it nothing of the operation is left
+    /// there.
     pub async fn cancel(self) -> Completed {
         if let Some(core) = self.core.upgrade() {
             core.cancel(self.token);

@@ -1,5 +1,5 @@
-//! Connections. Bytes go out of and come into owned buffers; giving up a receive cancels it, so that it cannot take
-//! the bytes of a later one (kernel-notes/cancellation.md).
+//! Connections. Bytes go out of and come into owned buffers; giving up a receive cancels it, so that it
+//! cannot take the bytes of a later one (kernel-notes/cancellation.md).
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "an answer of another kind is a bug of the ring")]
 
@@ -25,7 +25,8 @@ pub struct Listener {
 #[derive(Clone, Debug)]
 pub struct Socket(Rc<Handle>);
 
-/// A connection on its way from one core of a node to another. One that never arrives is closed with the process.
+/// A connection on its way from one core of a node to another. One that never arrives is closed with the
+/// process.
 #[derive(Debug)]
 pub struct Loose(i32);
 
@@ -42,8 +43,8 @@ impl ZeroCopySend {
         self.0.sent().await
     }
 
-    /// Waits until the kernel is through with the buffer; gives how many bytes went out, and whether the kernel copied
-    /// after all.
+    /// Waits until the kernel is through with the buffer; gives how many bytes went out, and whether the
+    /// kernel copied after all.
     pub async fn finish(self) -> (Result<(usize, bool), Errno>, Buffer) {
         let (result, back) = self.0.await;
         let buffer = back.expect("the ring gives the buffer back with the last completion");
@@ -150,8 +151,9 @@ impl Socket {
         (Ok(()), buffer)
     }
 
-    /// Sends the whole of `buffer[span]` without copying where the route can, and gives the buffer back when the
-    /// kernel is through with it. True if the kernel copied a part after all (kernel-notes/send-zerocopy.md).
+    /// Sends the whole of `buffer[span]` without copying where the route can, and gives the buffer back when
+    /// the kernel is through with it. True if the kernel copied a part after all (kernel-notes/send-
+    /// zerocopy.md).
     pub async fn send_zero_copy(&self, mut buffer: Buffer, span: Span) -> (Result<bool, Errno>, Buffer) {
         let (mut count, mut any_copied) = (0, false);
         while count < span.len() {
@@ -171,8 +173,8 @@ impl Socket {
         (Ok(any_copied), buffer)
     }
 
-    /// Begins to send `buffer[span]` without copying. The next send on the connection may begin when this one's bytes
-    /// are on their way; its buffer comes back later.
+    /// Begins to send `buffer[span]` without copying. The next send on the connection may begin when this
+    /// one's bytes are on their way; its buffer comes back later.
     pub fn start_zero_copy(&self, buffer: Buffer, span: Span) -> ZeroCopySend {
         ZeroCopySend(submit(Op::SendZeroCopy { socket: Rc::clone(&self.0), buffer, span }))
     }

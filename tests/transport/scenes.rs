@@ -52,7 +52,7 @@ pub fn serve(core: &Core, transport: &Transport) {
                     Purpose::Raft => echo(stream).await,
                     Purpose::Transfer => source(stream).await,
                     // Takes nothing, gives nothing, and does not go away.
-                    _ => std::future::pending().await,
+                    Purpose::Manifest | Purpose::Soft | Purpose::Snapshot => std::future::pending().await,
                 };
             });
         }
