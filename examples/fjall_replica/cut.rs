@@ -103,8 +103,7 @@ type Stamps = BTreeMap<PathBuf, Stamp>;
 /// The database refuses, a file does, or the database does not come to rest.
 pub fn take_cut(db: &Database, keyspaces: &[Keyspace], from: &Path, to: &Path) -> Result<Taken, TakeError> {
     let deadline = Instant::now() + REST_MAX;
-    // What is in memory becomes tables, so that a replica opens without replaying; what should be left is in
-    // the journal.
+    // What is in memory becomes tables, so that a replica has nothing to replay; were any left, the journal has it.
     for keyspace in keyspaces {
         keyspace.rotate_memtable()?;
     }
@@ -122,23 +121,42 @@ pub fn take_cut(db: &Database, keyspaces: &[Keyspace], from: &Path, to: &Path) -
         }
         taken = Taken { spoilt: taken.spoilt + 1, ..Taken::default() };
     }
-    let parent = to.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(at(parent))?;
-    fs::rename(&staging, to).map_err(at(to))?;
-    sync_directory(parent)?;
+    publish(&staging, to)?;
     Ok(taken)
 }
 
-/// Copies a database that is closed: nothing is linked, nobody has to rest. Also what a replica does with a cut before
-/// it opens it, since fjall writes to what it opens.
+/// Makes `to` a cut of a database that is closed.
+///
+/// # Errors
+/// A file cannot be read, linked or copied.
+pub fn cut_closed(from: &Path, to: &Path) -> Result<Taken, TakeError> {
+    let staging = from.with_extension("cut");
+    let mut taken = Taken::default();
+    remove(&staging)?;
+    if !copy_all(from, &staging, &stamps(from)?, &mut taken)? {
+        return Err(TakeError::Restless);
+    }
+    publish(&staging, to)?;
+    Ok(taken)
+}
+
+/// Copies a cut, to be opened: fjall writes to what it opens, and a replica's files are not its own. Not made durable.
 ///
 /// # Errors
 /// A file cannot be read or written.
-pub fn copy_closed(from: &Path, to: &Path) -> Result<(), TakeError> {
+pub fn copy_to_open(from: &Path, to: &Path) -> Result<(), TakeError> {
     for path in stamps(from)?.keys() {
-        copy(&from.join(path), &to.join(path))?;
+        let (source, target) = (from.join(path), to.join(path));
+        make_parent(&target)?;
+        fs::copy(&source, &target).map_err(at(&source))?;
     }
     Ok(())
+}
+
+fn publish(staging: &Path, to: &Path) -> Result<(), TakeError> {
+    make_parent(to)?;
+    fs::rename(staging, to).map_err(at(to))?;
+    sync_directory(to.parent().unwrap_or(Path::new(".")))
 }
 
 /// Removes a directory with all that is in it, if it is there.

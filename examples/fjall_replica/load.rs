@@ -2,6 +2,7 @@
 //! while a cut is taken.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -68,11 +69,25 @@ impl Load {
         self.batches.load(Ordering::Relaxed)
     }
 
-    /// Writes until it is told to stop.
+    /// Does something while another thread writes without end.
     ///
     /// # Errors
-    /// fjall's.
-    pub fn write(&self) -> fjall::Result<()> {
+    /// fjall's, of a write.
+    pub fn while_writing<T>(&self, work: impl FnOnce() -> T) -> fjall::Result<T> {
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| self.write());
+            // Also if the work panics: the scope waits for the writer.
+            let stop = Stop(&self.stopped);
+            let done = work();
+            drop(stop);
+            match writer.join() {
+                Ok(ended) => ended.map(|()| done),
+                Err(panic) => resume_unwind(panic),
+            }
+        })
+    }
+
+    fn write(&self) -> fjall::Result<()> {
         let mut random = Random(0x5EED);
         while !self.stopped.load(Ordering::Relaxed) {
             self.paused(|model| self.write_batch(&mut random, model))?;
@@ -82,14 +97,14 @@ impl Load {
         Ok(())
     }
 
-    /// Ends `write`.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-
     /// Does something while nobody writes.
     pub fn paused<T>(&self, work: impl FnOnce(&mut Model) -> T) -> T {
         work(&mut self.model.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Closes the database. Answers with what it holds.
+    pub fn close(self) -> Model {
+        self.model.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes of both keyspaces that only ever go together.
@@ -111,6 +126,14 @@ impl Load {
             }
         }
         batch.commit()
+    }
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
