@@ -302,8 +302,7 @@ const BREACHES: [Breach; 17] = [
         raw.tagged(1, GROUP, &Body::Open(Open { group: GroupId(5), purpose: Purpose::Soft }), &[])
     }),
     ("more than its credit", |raw| {
-        let many: Vec<u8> = (0..3).flat_map(|_| request(raw, 1, 60_000)).collect();
-        [open(raw, 1), many].concat()
+        [open(raw, 1), request(raw, 1, 60_000), request(raw, 1, 60_000), request(raw, 1, 60_000)].concat()
     }),
     ("a frame of the handshake", |raw| raw.tagged(0, GroupId(0), &Body::Ready(Ready {}), &[])),
     ("a frame without a tag", |_| plain(&Body::Ping(Ping { id: 1 }))),
@@ -340,7 +339,12 @@ fn a_proven_peer_that_breaks_the_protocol_is_cut_and_counted_and_others_go_on() 
             ended
         });
         assert_eq!(ended, Ok(()), "{what}: not cut");
-        assert_eq!(server.stats().cut_for_rubbish.get(), 1, "{what}: not counted");
+        let stats = server.stats();
+        assert_eq!(stats.cut_for_rubbish.get(), 1, "{what}: not counted");
+        // Each for its own reason, and not because the test numbers its frames wrong.
+        let of_tags = ["a frame twice", "a frame with a wrong tag"].contains(&what);
+        assert_eq!(stats.tag_failures.get(), u64::from(of_tags), "{what}");
+        assert_eq!(stats.credit_overruns.get(), u64::from(what == "more than its credit"), "{what}");
     }
 }
 
