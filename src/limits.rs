@@ -185,6 +185,32 @@ pub const LOG_PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const LOG_CACHE_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of entries read from a log at once; one entry may pass it.
 pub const LOG_READ_BYTES_MAX: usize = 1024 * 1024;
+/// Entries of one message to a follower.
+pub const APPEND_ENTRIES_MAX: usize = 1024;
+/// Messages with entries that are on their way to one follower at a time.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 16;
+/// To the answer to a message with entries: a flush, beside bulk writes on a bad day.
+pub const APPEND_TIMEOUT: Nanos = Nanos::from_secs(2);
+/// To the answer to a piece of a snapshot.
+pub const SNAPSHOT_PIECE_TIMEOUT: Nanos = Nanos::from_secs(15);
+/// To the answer to a whole snapshot: until it is checked and taken in.
+pub const SNAPSHOT_INSTALL_TIMEOUT: Nanos = Nanos::from_secs(120);
+/// Calls of one stream that are served at a time.
+pub const RAFT_CALLS_MAX: usize = 64;
+/// Time between two signs of life of a leader.
+pub const HEARTBEAT_DEFAULT: Nanos = Nanos::from_millis(100);
+/// Shortest time without one after which a follower stands for election; the longest is twice this. A vote is given at
+/// the earliest when the longest has passed, so that a new leader stands within four times this and a round trip: below
+/// one second. Measured: a flush takes 0.31 ms at the 99th percentile, 1.0 ms beside bulk writes behind the gate (D13).
+pub const ELECTION_DEFAULT: Nanos = Nanos::from_millis(200);
+/// Bytes written to a log after which the state goes into a snapshot.
+pub const SNAPSHOT_LOG_BYTES: u64 = 64 * 1024 * 1024;
+/// Entries after which the state goes into a snapshot.
+pub const SNAPSHOT_LOG_ENTRIES: u64 = 100_000;
+/// Entries before a snapshot that stay in the log, so that a follower that is a little behind needs no snapshot.
+pub const LOG_ENTRIES_KEPT: u64 = 4096;
+/// To the answer of the new leader when leadership is handed over.
+pub const TRANSFER_TIMEOUT: Nanos = Nanos::from_secs(5);
 /// Sealed files of one log that are mapped at a time.
 pub const LOG_MAPPINGS_MAX: usize = 4;
 

@@ -10,7 +10,7 @@ use openraft::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 
 use crate::ids::GroupId;
-use crate::uring::{Dir, Gate, Notify};
+use crate::uring::{Dir, File, Gate, Notify};
 
 use super::machine::{Applied, Machine};
 use super::payload::OutcomeBytes;
@@ -31,6 +31,8 @@ struct Inner<M: Machine> {
     applied: Cell<Point>,
     members: RefCell<StoredMembership>,
     current: RefCell<Option<SnapshotFile>>,
+    /// A snapshot that came from the leader, checked already.
+    arrived: RefCell<Option<Loaded<M>>>,
     hook: Option<Hook<M>>,
     changed: Rc<Notify>,
 }
@@ -71,9 +73,18 @@ impl<M: Machine> Keeper<M> {
             applied: Cell::new(head.point),
             members: RefCell::new(head.members),
             current: RefCell::new(current),
+            arrived: RefCell::new(None),
             hook,
             changed,
         })))
+    }
+
+    pub(super) fn dir(&self) -> &Dir {
+        &self.0.dir
+    }
+
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        self.0.gate.as_ref()
     }
 
     /// The state, to be read; only this room changes it.
@@ -115,6 +126,21 @@ impl<M: Machine> Keeper<M> {
         Ok(file)
     }
 
+    /// Checks a snapshot file that came from the leader: a damaged one must not reach openraft, which would end the group.
+    pub(super) async fn arrive(
+        &self,
+        file: File,
+        head: &SnapshotHead,
+    ) -> Result<SnapshotFile, SnapshotFault> {
+        let loaded = snapshot::load::<M>(file, self.0.group, INCOMING, false).await?;
+        if loaded.file.head != *head {
+            return Err(SnapshotFault::OtherPoint { due: head.point, found: loaded.file.head.point });
+        }
+        let file = loaded.file.clone();
+        self.0.arrived.replace(Some(loaded));
+        Ok(file)
+    }
+
     fn command(&self, point: Point, command: &[u8]) -> OutcomeBytes {
         let effect = self.0.machine.borrow_mut().apply(point.index, command);
         let outcome = OutcomeBytes(M::outcome(&effect));
@@ -135,8 +161,11 @@ impl<M: Machine> Keeper<M> {
 
     async fn install(&self, head: SnapshotHead, file: SnapshotFile) -> Result<(), SnapshotFault> {
         let Inner { group, dir, machine, current, .. } = &*self.0;
-        let Loaded { machine: state, file } =
-            snapshot::load::<M>(file.file, *group, INCOMING, file.settled).await?;
+        let arrived = self.0.arrived.take().filter(|loaded| loaded.file.head == head);
+        let Loaded { machine: state, file } = match arrived {
+            Some(loaded) => loaded,
+            None => snapshot::load::<M>(file.file, *group, INCOMING, file.settled).await?,
+        };
         if file.head != head {
             return Err(SnapshotFault::OtherPoint { due: head.point, found: file.head.point });
         }

@@ -1,15 +1,24 @@
 //! Consensus: the log, driving openraft, its network and its state machines. openraft's types stop at this door.
 //!
-//! `log` is what is durable, `runtime` lets openraft run on a core.
+//! `group` is the handle; `log` is what is durable; `keeper` holds the state, `machine` says what a state is; `snapshot`
+//! writes, moves and reads states; `network` calls other members, `serve` answers them, `rpc` is what they say; `runtime`
+//! lets openraft run on a core.
 
-#![allow(dead_code, unused_imports, unreachable_pub, reason = "the group itself comes next")]
+#![cfg_attr(
+    not(feature = "sim"),
+    allow(dead_code, unused_imports, unreachable_pub, reason = "used by shard, which comes next")
+)]
 
+mod group;
 mod keeper;
 mod log;
 mod machine;
 mod members;
+mod network;
 mod payload;
+mod rpc;
 mod runtime;
+mod serve;
 mod snapshot;
 #[cfg(test)]
 mod suite_tests;
@@ -17,10 +26,16 @@ mod suite_tests;
 mod testing;
 mod types;
 
+pub use group::{
+    BarrierError, BootstrapError, Group, GroupConfig, GroupFigures, GroupOptions, GroupRole, MemberState,
+    MembersError, OpenError, ProposeError, TransferError, Watermarks,
+};
+pub use keeper::Hook;
 pub use log::{
-    CREATE, CreateStep, Fault, Log, LogFigures, LogOpenError, LogStopped, LogSummary, RecordFault, summary,
+    CREATE, CreateStep, Fault, LogFigures, LogOpenError, LogStopped, LogSummary, RecordFault, summary,
 };
 pub use machine::{Applied, ClusterRefused, IncomingCluster, Machine};
+pub use network::{CallError, Resolve};
 pub use payload::CommandBytes;
 pub use snapshot::{SnapshotFault, SnapshotStep, WRITE};
 pub use types::{Member, Point};

@@ -13,6 +13,7 @@ mod reader;
 pub(super) mod record;
 mod recovery;
 mod replay;
+mod shape;
 mod storage;
 mod store;
 #[cfg(test)]
@@ -24,3 +25,5 @@ pub use files::{CREATE, CreateStep};
 pub use open::{LogSummary, summary};
 pub use record::RecordFault;
 pub use store::{Log, LogFigures};
+
+pub(super) use shape::{Shape, entry_of};

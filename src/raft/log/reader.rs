@@ -3,11 +3,7 @@
 
 use std::ops::{Bound, Range, RangeBounds};
 
-use openraft::EntryPayload;
-use openraft::entry::RaftEntry;
-
 use crate::limits::LOG_MAPPINGS_MAX;
-use crate::raft::members::read_members_payload;
 use crate::raft::payload::CommandBytes;
 use crate::raft::types::{Entry, Point};
 use crate::uring::{Buffer, Errno, File, Mapping, OpenOptions};
@@ -15,7 +11,8 @@ use crate::uring::{Buffer, Errno, File, Mapping, OpenOptions};
 use super::error::{Fault, LogStopped};
 use super::files;
 use super::index::{Spot, Written};
-use super::record::{BLOCK_BYTES, HEADER_BYTES, Kind, Record, Stamp};
+use super::record::{BLOCK_BYTES, HEADER_BYTES, Record, Stamp};
+use super::shape::entry_of;
 use super::store::{Log, content_bytes};
 
 /// Bytes read at once from the file that is written: those who lag behind the cache read on.
@@ -168,24 +165,7 @@ fn decode(
     if record.index != point.index || record.term != point.term {
         return Err(Fault::Entry { due: point.index, found: record.index });
     }
-    let payload = match record.kind {
-        Kind::Blank => EntryPayload::Blank,
-        Kind::Command => EntryPayload::Normal(command(record.payload.len())),
-        Kind::Members => {
-            EntryPayload::Membership(read_members_payload(record.payload).map_err(|_| Fault::Content)?)
-        }
-        Kind::Head
-        | Kind::Batch
-        | Kind::Vote
-        | Kind::Committed
-        | Kind::Truncated
-        | Kind::Purged
-        | Kind::SnapshotHead
-        | Kind::SnapshotPart
-        | Kind::SnapshotEnd => return Err(Fault::Content),
-    };
-    let id = point.log_id().ok_or(Fault::Content)?;
-    Ok(Entry::new(id, payload))
+    entry_of(&record, command)
 }
 
 fn corrupt(at: Written, fault: Fault) -> LogStopped {

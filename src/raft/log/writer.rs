@@ -5,11 +5,8 @@
 
 use std::rc::Rc;
 
-use openraft::EntryPayload;
-
 use crate::ids::{LogIndex, Term};
 use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FILE_BYTES};
-use crate::raft::members::members_payload;
 use crate::raft::types::{Point, Vote};
 use crate::uring::{Buffer, Core, Errno, Priority};
 
@@ -17,6 +14,7 @@ use super::error::LogStopped;
 use super::files::{self, Active};
 use super::index::Written;
 use super::record::{BATCH_BYTES, BLOCK_BYTES, Kind, Record, Stamp, batch_payload, record_bytes};
+use super::shape::Shape;
 use super::store::{Inner, LogFile, Pending, Waiter, What, content_bytes};
 
 /// Bytes of the buffer that most batches fit into.
@@ -106,18 +104,8 @@ struct Line {
 
 enum Content {
     None,
-    Command(crate::raft::payload::CommandBytes),
-    Own(Vec<u8>),
-}
-
-impl Content {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::Command(bytes) => bytes,
-            Self::Own(bytes) => bytes,
-        }
-    }
+    Vote([u8; 1]),
+    Entry(Shape),
 }
 
 impl Line {
@@ -127,26 +115,29 @@ impl Line {
 
     fn vote(vote: Vote) -> Self {
         let point = Point { term: Term(vote.leader_id.term), index: LogIndex(vote.leader_id.voted_for) };
-        let content = Content::Own(vec![u8::from(vote.committed)]);
+        let content = Content::Vote([u8::from(vote.committed)]);
         Self { kind: Kind::Vote, point, content, ticket: None }
     }
 
     fn of(what: &What) -> Option<Self> {
         match what {
             What::Entry { ticket, entry } => {
-                let (kind, content) = match &entry.payload {
-                    EntryPayload::Blank => (Kind::Blank, Content::None),
-                    EntryPayload::Normal(bytes) => (Kind::Command, Content::Command(bytes.clone())),
-                    EntryPayload::Membership(members) => {
-                        (Kind::Members, Content::Own(members_payload(members)))
-                    }
-                };
-                Some(Self { kind, point: Point::of_entry(entry), content, ticket: Some(*ticket) })
+                let (point, shape) = (Point::of_entry(entry), Shape::of(entry));
+                let kind = shape.record(point).kind;
+                Some(Self { kind, point, content: Content::Entry(shape), ticket: Some(*ticket) })
             }
             What::Vote(vote) => Some(Self::vote(*vote)),
             What::Truncated(point, _) => Some(Self::plain(Kind::Truncated, *point)),
             What::Purged(point, _) => Some(Self::plain(Kind::Purged, *point)),
             What::Turn => None,
+        }
+    }
+
+    fn payload(&self) -> &[u8] {
+        match &self.content {
+            Content::None => &[],
+            Content::Vote(granted) => granted,
+            Content::Entry(shape) => shape.payload(),
         }
     }
 }
@@ -312,7 +303,7 @@ async fn seal(log: &Inner, full: Active) -> Result<(), LogStopped> {
 }
 
 fn batch_bytes(lines: &[Line]) -> usize {
-    let records: usize = lines.iter().map(|line| record_bytes(line.content.bytes().len())).sum();
+    let records: usize = lines.iter().map(|line| record_bytes(line.payload().len())).sum();
     record_bytes(BATCH_BYTES) + records
 }
 
@@ -325,7 +316,7 @@ fn encode(lines: &[Line], number: u64, stamp: Stamp, out: &mut [u8]) -> Vec<(u32
     let number = |value: usize| u32::try_from(value).expect("a batch is within its limit");
     for line in lines {
         let Point { term, index } = line.point;
-        let record = Record { kind: line.kind, term, index, payload: line.content.bytes() };
+        let record = Record { kind: line.kind, term, index, payload: line.payload() };
         let bytes = record.encode(stamp, &mut out[at..]);
         spots.push((number(at), number(bytes)));
         at += bytes;

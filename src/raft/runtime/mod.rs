@@ -14,5 +14,4 @@ mod tasks;
 mod tests;
 mod watch;
 
-pub(super) use clock::Moment;
 pub(super) use tasks::CoreRuntime;

@@ -14,7 +14,7 @@ pub(in crate::raft) const INCOMING: &str = "snapshot.incoming";
 /// A snapshot on its way in.
 #[derive(Debug)]
 pub struct Incoming {
-    pub(in crate::raft) point: Point,
+    point: Point,
     bytes: u64,
     received: u64,
     file: File,
@@ -28,6 +28,16 @@ impl Incoming {
         let options = OpenOptions { write: true, create: true, exclusive: true, ..OpenOptions::default() };
         let file = dir.open(INCOMING, options).await.map_err(failed("make"))?;
         Ok(Self { point, bytes, received: 0, file })
+    }
+
+    /// Whether it is of this entry and of so many bytes.
+    pub(in crate::raft) fn is_of(&self, point: Point, bytes: u64) -> bool {
+        (self.point, self.bytes) == (point, bytes)
+    }
+
+    /// The entry that it is of.
+    pub(in crate::raft) fn point(&self) -> Point {
+        self.point
     }
 
     /// Where the next piece begins.

@@ -1,0 +1,206 @@
+//! The members of a group and their changes: one step at a time, each safe to be asked for again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openraft::ChangeMembers;
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft_rt::WatchReceiver;
+
+use crate::ids::{Nanos, NodeId};
+use crate::raft::machine::Machine;
+use crate::raft::types::{Member, Types};
+use crate::uring::timeout;
+
+use super::error::{MembersError, TransferError};
+use super::handle::Group;
+use super::watch::GroupRole;
+
+/// A member of a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberState {
+    /// Which node.
+    pub node: NodeId,
+    /// Where it listens, and in which life.
+    pub member: Member,
+    /// It votes, now or when the change that is under way is done.
+    pub voter: bool,
+}
+
+type Change = ChangeMembers<u64, Member>;
+
+impl<M: Machine> Group<M> {
+    /// The members, as this node knows them.
+    #[must_use]
+    pub fn members(&self) -> Vec<MemberState> {
+        let metrics = self.raft().server_metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = members.voter_ids().collect();
+        let state = |(id, member): (&u64, &Member)| MemberState {
+            node: NodeId(*id),
+            member: member.clone(),
+            voter: voters.contains(id),
+        };
+        members.nodes().map(state).collect()
+    }
+
+    /// Adds a node that receives entries and does not vote. One that is there already, in the same life, is left as it is.
+    ///
+    /// # Errors
+    /// `MembersError`.
+    pub async fn add_learner(&self, node: NodeId, member: Member, within: Nanos) -> Result<(), MembersError> {
+        match self.member(node) {
+            Some(known) if known.member == member => return Ok(()),
+            Some(_) => return Err(MembersError::OtherLife { node }),
+            None => {}
+        }
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)])), within).await
+    }
+
+    /// Makes a learner a voter. A voter stays one.
+    ///
+    /// # Errors
+    /// `MembersError`.
+    pub async fn promote(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
+        match self.member(node) {
+            None => Err(MembersError::Unknown { node }),
+            Some(known) if known.voter => Ok(()),
+            Some(_) => self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node.0])), within).await,
+        }
+    }
+
+    /// Makes a voter a learner. A learner stays one.
+    ///
+    /// # Errors
+    /// `MembersError`.
+    pub async fn demote(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
+        match self.member(node) {
+            None => Err(MembersError::Unknown { node }),
+            Some(known) if !known.voter => Ok(()),
+            Some(_) => self.take_vote(node, true, within).await,
+        }
+    }
+
+    /// Removes a node from the group. One that is no member is not there already. The leader hands over first.
+    ///
+    /// # Errors
+    /// `MembersError`; `HandedOver` if the node led: the new leader removes it.
+    pub async fn remove_member(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
+        match self.member(node) {
+            None => Ok(()),
+            Some(known) if known.voter => self.take_vote(node, false, within).await,
+            Some(_) => self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0])), within).await,
+        }
+    }
+
+    async fn take_vote(&self, node: NodeId, stays: bool, within: Nanos) -> Result<(), MembersError> {
+        let others: Vec<NodeId> = self
+            .members()
+            .into_iter()
+            .filter(|other| other.voter && other.node != node)
+            .map(|other| other.node)
+            .collect();
+        if others.is_empty() {
+            return Err(MembersError::LastVoter);
+        }
+        if node == self.node() && self.watermarks().role == GroupRole::Leader {
+            return match self.hand_over(&others, within).await {
+                Ok(()) => Err(MembersError::HandedOver { leader: self.watermarks().leader }),
+                Err(TransferError::Stopped { why }) => Err(MembersError::Stopped { why }),
+                Err(_) => Err(MembersError::TimedOut { after: within }),
+            };
+        }
+        let voters = BTreeSet::from([node.0]);
+        let remove: Change = ChangeMembers::RemoveVoters(voters);
+        self.change_retaining(remove, stays, within).await
+    }
+
+    /// Hands leadership to the voter that is furthest.
+    async fn hand_over(&self, voters: &[NodeId], within: Nanos) -> Result<(), TransferError> {
+        let matched = self.figures().matched;
+        let furthest = voters.iter().max_by_key(|node| matched.get(node));
+        let to = furthest.copied().unwrap_or_else(|| self.node());
+        self.transfer_leader(to, within).await
+    }
+
+    async fn change(&self, change: Change, within: Nanos) -> Result<(), MembersError> {
+        self.change_retaining(change, true, within).await
+    }
+
+    async fn change_retaining(
+        &self,
+        change: Change,
+        retain: bool,
+        within: Nanos,
+    ) -> Result<(), MembersError> {
+        let done = timeout(within, self.raft().change_membership(change, retain)).await;
+        match done {
+            Err(_elapsed) => Err(MembersError::TimedOut { after: within }),
+            Ok(Ok(_response)) => Ok(()),
+            Ok(Err(RaftError::Fatal(fatal))) => Err(MembersError::Stopped { why: fatal.to_string() }),
+            Ok(Err(RaftError::APIError(error))) => Err(refused(error)),
+        }
+    }
+
+    fn member(&self, node: NodeId) -> Option<MemberState> {
+        self.members().into_iter().find(|member| member.node == node)
+    }
+
+    /// Hands leadership to another voter, and waits until it has taken over.
+    ///
+    /// # Errors
+    /// `TransferError`; this node then still leads, or another does.
+    pub async fn transfer_leader(&self, to: NodeId, within: Nanos) -> Result<(), TransferError> {
+        let marks = self.watermarks();
+        if marks.role != GroupRole::Leader {
+            return Err(TransferError::NotLeader { leader: marks.leader });
+        }
+        if to == self.node() {
+            return Ok(());
+        }
+        if !self.member(to).is_some_and(|member| member.voter) {
+            return Err(TransferError::NotAVoter { node: to });
+        }
+        let stopped = |why| TransferError::Stopped { why };
+        self.raft().trigger().transfer_leader(to.0).await.map_err(|fatal| stopped(fatal.to_string()))?;
+        let taken = self.changed().until(|| {
+            let now = self.watermarks();
+            match now.role {
+                GroupRole::Stopped => Some(Err(stopped(self.why_stopped()))),
+                _ if now.term > marks.term && now.leader == Some(to) => Some(Ok(())),
+                _ if now.term > marks.term && now.leader.is_some() => {
+                    Some(Err(TransferError::NotLeader { leader: now.leader }))
+                }
+                GroupRole::Learner | GroupRole::Follower | GroupRole::Candidate | GroupRole::Leader => None,
+            }
+        });
+        timeout(within, taken).await.unwrap_or(Err(TransferError::TimedOut { after: within }))
+    }
+}
+
+fn refused(error: ClientWriteError<Types>) -> MembersError {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => {
+            MembersError::NotLeader { leader: forward.leader_id.map(NodeId) }
+        }
+        ClientWriteError::LogEntryDiscarded(forward) => {
+            MembersError::NotLeader { leader: forward.leader_id.map(NodeId) }
+        }
+        ClientWriteError::ChangeMembershipError(error) => match error {
+            ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_) => {
+                MembersError::InProgress
+            }
+            ChangeMembershipError::EmptyMembership(_) => MembersError::LastVoter,
+            ChangeMembershipError::LearnerNotFound(error) => {
+                MembersError::Unknown { node: NodeId(error.node_id) }
+            }
+            ChangeMembershipError::NodeMetadataChanged(error) => {
+                MembersError::OtherLife { node: NodeId(error.node_id) }
+            }
+            ChangeMembershipError::UnsupportedMembershipTransition(error) => {
+                MembersError::Refused { why: error.to_string() }
+            }
+        },
+        ClientWriteError::PreconditionFailed(error) => MembersError::Refused { why: error.to_string() },
+    }
+}

@@ -1,0 +1,18 @@
+//! One replicated state on this node: the group's handle and all that can be asked of it.
+
+mod barrier;
+mod error;
+mod handle;
+mod members;
+mod options;
+mod policy;
+mod propose;
+mod watch;
+
+pub use error::{BarrierError, BootstrapError, MembersError, OpenError, ProposeError, TransferError};
+pub use handle::Group;
+pub use members::MemberState;
+pub use options::{GroupConfig, GroupOptions};
+pub use watch::{GroupFigures, GroupRole, Watermarks};
+
+pub(super) use barrier::leader_barrier;
