@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::ids::{ClusterId, Nanos, NodeId, ShardId};
+use crate::ids::{ClusterId, GroupId, Nanos, NodeId, ShardId};
 use crate::limits::{CORES_MAX, NODES_MAX, SHARDS_MAX, SLAB_BUFFERS_DEFAULT, SLAB_BUFFERS_MIN};
 
 /// What an embedder or a configuration file says of one node.
@@ -171,6 +171,25 @@ impl NodeConfig {
             Some(shard) => Err(ConfigError::NoSuchShard { shard: *shard }),
             None => Ok(()),
         }
+    }
+
+    /// Directory of a shard's own files.
+    #[must_use]
+    pub fn shard_dir(&self, shard: ShardId) -> PathBuf {
+        self.root.join(format!("shard-{:04}", shard.0))
+    }
+
+    /// Directory in which a shard's segments stand.
+    #[must_use]
+    pub fn segments_dir(&self, shard: ShardId) -> PathBuf {
+        self.segments.get(&shard).cloned().unwrap_or_else(|| self.shard_dir(shard).join("segments"))
+    }
+
+    /// The core on which a group lives: the cluster group on core 0, shards in turn from there.
+    #[must_use]
+    pub fn core_of(&self, group: GroupId) -> u16 {
+        let core = group.0 % u32::from(self.cores.count);
+        u16::try_from(core).expect("below the number of cores")
     }
 }
 

@@ -170,6 +170,12 @@ pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 1024 * 1024;
 /// Snapshot files of a group that stay: the latest.
 pub const SNAPSHOT_FILES_KEPT: usize = 1;
 
+/// Between two derivations of a shard's difference for no reason at all.
+pub const DERIVE_INTERVAL: Nanos = Nanos::from_secs(300);
+
+/// To found a cluster: all first members have to answer, and group 0 to elect its leader.
+pub const BOOTSTRAP_TIMEOUT: Nanos = Nanos::from_secs(60);
+
 /// Proposals of one node that wait for their outcome.
 pub const PROPOSALS_IN_FLIGHT_MAX: usize = 1024;
 /// To the outcome of a proposal, unless the caller says otherwise.

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-#[expect(dead_code, reason = "tests/pull.rs uses the rest")]
 mod binary;
 #[path = "../examples/fjall_replica/cut.rs"]
 mod cut;

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "ringway", version, propagate_version = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 configuration or identity, 4 authentication, \
-5 disk full, 6 not reachable, 130 interrupted."
+5 disk full, 6 no leader or not reachable, 7 verification found damage, 130 interrupted."
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -41,6 +41,10 @@ pub(crate) enum Output {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Runs a whole cluster on this machine, each node a process of its own: the main job in one command.
+    Up(Up),
+    /// Runs one node of a cluster.
+    Node(Node),
     /// Looks at a configuration file.
     Config {
         /// What to do with it.
@@ -53,6 +57,24 @@ pub(crate) enum Command {
     Pull(Pull),
     /// Prints digests of files.
     Digest(Digest),
+    /// Tells how a running node stands.
+    Status(Endpoint),
+    /// Lists the members of a running node's cluster.
+    Members(Endpoint),
+    /// Lists the segments of a shard.
+    Segments(Segments),
+    /// Registers sealed files that stand in a shard's directory on the node asked.
+    Register(Register),
+    /// Deletes paths from a shard's manifest.
+    Delete(Delete),
+    /// Makes another member the leader of a group.
+    TransferLeader(TransferLeader),
+    /// Reads every landed segment again and compares it with its digest.
+    Verify {
+        /// A node's root, or a directory of roots such as `ringway up` makes.
+        #[arg(long)]
+        root: PathBuf,
+    },
     /// Makes secrets.
     Secret {
         /// What to do.
@@ -64,6 +86,46 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// `ringway up`.
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    /// Nodes of the cluster; 3 in a new root, as many as there are in an old one.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub(crate) nodes: Option<u16>,
+    /// Shards of the cluster; 2 in a new root, as many as there are in an old one.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) shards: Option<u32>,
+    /// Directory of the nodes' roots; made if absent.
+    #[arg(long, default_value = "ringway-data")]
+    pub(crate) root: PathBuf,
+    /// A directory whose regular files are copied into node 1 and registered. Without it, and in a new root, a
+    /// sample is made.
+    #[arg(long)]
+    pub(crate) import: Option<PathBuf>,
+    /// Stop when every node has every segment.
+    #[arg(long)]
+    pub(crate) exit_when_synced: bool,
+    /// First port of the nodes on 127.0.0.1 in a new root, for the nodes and then their admin endpoints; 0
+    /// finds free ones.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+}
+
+/// `ringway node`.
+#[derive(Args, Debug)]
+pub(crate) struct Node {
+    /// The configuration file (TOML).
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Found the cluster with the members of the configuration. Once, on one node; refused if there is a
+    /// cluster already.
+    #[arg(long)]
+    pub(crate) bootstrap: bool,
+    /// Stop when standard input ends: a node that must not outlive the process that started it.
+    #[arg(long, hide = true)]
+    pub(crate) stop_with_stdin: bool,
 }
 
 /// `ringway config`.
@@ -120,6 +182,99 @@ pub(crate) struct Digest {
     /// Plain SHA-256 as sha256sum prints it, instead of the root of the digest tree.
     #[arg(long)]
     pub(crate) flat: bool,
+}
+
+/// A running node to ask.
+#[derive(Args, Debug)]
+pub(crate) struct Endpoint {
+    /// Its admin address.
+    #[arg(long)]
+    pub(crate) endpoint: SocketAddr,
+}
+
+/// `ringway segments`.
+#[derive(Args, Debug)]
+pub(crate) struct Segments {
+    #[command(flatten)]
+    pub(crate) endpoint: Endpoint,
+    /// The shard.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) shard: u32,
+    /// Begin after this path.
+    #[arg(long)]
+    pub(crate) after: Option<String>,
+    /// At most so many; all of them without it.
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+}
+
+/// When a change counts as done.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Level {
+    /// The entry is committed.
+    #[default]
+    Committed,
+    /// The bytes stand on a majority.
+    Quorum,
+    /// The bytes stand on every replica.
+    All,
+}
+
+/// `ringway register`.
+#[derive(Args, Debug)]
+pub(crate) struct Register {
+    #[command(flatten)]
+    pub(crate) endpoint: Endpoint,
+    /// The cluster's secret: it permits changes.
+    #[arg(long)]
+    pub(crate) secret_file: PathBuf,
+    /// The shard.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) shard: u32,
+    /// When the registration counts as done.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) durability: Level,
+    /// The paths have new content.
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// Paths relative to the shard's directory.
+    #[arg(required = true)]
+    pub(crate) paths: Vec<String>,
+}
+
+/// `ringway delete`.
+#[derive(Args, Debug)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) endpoint: Endpoint,
+    /// The cluster's secret: it permits changes.
+    #[arg(long)]
+    pub(crate) secret_file: PathBuf,
+    /// The shard.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) shard: u32,
+    /// Why.
+    #[arg(long, default_value = "operator")]
+    pub(crate) reason: String,
+    /// Paths relative to the shard's directory.
+    #[arg(required = true)]
+    pub(crate) paths: Vec<String>,
+}
+
+/// `ringway transfer-leader`.
+#[derive(Args, Debug)]
+pub(crate) struct TransferLeader {
+    #[command(flatten)]
+    pub(crate) endpoint: Endpoint,
+    /// The cluster's secret: it permits changes.
+    #[arg(long)]
+    pub(crate) secret_file: PathBuf,
+    /// The Raft group: 0 is the cluster's, shard s has group s + 1.
+    #[arg(long)]
+    pub(crate) group: u32,
+    /// The member to lead it.
+    #[arg(long)]
+    pub(crate) to: u64,
 }
 
 /// `ringway secret`.

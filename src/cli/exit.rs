@@ -9,14 +9,18 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Anything without a code of its own.
     Failed = 1,
+    /// Arguments that do not go together.
+    Usage = 2,
     /// The configuration, a secret's file or a root is not usable.
     Config = 3,
     /// A peer refused us, or we it.
     Auth = 4,
     /// The disk is full.
     DiskFull = 5,
-    /// Nobody answers.
+    /// Nobody answers, or no leader was reached.
     Unreachable = 6,
+    /// Bytes on disk are not what their digest says.
+    Damaged = 7,
     /// Ctrl-C or SIGTERM before the work was done.
     Interrupted = 130,
 }
@@ -31,6 +35,10 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Self { exit, message: message.to_string() }
+    }
+
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Failed, message)
     }
 
     /// With what was being done, before the reason.

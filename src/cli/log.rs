@@ -3,6 +3,10 @@
 use std::io::{self, IsTerminal};
 
 use tracing::Level;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sends the library's events to standard error from the level that the flags ask for.
 pub(crate) fn start(verbose: u8, quiet: bool, usual: Level) {
@@ -13,10 +17,11 @@ pub(crate) fn start(verbose: u8, quiet: bool, usual: Level) {
         (false, 2) => Level::DEBUG,
         (false, _) => Level::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_target(false)
-        .init();
+    // The consensus library tells of each of its workers' steps; they are for who looks into it.
+    let consensus = if verbose >= 2 { level } else { Level::ERROR };
+    let targets = Targets::new().with_default(level).with_target("openraft", consensus);
+    let is_colourful = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(is_colourful).with_target(false);
+    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
 }

@@ -2,12 +2,16 @@
 //! door only.
 
 mod args;
+mod ask;
 mod digest;
 mod exit;
 mod log;
+mod node;
 mod output;
 mod point;
 mod run;
 mod secret;
+mod up;
+mod verify;
 
 pub(crate) use run::main;

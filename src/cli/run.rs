@@ -4,11 +4,10 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use serde::Serialize;
 
 use super::args::{Cli, Command, ConfigCommand, SecretCommand};
 use super::exit::{Exit, Failure};
-use super::{digest, log, output, point, secret};
+use super::{ask, digest, log, node, point, secret, up, verify};
 use crate::daemon;
 
 pub(crate) fn main() -> ExitCode {
@@ -23,38 +22,26 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// A configuration that a node would start with.
-#[derive(Serialize)]
-struct Checked {
-    node: u64,
-    members: usize,
-    shards: u32,
-    root: String,
-    admin: Option<String>,
-}
-
 fn run(cli: Cli) -> Result<(), Failure> {
-    match cli.command {
-        Command::Serve(asked) => point::serve(asked, cli.output, cli.quiet),
-        Command::Pull(asked) => point::pull(asked, cli.output, cli.quiet),
-        Command::Digest(asked) => digest::run(&asked, cli.output),
-        Command::Secret { command: SecretCommand::New { file } } => secret::new(&file),
+    let Cli { command, output, verbose, quiet } = cli;
+    match command {
+        Command::Up(asked) => up::run(&asked, output, up::Voice { verbose, quiet }),
+        Command::Node(asked) => node::run(&asked, output),
         Command::Config { command: ConfigCommand::Check { config } } => {
             let loaded = daemon::load(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-            secret::read(&loaded.secret_file)?;
-            let checked = Checked {
-                node: loaded.node.node.0,
-                members: loaded.node.members.len(),
-                shards: loaded.node.shards,
-                root: loaded.node.root.display().to_string(),
-                admin: loaded.admin.map(|address| address.to_string()),
-            };
-            output::print(cli.output, &checked, |out| {
-                let Checked { node, members, shards, root, .. } = &checked;
-                writeln!(out, "node {node} of {members}, {shards} shards, root {root}")
-            });
-            Ok(())
+            secret::read(&loaded.secret_file).map(|_| ())
         }
+        Command::Serve(asked) => point::serve(asked, output, quiet),
+        Command::Pull(asked) => point::pull(asked, output, quiet),
+        Command::Digest(asked) => digest::run(&asked, output),
+        Command::Status(asked) => ask::status(&asked, output),
+        Command::Members(asked) => ask::members(&asked, output),
+        Command::Segments(asked) => ask::segments(&asked, output),
+        Command::Register(asked) => ask::register(&asked, output),
+        Command::Delete(asked) => ask::delete(&asked, output),
+        Command::TransferLeader(asked) => ask::transfer_leader(&asked, output),
+        Command::Verify { root } => verify::run(&root, output, quiet),
+        Command::Secret { command: SecretCommand::New { file } } => secret::new(&file),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringway", &mut io::stdout());
             Ok(())

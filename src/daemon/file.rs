@@ -143,7 +143,7 @@ impl NodeFile {
         Ok(NodeConfig {
             cluster,
             node: NodeId(self.node),
-            root: base.join(&self.root),
+            root: base.join(&self.root).components().collect(),
             listen: resolve("listen", &self.listen)?,
             members,
             shards: self.shards,

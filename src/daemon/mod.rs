@@ -1,5 +1,7 @@
 //! A node as a process: configuration file, signals, admin endpoint.
 
+mod admin;
 mod file;
 
-pub(crate) use file::load;
+pub(crate) use admin::{Admin, ChangeBody, ChangeReport, Problem, TransferBody};
+pub(crate) use file::{Cores, NodeFile, Raft, Transfer, load};

@@ -1,6 +1,9 @@
-//! What an embedder asks for: changes of a shard's manifest.
+//! What an embedder asks for: changes of a shard's manifest, how durable they must be, and what came of them.
 
-use crate::ids::Digest;
+use std::fmt;
+
+use crate::ids::{Digest, LogIndex, Nanos, NodeId, SegmentId};
+use crate::limits::PROPOSE_TIMEOUT;
 
 /// One change of a shard's manifest. Changes of one batch happen together or not at all.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,3 +70,139 @@ impl Change {
         }
     }
 }
+
+/// When a change counts as done for its caller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// The entry is committed: a majority has it in its log. The bytes may still be at the origin alone.
+    #[default]
+    Committed,
+    /// The bytes stand verified and durable on this many nodes, the origin counted.
+    Landed(u32),
+    /// On a majority of the shard's voters.
+    LandedQuorum,
+}
+
+/// How to perform a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ask {
+    /// When it counts as done.
+    pub durability: Durability,
+    /// How long to wait for that.
+    pub timeout: Nanos,
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        Self { durability: Durability::Committed, timeout: PROPOSE_TIMEOUT }
+    }
+}
+
+/// A committed change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Committed {
+    /// Its place in the shard's log; the manifest's version from then on.
+    pub index: LogIndex,
+    /// The registered and updated segments, in the order of the batch. A repeated registration has the id it had.
+    pub segments: Vec<SegmentId>,
+    /// Nodes on which the bytes were seen to stand, the origin counted.
+    pub landed: u32,
+    /// Replicas of the shard.
+    pub replicas: u32,
+    /// The durability asked for was reached. If not, the change is committed all the same: do not ask again.
+    pub reached: bool,
+}
+
+/// Why a change did not happen, or is not known to have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// The path is not one that a manifest takes.
+    Path {
+        /// The path, control characters escaped.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The file cannot be read as a sealed segment.
+    File {
+        /// The path.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The file changed while it was hashed: it was not sealed.
+    Changed {
+        /// The path.
+        path: String,
+    },
+    /// The file does not have the digest that the caller gave.
+    FlatDiffers {
+        /// The path.
+        path: String,
+        /// The caller's.
+        expected: Digest,
+        /// The file's.
+        found: Digest,
+    },
+    /// The manifest refuses; nothing of the batch happened.
+    Refused {
+        /// Place of the failing change in the batch, if one is at fault.
+        ordinal: Option<u32>,
+        /// Why.
+        why: String,
+    },
+    /// No leader was reached in time, and the proposal was never sent: it did not happen.
+    NoLeader {
+        /// The leader last known.
+        last: Option<NodeId>,
+    },
+    /// The time ran out after the proposal was sent. It may be committed or not; the same change asked again is safe: a
+    /// registration that happened is found to be there.
+    OutcomeUnknown,
+    /// As many changes are waiting as may.
+    TooMany,
+    /// The node is stopping, or the shard has stopped after a disk error.
+    Stopped,
+}
+
+impl ChangeError {
+    /// The same change may succeed later without anybody's help.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::NoLeader { .. } | Self::OutcomeUnknown | Self::TooMany)
+    }
+}
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path { path, why } => write!(f, "{path:?} is not a path for a manifest: {why}"),
+            Self::File { path, why } => write!(f, "{path}: {why}"),
+            Self::Changed { path } => {
+                write!(f, "{path} changed while it was read; register it when it is sealed")
+            }
+            Self::FlatDiffers { path, expected, found } => {
+                write!(f, "{path} has the SHA-256 {found}, not {expected} as given")
+            }
+            Self::Refused { ordinal: Some(ordinal), why } => write!(f, "change {ordinal} is refused: {why}"),
+            Self::Refused { ordinal: None, why } => write!(f, "refused: {why}"),
+            Self::NoLeader { last: Some(node) } => {
+                write!(
+                    f,
+                    "no leader was reached in time; the last one known is node {node}; nothing has happened"
+                )
+            }
+            Self::NoLeader { last: None } => {
+                f.write_str("no leader was reached in time; nothing has happened")
+            }
+            Self::OutcomeUnknown => {
+                f.write_str("the time ran out after the change was sent; asking again is safe")
+            }
+            Self::TooMany => f.write_str("as many changes are waiting as may; try again"),
+            Self::Stopped => f.write_str("the shard has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for ChangeError {}

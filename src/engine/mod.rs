@@ -1,24 +1,51 @@
-//! The door for embedders and for the command line: serving and pulling a directory, digests, and the adapter
-//! that turns an engine's directory into batches of changes.
+//! The embedding API: build a node, change a shard's manifest, wait for bytes, follow events; and the hosts that drive
+//! cores.
 
 mod adapter;
+mod answer;
 mod boot;
+mod builder;
 mod cache;
 mod change;
+mod cluster;
 mod digests;
+mod error;
+mod event;
+mod gather;
+mod handle;
+mod identity;
 mod listing;
+mod node;
 mod point;
 mod pull;
+mod reply;
+mod report;
+mod request;
 mod run;
 mod scan;
 mod serve;
+mod status;
+mod token;
 mod tree;
+mod verify;
 
 pub use adapter::{Cut, CutError, DirectoryAdapter, SealRule};
-pub use change::{Change, Sealed};
+pub use builder::Builder;
+pub use change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
 pub use digests::{flat_digest, tree_digest};
+pub use error::{BootstrapError, LocateError, NoSuchShard, OpenError, TransferLeaderError, WaitError};
+pub use event::{Event, What};
+pub use handle::{Engine, Segment, Shard};
 pub use pull::{PullError, PullOptions, PullProgress, PullReport};
+pub use reply::{Reply, Stopped, block_on};
+pub use request::Locator;
 pub use run::{ServeOptions, pull, serve};
 pub use scan::DigestProgress;
 pub use serve::ServeError;
+pub use status::{
+    CoreStatus, FindingStatus, GroupStatus, MemberStatus, NodeStatus, SegmentPage, SegmentStatus,
+    ShardStatus, UnavailableStatus,
+};
+pub use token::{admin_token, same_token};
 pub use tree::{Facts, Found, SkipReason, Skipped, Walk, walk};
+pub use verify::{Damage, Damaged, Verified, verify_segments};

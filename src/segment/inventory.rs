@@ -239,6 +239,15 @@ impl Table {
     }
 }
 
+/// The records of an inventory's file, for whoever only reads; and where it stops making sense.
+#[must_use]
+pub fn records_in(file: &[u8]) -> (Vec<Record>, Option<InventoryCut>) {
+    let (changes, cut) = decode_all(file);
+    let mut table = Table::default();
+    changes.into_iter().for_each(|change| table.apply(change, Standing::Suspect));
+    (table.by_id.into_values().map(|(record, _)| record).collect(), cut)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

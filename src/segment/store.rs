@@ -185,6 +185,19 @@ impl Store {
         self.0.staged.borrow().contains(&Stem { id, root })
     }
 
+    /// Whether a file of this content was digested here under the path and waits for its segment's id.
+    #[must_use]
+    pub fn has_draft(&self, path: &RelativePath, root: Digest) -> bool {
+        self.0.drafts.borrow().contains_key(&(path.clone(), root))
+    }
+
+    /// Where a version that is held stands, as an absolute path.
+    #[must_use]
+    pub fn file_of(&self, id: SegmentId, root: Digest) -> Option<String> {
+        let record = self.record(id).filter(|record| record.root == root)?;
+        Some(format!("{}/{}", self.0.options.segments_root, record.path))
+    }
+
     /// Versions that are partly staged, and not being landed now.
     #[must_use]
     pub fn staged(&self) -> Vec<Stem> {

@@ -1,9 +1,15 @@
-//! One shard on its core: routes events to the rooms below and performs their actions. It takes no decisions of
-//! its own.
-//!
-//! So far its two machines stand: the watermarks, and the numbering of proposals.
+//! One shard on its core: routes events to the rooms below and performs their actions.
 
-#![cfg_attr(not(feature = "sim"), allow(dead_code, reason = "driven by the shard itself, which lands next"))]
+mod announce;
+mod event;
+mod forward;
+mod propose;
+mod proposer;
+#[expect(clippy::module_inception, reason = "the room is named after the thing that it owns")]
+mod shard;
+mod watermark;
 
-pub mod proposer;
-pub mod watermark;
+pub use event::{Event, Events, Happening};
+pub use propose::{Asked, Done, Level, ProposalError};
+pub use shard::{Addresses, Shard, ShardParts, Transfers};
+pub use watermark::{Installed, Watermarks};

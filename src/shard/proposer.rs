@@ -56,12 +56,6 @@ impl Session {
     pub fn finish(&mut self, number: u64) {
         self.outstanding.remove(&number);
     }
-
-    /// Proposals without an outcome.
-    #[must_use]
-    pub fn outstanding(&self) -> usize {
-        self.outstanding.len()
-    }
 }
 
 #[cfg(test)]

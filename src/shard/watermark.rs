@@ -55,6 +55,11 @@ impl Installed {
         *self.missing.entry(id.index).or_default() += 1;
     }
 
+    /// Forgets what is missing: the caller derives it again and says so, then `applied`.
+    pub fn begin_again(&mut self) {
+        self.missing.clear();
+    }
+
     /// A segment that was missing is here, superseded or deleted.
     pub fn settled(&mut self, id: SegmentId) {
         if let Some(count) = self.missing.get_mut(&id.index) {

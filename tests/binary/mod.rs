@@ -1,5 +1,7 @@
 //! Driving the built binary: processes that end with their test, trees of files with known content.
 
+#![allow(dead_code, reason = "each test binary takes what it needs of this toolbox")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -49,6 +51,22 @@ impl Running {
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it can be waited for");
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("it can be waited for")
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) {
+        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status();
+        assert!(status.expect("kill runs").success());
     }
 
     /// The first line of standard output.

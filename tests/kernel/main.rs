@@ -9,6 +9,7 @@ mod hazards;
 mod hosts;
 mod refusals;
 #[path = "../transport/scenes.rs"]
+#[allow(dead_code, reason = "the simulated tests use the rest")]
 mod scenes;
 mod segments;
 mod sockets;

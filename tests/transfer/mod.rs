@@ -38,7 +38,6 @@ pub struct Rig {
 
 /// The target's part, for one life of its process.
 pub struct Target {
-    pub core: Core,
     pub store: Rc<Store>,
     pub driver: Rc<Driver>,
     pub stats: Rc<TransferStats>,
@@ -146,7 +145,7 @@ impl Rig {
                     assert!(driver.want(want), "there is room for a few");
                 }
             }
-            Target { core, store, driver, stats }
+            Target { store, driver, stats }
         })
     }
 

@@ -49,8 +49,8 @@ struct Inner<M: Machine> {
 pub(super) struct InFlight(Rc<Cell<usize>>);
 
 impl<M: Machine> Group<M> {
-    /// Opens the group: its snapshot, then its log, then consensus, which applies again what is committed. A group that was
-    /// never here waits for its bootstrap, or for a leader that adds it.
+    /// Opens the group: its snapshot, then its log, then consensus, which applies again what is committed. A
+    /// group that was never here waits for its bootstrap, or for a leader that adds it.
     ///
     /// # Errors
     /// `OpenError`. Damage leaves the disk as it is.

@@ -44,7 +44,8 @@ impl<M: Machine> Group<M> {
         members.nodes().map(state).collect()
     }
 
-    /// Adds a node that receives entries and does not vote. One that is there already, in the same life, is left as it is.
+    /// Adds a node that receives entries and does not vote. One that is there already, in the same life, is
+    /// left as it is.
     ///
     /// # Errors
     /// `MembersError`.

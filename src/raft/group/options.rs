@@ -68,8 +68,8 @@ impl GroupConfig {
         Nanos(self.election.0.saturating_mul(2))
     }
 
-    /// openraft's configuration, with what its defaults leave off: pre-vote, entries sent beside the own flush. Snapshots
-    /// are ours to begin: openraft would end the group when one cannot be written.
+    /// openraft's configuration, with what its defaults leave off: pre-vote, entries sent beside the own flush.
+    /// Snapshots are ours to begin: openraft would end the group when one cannot be written.
     pub(super) fn openraft(&self, group: GroupId) -> Result<Config, ConfigError> {
         let millis = |length: Nanos| length.0 / Nanos::MILLISECOND.0;
         Config {

@@ -1,5 +1,5 @@
-//! When the state goes into a snapshot. openraft is told of one that is written; one that cannot be written is logged and
-//! tried again later, and ends nothing.
+//! When the state goes into a snapshot. openraft is told of one that is written; one that cannot be written is
+//! logged and tried again later, and ends nothing.
 
 use std::rc::Rc;
 

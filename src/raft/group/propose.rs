@@ -15,8 +15,8 @@ use super::handle::Group;
 use super::watch::GroupRole;
 
 impl<M: Machine> Group<M> {
-    /// Proposes a command; gives its log index and the bytes of its outcome when it is applied here. The bytes proposed are
-    /// the bytes logged and sent.
+    /// Proposes a command; gives its log index and the bytes of its outcome when it is applied here. The bytes
+    /// proposed are the bytes logged and sent.
     ///
     /// # Errors
     /// `ProposeError`; it says whether the command may have been committed all the same.

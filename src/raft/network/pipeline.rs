@@ -1,4 +1,5 @@
-//! Messages with entries, several on their way: requests leave as openraft makes them, answers are given in their order.
+//! Messages with entries, several on their way: requests leave as openraft makes them, answers are given in
+//! their order.
 
 use std::collections::VecDeque;
 use std::future::Future;

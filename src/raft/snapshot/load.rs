@@ -54,7 +54,7 @@ pub(in crate::raft) async fn load<M: Machine>(
     let stat = file.stat().await;
     let bytes =
         stat.map_err(|errno| SnapshotFault::Disk { doing: "look at", file: name.to_owned(), errno })?.bytes;
-    let mut parts = Parts { file: &file, name, group, offset: 0, bytes };
+    let mut parts = Parts { file: &file, name, offset: 0, bytes };
     let first = parts.next().await?;
     let first = first.record(group).map_err(|what| parts.damaged(what))?;
     if first.kind != Kind::SnapshotHead {
@@ -91,7 +91,6 @@ pub(in crate::raft) async fn load<M: Machine>(
 struct Parts<'a> {
     file: &'a File,
     name: &'a str,
-    group: GroupId,
     offset: u64,
     bytes: u64,
 }

@@ -1,0 +1,301 @@
+//! Commands that ask a running node: status, members, segments, register, delete, transfer-leader.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ringway::engine::{MemberStatus, NodeStatus, SegmentPage, SegmentStatus, admin_token};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use ureq::Agent;
+
+use super::args::{self, Delete, Level, Output, Register, Segments, TransferLeader};
+use super::exit::{Exit, Failure};
+use super::output::{bytes, print};
+use super::secret;
+use crate::daemon::{ChangeBody, ChangeReport, Problem, TransferBody};
+
+/// How long a change may take at the node before it answers that the outcome is unknown.
+const CHANGE_MILLIS: u64 = 30_000;
+const ASK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Segments of one page.
+const PAGE: usize = 1000;
+/// Bytes of an answer: a page whose paths are all as long as they may be has less.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct Members {
+    members: Vec<MemberStatus>,
+}
+
+#[derive(Serialize)]
+struct AllSegments {
+    segments: Vec<SegmentStatus>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Done {}
+
+/// Why a node did not do what it was asked.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// The answer's status; `None` if there was none.
+    status: Option<u16>,
+    message: String,
+}
+
+impl Trouble {
+    /// The node has decided against it; asking again changes nothing.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.status == Some(409)
+    }
+
+    /// It may go well later.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self.status, None | Some(503))
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        let exit = match trouble.status {
+            Some(401) => Exit::Auth,
+            None | Some(503) => Exit::Unreachable,
+            Some(400 | 404) => Exit::Usage,
+            Some(_) => Exit::Failed,
+        };
+        Self::new(exit, trouble.message)
+    }
+}
+
+/// A running node's admin endpoint.
+pub(super) struct Endpoint {
+    address: SocketAddr,
+    agent: Agent,
+}
+
+impl Endpoint {
+    /// Answers are waited for so long.
+    pub(super) fn new(address: SocketAddr, timeout: Duration) -> Self {
+        let config =
+            Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).build();
+        Self { address, agent: config.into() }
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, Trouble> {
+        let unreachable =
+            |error: ureq::Error| Trouble { status: None, message: format!("{}: {error}", self.address) };
+        let mut answer = answer.map_err(unreachable)?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+        if status == 200 {
+            return body.read_json().map_err(unreachable);
+        }
+        let problem: Problem = body.read_json().map_err(unreachable)?;
+        Err(Trouble { status: Some(status), message: problem.error })
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+        self.read(self.agent.get(format!("http://{}{path}", self.address)).call())
+    }
+
+    fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        token: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Trouble> {
+        let request = self.agent.post(format!("http://{}{path}", self.address));
+        self.read(request.header("Authorization", format!("Bearer {token}")).send_json(body))
+    }
+
+    /// How the node stands.
+    pub(super) fn status(&self) -> Result<NodeStatus, Trouble> {
+        self.get("/v1/status")
+    }
+
+    /// A page of a shard's manifest.
+    pub(super) fn segments(
+        &self,
+        shard: u32,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<SegmentPage, Trouble> {
+        let from = after.map(|path| format!("&after={}", escape(path))).unwrap_or_default();
+        self.get(&format!("/v1/segments?shard={shard}&limit={limit}{from}"))
+    }
+
+    /// Commits a batch.
+    pub(super) fn change(&self, token: &str, body: &ChangeBody) -> Result<ChangeReport, Trouble> {
+        self.post("/v1/change", token, body)
+    }
+}
+
+fn asked_of(address: SocketAddr) -> Endpoint {
+    Endpoint::new(address, ASK_TIMEOUT)
+}
+
+/// The token that a secret's file gives.
+pub(super) fn token(secret_file: &Path) -> Result<String, Failure> {
+    admin_token(&secret::read(secret_file)?).map_err(|error| Failure::new(Exit::Config, error))
+}
+
+pub(crate) fn status(asked: &args::Endpoint, output: Output) -> Result<(), Failure> {
+    let status = asked_of(asked.endpoint).status()?;
+    print(output, &status, |out| write_status(out, &status));
+    Ok(())
+}
+
+fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
+    writeln!(out, "node {} at {} of cluster {}", status.node, status.address, status.cluster)?;
+    writeln!(out, "{}", if status.ready { "ready" } else { "not ready" })?;
+    status.not_ready.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+    for core in &status.cores {
+        let (used, all) = (core.buffers - core.buffers_free, core.buffers);
+        writeln!(
+            out,
+            "core {}: {} on Linux {}, digest {}, {used} of {all} buffers in use",
+            core.core, core.backend, core.kernel, core.digest
+        )?;
+        for finding in &core.findings {
+            writeln!(
+                out,
+                "  {:<3} {} {}",
+                if finding.in_use { "yes" } else { "no" },
+                finding.name,
+                finding.note
+            )?;
+        }
+    }
+    for group in &status.groups {
+        let leader = group.leader.map_or_else(|| "none".to_owned(), |node| node.to_string());
+        writeln!(
+            out,
+            "group {}: {} in term {}, leader {leader}, committed {}, applied {}",
+            group.group, group.role, group.term, group.committed, group.applied
+        )?;
+    }
+    for shard in &status.shards {
+        writeln!(
+            out,
+            "shard {}: {} segments of {}, installed {} of {}, {} missing, {} damaged, {} being fetched",
+            shard.shard,
+            shard.segments,
+            bytes(shard.bytes),
+            shard.installed,
+            shard.committed,
+            shard.missing,
+            shard.damaged,
+            shard.fetching
+        )?;
+        if let Some(why) = &shard.paused {
+            writeln!(out, "  paused: {why}")?;
+        }
+        for lost in &shard.unavailable {
+            writeln!(out, "  unavailable for {} s: {} ({})", lost.seconds, lost.segment, lost.reason)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn members(asked: &args::Endpoint, output: Output) -> Result<(), Failure> {
+    let all: Members = asked_of(asked.endpoint).get("/v1/members")?;
+    print(output, &all, |out| {
+        all.members.iter().try_for_each(|member| {
+            let role = if member.voter { "voter" } else { "learner" };
+            writeln!(out, "{}  {}  {role}  {}", member.node, member.address, member.incarnation)
+        })
+    });
+    Ok(())
+}
+
+pub(crate) fn segments(asked: &Segments, output: Output) -> Result<(), Failure> {
+    let mut all = AllSegments { segments: Vec::new() };
+    let endpoint = asked_of(asked.endpoint.endpoint);
+    let mut after = asked.after.clone();
+    loop {
+        let rest = asked.limit.map_or(PAGE, |limit| limit.saturating_sub(all.segments.len()).min(PAGE));
+        let page = endpoint.segments(asked.shard, after.as_deref(), rest)?;
+        all.segments.extend(page.segments);
+        after = page.next;
+        if after.is_none() || asked.limit.is_some_and(|limit| all.segments.len() >= limit) {
+            break;
+        }
+    }
+    print(output, &all, |out| {
+        all.segments.iter().try_for_each(|segment| {
+            let here = if segment.here { "here" } else { "missing" };
+            writeln!(
+                out,
+                "{}  {:>12}  {here:<7}  {}  {}",
+                segment.segment, segment.bytes, segment.root, segment.path
+            )
+        })
+    });
+    Ok(())
+}
+
+pub(crate) fn register(asked: &Register, output: Output) -> Result<(), Failure> {
+    let durability = match asked.durability {
+        Level::Committed => "committed",
+        Level::Quorum => "quorum",
+        Level::All => "all",
+    };
+    let body = ChangeBody {
+        shard: asked.shard,
+        kind: if asked.update { "update" } else { "register" }.to_owned(),
+        paths: asked.paths.clone(),
+        reason: String::new(),
+        durability: durability.to_owned(),
+        timeout_millis: CHANGE_MILLIS,
+    };
+    change(asked.endpoint.endpoint, &asked.secret_file, &body, output)
+}
+
+pub(crate) fn delete(asked: &Delete, output: Output) -> Result<(), Failure> {
+    let body = ChangeBody {
+        shard: asked.shard,
+        kind: "delete".to_owned(),
+        paths: asked.paths.clone(),
+        reason: asked.reason.clone(),
+        durability: "committed".to_owned(),
+        timeout_millis: CHANGE_MILLIS,
+    };
+    change(asked.endpoint.endpoint, &asked.secret_file, &body, output)
+}
+
+fn change(
+    endpoint: SocketAddr,
+    secret_file: &Path,
+    body: &ChangeBody,
+    output: Output,
+) -> Result<(), Failure> {
+    let report = asked_of(endpoint).change(&token(secret_file)?, body)?;
+    print(output, &report, |out| {
+        writeln!(out, "committed at {}, landed on {} of {}", report.index, report.landed, report.replicas)
+    });
+    if report.reached {
+        Ok(())
+    } else {
+        Err(Failure::failed("committed, but not landed on as many nodes as asked"))
+    }
+}
+
+pub(crate) fn transfer_leader(asked: &TransferLeader, output: Output) -> Result<(), Failure> {
+    let body = TransferBody { group: asked.group, to: asked.to };
+    let token = token(&asked.secret_file)?;
+    let done: Done = asked_of(asked.endpoint.endpoint).post("/v1/transfer-leader", &token, &body)?;
+    print(output, &done, |out| writeln!(out, "node {} leads group {}", asked.to, asked.group));
+    Ok(())
+}
+
+fn escape(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}

@@ -1,0 +1,95 @@
+//! What goes into node 1: the files of a directory, or the sample; and to which shard.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use std::{fs, io};
+
+use ring::digest::{SHA256, digest};
+use ringway::engine::walk;
+
+use super::sample::Sample;
+use crate::cli::exit::{Exit, Failure};
+
+/// A file to bring into node 1.
+pub(super) struct Item {
+    pub(super) shard: u32,
+    /// Relative to the imported directory, and to the shard's.
+    pub(super) path: String,
+    pub(super) bytes: u64,
+    pub(super) modified: SystemTime,
+    pub(super) from: From,
+}
+
+/// Where its content comes from.
+pub(super) enum From {
+    File(PathBuf),
+    Sample(Sample),
+}
+
+/// The shard of a path: the first eight bytes of the path's SHA-256, big-endian, modulo the number of shards.
+/// Part of what a root holds: it never changes.
+pub(super) fn shard_of(path: &str, shards: u32) -> u32 {
+    let hash = digest(&SHA256, path.as_bytes());
+    let first = hash.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+    u32::try_from(first % u64::from(shards)).expect("below the number of shards")
+}
+
+/// The files of a directory, and how many others it has, each of them named in the log.
+pub(super) fn directory(dir: &Path, root: &Path, shards: u32) -> Result<(Vec<Item>, usize), Failure> {
+    let dir = fs::canonicalize(dir).map_err(|error| Failure::from(error).at(dir.display()))?;
+    if root.starts_with(&dir) {
+        let why = format!("the root {} stands in {}, which is to be imported", root.display(), dir.display());
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let found = walk(&dir)?;
+    for skipped in &found.skipped {
+        tracing::warn!(path = skipped.path, why = %skipped.why, "not imported");
+    }
+    let item = |found: ringway::engine::Found| {
+        let from = dir.join(&found.path);
+        let facts = fs::symlink_metadata(&from)?;
+        Ok(Item {
+            shard: shard_of(&found.path, shards),
+            path: found.path,
+            bytes: facts.len(),
+            modified: facts.modified()?,
+            from: From::File(from),
+        })
+    };
+    let items = found.files.into_iter().map(item).filter(|item| {
+        // A file that goes away meanwhile was never there.
+        !matches!(item, Err(error) if io::Error::kind(error) == io::ErrorKind::NotFound)
+    });
+    Ok((items.collect::<io::Result<_>>()?, found.skipped.len()))
+}
+
+/// The sample's files.
+pub(super) fn sample(shards: u32) -> Vec<Item> {
+    let item = |sample: Sample| Item {
+        shard: shard_of(&sample.path(), shards),
+        path: sample.path(),
+        bytes: sample.bytes(),
+        modified: sample.modified(),
+        from: From::Sample(sample),
+    };
+    Sample::all().map(item).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_keeps_its_shard_for_ever_and_every_shard_gets_its_part() {
+        // printf a/b | sha256sum begins c14cddc033f64b9d.
+        assert_eq!(
+            shard_of("a/b", u32::MAX),
+            u32::try_from(0xc14c_ddc0_33f6_4b9d % u64::from(u32::MAX)).expect("below")
+        );
+        let mut counts = [0; 4];
+        for index in 0..1000 {
+            counts[usize::try_from(shard_of(&format!("small/{index}"), 4)).expect("small")] += 1;
+        }
+        assert!(counts.iter().all(|count| (200..300).contains(count)), "{counts:?}");
+    }
+}

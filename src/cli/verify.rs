@@ -1,0 +1,121 @@
+//! `ringway verify`: every landed segment read again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ringway::engine::verify_segments;
+use serde::Serialize;
+
+use super::args::Output;
+use super::exit::{Exit, Failure};
+use super::output::{bytes, print};
+use super::point::bar;
+use crate::daemon;
+
+/// The file by which a node's root is known.
+const IDENTITY: &str = "identity";
+/// Where `ringway up` keeps a node's configuration, in its root.
+pub(super) const CONFIG: &str = "node.toml";
+
+#[derive(Serialize)]
+struct Report {
+    nodes: usize,
+    segments: u64,
+    bytes: u64,
+    damaged: Vec<Line>,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Line {
+    root: String,
+    shard: String,
+    path: String,
+    why: String,
+}
+
+/// Reads all segments of one node's root, or of all roots in a directory.
+pub(crate) fn run(root: &Path, output: Output, quiet: bool) -> Result<(), Failure> {
+    let started = Instant::now();
+    let roots = node_roots(root)?;
+    let mut report = Report { nodes: roots.len(), segments: 0, bytes: 0, damaged: Vec::new(), seconds: 0.0 };
+    let bar = bar(quiet);
+    bar.set_message("reading");
+    for root in &roots {
+        for (shard, segments) in shards(root)? {
+            let verified = verify_segments(&segments, |bytes| bar.inc(bytes))?;
+            report.segments += verified.segments;
+            report.bytes += verified.bytes;
+            if let Some(cut) = verified.inventory_cut {
+                tracing::warn!(root = %root.display(), shard, "{cut}");
+            }
+            report.damaged.extend(verified.damaged.into_iter().map(|damaged| Line {
+                root: root.display().to_string(),
+                shard: shard.clone(),
+                path: damaged.path,
+                why: damaged.why.to_string(),
+            }));
+        }
+    }
+    bar.finish_and_clear();
+    report.seconds = started.elapsed().as_secs_f64();
+    print(output, &report, |out| {
+        for Line { root, shard, path, why } in &report.damaged {
+            writeln!(out, "{root}/{shard}: {path}: {why}")?;
+        }
+        let damaged = report.damaged.len();
+        let Report { nodes, segments, bytes: count, seconds, .. } = &report;
+        writeln!(
+            out,
+            "{nodes} nodes, {segments} segments, {}: {damaged} damaged, in {seconds:.3} s",
+            bytes(*count)
+        )
+    });
+    match report.damaged.len() {
+        0 => Ok(()),
+        count => {
+            Err(Failure::new(Exit::Damaged, format!("{count} of {} segments are damaged", report.segments)))
+        }
+    }
+}
+
+/// The root itself, or the roots in it.
+fn node_roots(root: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if root.join(IDENTITY).is_file() {
+        return Ok(vec![root.to_owned()]);
+    }
+    let roots = folders(root)?.into_iter().filter(|folder| folder.join(IDENTITY).is_file());
+    let roots: Vec<_> = roots.collect();
+    if roots.is_empty() {
+        let why = format!("{}: neither a node's root nor a directory of such roots", root.display());
+        return Err(Failure::new(Exit::Config, why));
+    }
+    Ok(roots)
+}
+
+/// Shards of a node's root by name, with the directories of their segments: in the root, unless a configuration
+/// there says otherwise.
+fn shards(root: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let config = root.join(CONFIG);
+    if config.is_file() {
+        let loaded = daemon::load(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+        let all = (0..loaded.node.shards).map(ringway::ids::ShardId);
+        return Ok(all.map(|shard| (shard.group().folder(), loaded.node.segments_dir(shard))).collect());
+    }
+    let named = folders(root)?.into_iter().filter_map(|folder| {
+        let name = folder.file_name()?.to_str()?.to_owned();
+        name.starts_with("shard-").then(|| (name, folder.join("segments")))
+    });
+    Ok(named.collect())
+}
+
+/// Directories in a directory, in the order of their names.
+fn folders(root: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let at = |error| Failure::from(error).at(root.display());
+    let entries = fs::read_dir(root).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(at)?;
+    let mut found: Vec<_> =
+        entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    found.sort();
+    Ok(found)
+}

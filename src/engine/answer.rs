@@ -1,0 +1,198 @@
+//! Answering the requests of other threads, each in a task of its own.
+
+use std::rc::Rc;
+
+use crate::ids::{GroupId, NodeId, ShardId};
+use crate::limits::{PAGE_ENTRIES_MAX, PROPOSE_TIMEOUT};
+use crate::manifest::Refusal;
+use crate::raft::TransferError;
+use crate::segment::DigestError;
+use crate::shard::{Asked, Event as ShardEvent, Happening, Level, ProposalError, Shard};
+use crate::uring::{Core, Priority, deadline};
+
+use super::change::{Ask, Change, ChangeError, Committed, Durability};
+use super::cluster::bootstrap;
+use super::error::{LocateError, TransferLeaderError, WaitError};
+use super::event::{Event, What};
+use super::node::CoreNode;
+use super::reply::Replier;
+use super::report;
+use super::request::{ClusterRequest, Located, Locator, Request, ShardRequest};
+use super::status::{SegmentPage, SegmentStatus};
+
+/// Takes one request.
+pub(super) fn answer(node: &Rc<CoreNode>, request: Request) {
+    let core = Core::current();
+    match request {
+        Request::Shard(id, request) => {
+            // A shard that is not here drops the reply, which tells.
+            if let Some(shard) = node.shards.get(&id).cloned() {
+                drop(core.spawn(Priority::Urgent, answer_shard(shard, request)));
+            }
+        }
+        Request::Cluster(ClusterRequest::Members(replier)) => replier.answer(report::members(node)),
+        Request::Cluster(ClusterRequest::Bootstrap(replier)) => {
+            let node = Rc::clone(node);
+            drop(core.spawn(Priority::Urgent, async move { replier.answer(bootstrap(node).await) }));
+        }
+        Request::Status(gathering) => gathering.take(report::core(node)),
+        Request::HandOver(hand_over) => node.transport.adopt(hand_over),
+        Request::Placement(placement) => node.place(&placement),
+        Request::TransferLeader(group, to, replier) => {
+            drop(core.spawn(Priority::Urgent, transfer_leader(Rc::clone(node), group, to, replier)));
+        }
+        Request::Stop(replier) => replier.answer(()),
+    }
+}
+
+async fn answer_shard(shard: Shard, request: ShardRequest) {
+    match request {
+        ShardRequest::Change(changes, ask, replier) => replier.answer(change(&shard, changes, ask).await),
+        ShardRequest::WaitInstalled(index, timeout, replier) => {
+            let until = Core::current().now().plus(timeout);
+            let installed = || shard.watermarks().installed;
+            let reached = async {
+                while installed() < index {
+                    shard.changed().await;
+                }
+            };
+            let reached = deadline(until, reached).await;
+            replier.answer(match reached {
+                Ok(()) => Ok(installed()),
+                Err(_) => Err(WaitError::TimedOut { installed: installed() }),
+            });
+        }
+        ShardRequest::Segments(after, limit, replier) => {
+            replier.answer(segments(&shard, after.as_deref(), limit))
+        }
+        ShardRequest::Locate(which, replier) => replier.answer(locate(&shard, &which)),
+        ShardRequest::Events(after, replier) => loop {
+            let events = shard.events_after(after);
+            if !events.is_empty() {
+                return replier.answer(events.into_iter().map(event).collect());
+            }
+            if replier.is_abandoned() {
+                return;
+            }
+            shard.changed().await;
+        },
+    }
+}
+
+async fn change(shard: &Shard, changes: Vec<Change>, ask: Ask) -> Result<Committed, ChangeError> {
+    let asked = changes.into_iter().map(|change| match change {
+        Change::Register(sealed) => asked(sealed, false),
+        Change::Update(sealed) => asked(sealed, true),
+        Change::Delete { path, reason } => Asked::Delete { path, reason },
+    });
+    let level = match ask.durability {
+        Durability::Committed => Level::Committed,
+        Durability::Landed(count) => Level::Landed(count),
+        Durability::LandedQuorum => Level::Quorum,
+    };
+    let done = shard.perform(asked.collect(), level, ask.timeout).await.map_err(change_error)?;
+    Ok(Committed {
+        index: done.index,
+        segments: done.segments,
+        landed: done.landed,
+        replicas: done.replicas,
+        reached: done.reached,
+    })
+}
+
+fn asked(sealed: super::change::Sealed, update: bool) -> Asked {
+    let super::change::Sealed { path, flat, tier, labels } = sealed;
+    Asked::Sealed { update, path, flat, tier, labels }
+}
+
+fn change_error(error: ProposalError) -> ChangeError {
+    match error {
+        ProposalError::Path { path, why } => ChangeError::Path { path, why },
+        ProposalError::Digest { path, error: DigestError::Changed { .. } } => ChangeError::Changed { path },
+        ProposalError::Digest { path, error } => ChangeError::File { path, why: error.to_string() },
+        ProposalError::FlatDiffers { path, expected, found } => {
+            ChangeError::FlatDiffers { path, expected, found }
+        }
+        ProposalError::Refused(refusal) => {
+            let ordinal = if let Refusal::Operation { ordinal, .. } = refusal { Some(ordinal) } else { None };
+            ChangeError::Refused { ordinal, why: refusal.to_string() }
+        }
+        ProposalError::NoLeader { last } => ChangeError::NoLeader { last },
+        ProposalError::OutcomeUnknown => ChangeError::OutcomeUnknown,
+        ProposalError::TooMany => ChangeError::TooMany,
+        ProposalError::Stopped => ChangeError::Stopped,
+    }
+}
+
+fn segments(shard: &Shard, after: Option<&str>, limit: usize) -> SegmentPage {
+    let machine = shard.group().machine();
+    let state = machine.borrow();
+    let page = state.page(after, limit.clamp(1, PAGE_ENTRIES_MAX));
+    let segments = page.entries.iter().map(|entry| SegmentStatus {
+        segment: entry.id.to_string(),
+        path: entry.path().as_str().to_owned(),
+        bytes: entry.bytes,
+        root: entry.root.to_string(),
+        sha256: entry.flat.map(|flat| flat.to_string()),
+        origin: entry.origin.0,
+        version: entry.version,
+        here: shard.store().is_held(entry.id, entry.root),
+        labels: entry.labels().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    });
+    SegmentPage { segments: segments.collect(), next: page.next.map(str::to_owned) }
+}
+
+/// How long somebody who asks for a segment that is on its way is told to wait.
+const RETRY_AFTER_MILLIS: u64 = 500;
+
+fn locate(shard: &Shard, which: &Locator) -> Result<Located, LocateError> {
+    let machine = shard.group().machine();
+    let entry = match which {
+        Locator::Id(id) => machine.borrow().entry(id).cloned(),
+        Locator::Path(path) => machine.borrow().by_path(path).cloned(),
+    };
+    let entry = entry.ok_or(LocateError::NotFound)?;
+    let file = shard.store().file_of(entry.id, entry.root);
+    let file = file.ok_or(LocateError::NotHere { retry_after_millis: RETRY_AFTER_MILLIS })?;
+    Ok(Located {
+        id: entry.id,
+        path: entry.path().as_str().to_owned(),
+        bytes: entry.bytes,
+        file: file.into(),
+    })
+}
+
+fn event(event: ShardEvent) -> Event {
+    let ShardEvent { number, applied, segment, path, what } = event;
+    let what = match what {
+        Happening::Registered => What::Registered,
+        Happening::Updated => What::Updated,
+        Happening::Deleted { reason } => What::Deleted { reason },
+        Happening::Installed => What::Installed,
+    };
+    Event { number, applied, segment, path, what }
+}
+
+async fn transfer_leader(
+    node: Rc<CoreNode>,
+    group: GroupId,
+    to: NodeId,
+    replier: Replier<Result<(), TransferLeaderError>>,
+) {
+    let done = match group.shard() {
+        None => match &node.cluster {
+            Some(seat) => seat.group().transfer_leader(to, PROPOSE_TIMEOUT).await,
+            None => return replier.answer(Err(TransferLeaderError::NoSuchGroup)),
+        },
+        Some(id) => match node.shards.get(&ShardId(id.0)) {
+            Some(shard) => shard.group().transfer_leader(to, PROPOSE_TIMEOUT).await,
+            None => return replier.answer(Err(TransferLeaderError::NoSuchGroup)),
+        },
+    };
+    replier.answer(done.map_err(|error| match error {
+        TransferError::NotLeader { leader, .. } => TransferLeaderError::NotLeader { leader },
+        TransferError::NotAVoter { .. } => TransferLeaderError::NotAVoter { node: to },
+        TransferError::TimedOut { .. } => TransferLeaderError::TimedOut,
+        TransferError::Stopped { .. } => TransferLeaderError::Stopped,
+    }));
+}

@@ -1,0 +1,200 @@
+//! Opening a node: one thread, one ring and one core for each configured core, then the shards on them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::auth::{Secret, SecretSet};
+use crate::config::{CoreConfig, NodeConfig, RaftConfig, TransferConfig};
+use crate::ids::{ClusterId, NodeId, ShardId};
+use crate::limits::{CHUNK_BYTES, MAILBOX_MESSAGES_MAX, RING_ENTRIES};
+use crate::uring::{Core, Gate, KernelOptions, KernelRing, MailReceiver, Pinned, Priority, mailbox, pinned};
+
+use super::boot::boot_id;
+use super::error::OpenError;
+use super::handle::Engine;
+use super::node::{self, CoreParts, Opened};
+use super::reply::reply;
+use super::request::Request;
+
+/// Describes a node. What is not said has the default of `NodeConfig`'s parts.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    config: NodeConfig,
+    secret: Option<Secret>,
+    previous: Option<Secret>,
+    bad_secret: Option<String>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = NodeConfig {
+            cluster: ClusterId::default(),
+            node: NodeId(1),
+            root: PathBuf::new(),
+            listen: nowhere,
+            members: BTreeMap::new(),
+            shards: 1,
+            segments: BTreeMap::new(),
+            cores: CoreConfig::default(),
+            raft: RaftConfig::default(),
+            transfer: TransferConfig::default(),
+        };
+        Self { config, secret: None, previous: None, bad_secret: None }
+    }
+}
+
+impl Builder {
+    /// All of a configuration at once.
+    #[must_use]
+    pub fn config(mut self, config: NodeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The cluster's id, the same on every node.
+    #[must_use]
+    pub fn cluster(mut self, cluster: ClusterId) -> Self {
+        self.config.cluster = cluster;
+        self
+    }
+
+    /// This node's number, from 1, and where it listens. It is a member under this address unless `member` says
+    /// another.
+    #[must_use]
+    pub fn node(mut self, node: NodeId, listen: SocketAddr) -> Self {
+        self.config.node = node;
+        self.config.listen = listen;
+        self.config.members.entry(node).or_insert(listen);
+        self
+    }
+
+    /// A first member of the cluster, and where the others reach it.
+    #[must_use]
+    pub fn member(mut self, node: NodeId, address: SocketAddr) -> Self {
+        self.config.members.insert(node, address);
+        self
+    }
+
+    /// Directory of the node's own files; made if absent.
+    #[must_use]
+    pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.config.root = root.into();
+        self
+    }
+
+    /// Shards of the cluster; fixed when the root is made.
+    #[must_use]
+    pub fn shards(mut self, count: u32) -> Self {
+        self.config.shards = count;
+        self
+    }
+
+    /// The directory in which a shard's segments stand, if not in the root.
+    #[must_use]
+    pub fn segments(mut self, shard: ShardId, directory: impl Into<PathBuf>) -> Self {
+        self.config.segments.insert(shard, directory.into());
+        self
+    }
+
+    /// Threads and memory.
+    #[must_use]
+    pub fn cores(mut self, cores: CoreConfig) -> Self {
+        self.config.cores = cores;
+        self
+    }
+
+    /// The cluster's secret: the text of a secret file.
+    #[must_use]
+    pub fn secret(mut self, text: &str) -> Self {
+        match Secret::parse(text.as_bytes()) {
+            Ok(secret) => self.secret = Some(secret),
+            Err(error) => self.bad_secret = Some(error.to_string()),
+        }
+        self
+    }
+
+    /// The secret that other nodes may still have while it is being changed.
+    #[must_use]
+    pub fn previous_secret(mut self, text: &str) -> Self {
+        match Secret::parse(text.as_bytes()) {
+            Ok(secret) => self.previous = Some(secret),
+            Err(error) => self.bad_secret = Some(error.to_string()),
+        }
+        self
+    }
+
+    /// Opens the node: its files are recovered and it listens. Blocks until then; the cluster may still be
+    /// without a leader.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; nothing runs then.
+    pub fn open(self) -> Result<Engine, OpenError> {
+        self.config.check().map_err(OpenError::Config)?;
+        if let Some(why) = self.bad_secret {
+            return Err(OpenError::Secret { why });
+        }
+        let missing = || OpenError::Secret { why: "there is none; no node starts without".to_owned() };
+        let secrets = SecretSet::new(self.secret.ok_or_else(missing)?, self.previous);
+        make_directories(&self.config)?;
+        let config = Arc::new(self.config);
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..config.cores.count).map(|_| mailbox(MAILBOX_MESSAGES_MAX)).unzip();
+        // One for the device of the root, shared by all cores.
+        let gate = Gate::new();
+        let (mut threads, mut first) = (Vec::new(), None);
+        for (index, mail) in receivers.into_iter().enumerate() {
+            let parts = CoreParts {
+                config: Arc::clone(&config),
+                index: u16::try_from(index).expect("bounded by the configuration"),
+                secrets: secrets.clone(),
+                boot: boot_id(),
+                gate: gate.clone(),
+                cores: senders.clone(),
+            };
+            // One after the other: the first makes the root's identity, the others read it.
+            let (thread, opened) = start_core(parts, mail)?;
+            threads.push(thread);
+            first.get_or_insert(opened);
+        }
+        let Opened { identity, address } = first.expect("a node has at least one core");
+        let address = address.unwrap_or(config.listen);
+        Ok(Engine::new(config, identity, address, senders, threads))
+    }
+}
+
+/// Starts a core's thread and waits until what it runs is recovered.
+fn start_core(parts: CoreParts, mail: MailReceiver<Request>) -> Result<(Pinned, Opened), OpenError> {
+    let (replier, waiting) = reply();
+    let (index, cores) = (parts.index, parts.config.cores);
+    let cpu = cores.pin.then_some(usize::from(index));
+    let make = move || {
+        let ring = KernelRing::open(KernelOptions { entries: RING_ENTRIES, ..KernelOptions::default() })?;
+        let core = Core::new(Box::new(ring), cores.slab_buffers, CHUNK_BYTES);
+        drop(core.spawn(Priority::Urgent, node::run(parts, mail, replier)));
+        Ok(core)
+    };
+    let started = pinned(usize::from(index), cpu, make);
+    let thread = started.map_err(|error| OpenError::Core { why: error.to_string() })?;
+    let opened = waiting.wait().map_err(|stopped| OpenError::Core { why: stopped.to_string() })??;
+    Ok((thread, opened))
+}
+
+fn make_directories(config: &NodeConfig) -> Result<(), OpenError> {
+    let make = |path: &Path| {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| OpenError::Root { root: path.to_owned(), why: error.to_string() })
+    };
+    make(&config.root)?;
+    (0..config.shards).map(ShardId).try_for_each(|shard| {
+        make(&config.shard_dir(shard))?;
+        make(&config.segments_dir(shard))
+    })
+}

@@ -1,0 +1,165 @@
+//! The node's seat in the cluster group: group 0, on core 0. What the group agrees on goes to every core.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::cluster::{Bootstrap, ClusterState, Command, NodeRecord, Outcome, Replicas, Role};
+use crate::ids::{GroupId, Incarnation, Nanos, NodeId};
+use crate::limits::{BOOTSTRAP_TIMEOUT, PROPOSE_TIMEOUT};
+use crate::raft::{Group, GroupOptions, Member};
+use crate::transport::Peer;
+use crate::uring::{Core, Dir, MailSender, Notify, Priority, deadline, sleep};
+use crate::wire::{Class, Purpose};
+
+use super::error::{BootstrapError, OpenError};
+use super::node::{CoreNode, folder, group_config, resolver};
+use super::request::{Placement, Request};
+
+/// Rest between attempts to reach a member or a leader.
+const RETRY: Nanos = Nanos::from_millis(50);
+
+/// The node's seat in the cluster group.
+pub(crate) struct ClusterSeat {
+    group: Group<ClusterState>,
+}
+
+impl ClusterSeat {
+    /// Recovers the group's files and begins to take part.
+    pub(super) async fn open(node: &CoreNode, root: &Dir) -> Result<Self, OpenError> {
+        let config = &node.parts.config;
+        let path = config.root.join("cluster");
+        let bad = |why: &dyn std::fmt::Display| OpenError::Files { path: path.clone(), why: why.to_string() };
+        let dir = folder(root, "cluster").await.map_err(|errno| bad(&errno))?;
+        let cores = node.parts.cores.clone();
+        let changed: Rc<Notify> = Rc::default();
+        let hooked = Rc::clone(&changed);
+        let options = GroupOptions {
+            group: GroupId::CLUSTER,
+            node: config.node,
+            dir,
+            gate: Some(node.parts.gate.clone()),
+            transport: node.transport.clone(),
+            resolve: Some(resolver(&node.addresses)),
+            hook: Some(Rc::new(move |_| hooked.notify())),
+            config: group_config(&config.raft),
+        };
+        let group = Group::open(options).await.map_err(|error| bad(&error))?;
+        drop(Core::current().spawn(Priority::Urgent, tell_forever(group.clone(), cores, changed)));
+        Ok(Self { group })
+    }
+
+    /// The group.
+    pub(super) fn group(&self) -> &Group<ClusterState> {
+        &self.group
+    }
+}
+
+/// Tells every core what the group has agreed on, now and after every change of it.
+async fn tell_forever(group: Group<ClusterState>, cores: Vec<MailSender<Request>>, changed: Rc<Notify>) {
+    let mut last: Option<Arc<Placement>> = None;
+    loop {
+        let notified = changed.notified();
+        let now = placement(&group.machine().borrow());
+        if let Some(now) = now.filter(|now| last.as_deref() != Some(now)) {
+            let now = Arc::new(now);
+            last = Some(Arc::clone(&now));
+            broadcast(&cores, &now);
+        }
+        notified.await;
+    }
+}
+
+fn broadcast(cores: &[MailSender<Request>], placement: &Arc<Placement>) {
+    for core in cores {
+        if core.try_send(Request::Placement(Arc::clone(placement))).is_err() {
+            tracing::warn!(
+                "a core's mailbox is full or closed; it hears of the placement with the next change"
+            );
+        }
+    }
+}
+
+fn placement(state: &ClusterState) -> Option<Placement> {
+    let cluster = state.cluster()?;
+    let shards = u32::try_from(state.shards().count()).ok()?;
+    let nodes = state.nodes().filter_map(|node| {
+        let address: SocketAddr = node.record.address.parse().ok()?;
+        Some((node.record.id, (address, node.record.incarnation)))
+    });
+    Some(Placement { cluster, nodes: nodes.collect(), shards })
+}
+
+/// Founds the cluster with the configured members: asks each for its life, founds group 0, and commits what it is.
+pub(super) async fn bootstrap(node: Rc<CoreNode>) -> Result<(), BootstrapError> {
+    let Some(seat) = &node.cluster else {
+        return Err(BootstrapError::Refused { why: "this core has no seat in the cluster group".to_owned() });
+    };
+    let until = Core::current().now().plus(BOOTSTRAP_TIMEOUT);
+    if seat.group.machine().borrow().cluster().is_some() {
+        return Err(BootstrapError::AlreadyFounded);
+    }
+    let config = &node.parts.config;
+    let mut lives: BTreeMap<NodeId, Incarnation> = BTreeMap::from([(config.node, node.identity.incarnation)]);
+    for (member, address) in config.members.iter().filter(|(member, _)| **member != config.node) {
+        lives.insert(*member, life_of(&node, *member, *address, until).await?);
+    }
+    let refused = |why: &dyn std::fmt::Display| BootstrapError::Refused { why: why.to_string() };
+    let members = lives.iter().map(|(member, incarnation)| {
+        let address = config.members[member].to_string();
+        (*member, Member { address, incarnation: *incarnation })
+    });
+    seat.group.bootstrap(members.collect()).await.map_err(|error| refused(&error))?;
+    let nodes = lives.iter().map(|(member, incarnation)| NodeRecord {
+        id: *member,
+        name: format!("node-{member}"),
+        address: config.members[member].to_string(),
+        admin_address: None,
+        incarnation: *incarnation,
+        role: Role::Voter,
+    });
+    let command = Command::Bootstrap(Bootstrap {
+        cluster: config.cluster,
+        nodes: nodes.collect(),
+        shard_count: config.shards,
+        replicas: Replicas::All,
+    });
+    let bytes = command.encode();
+    loop {
+        match seat.group.propose(bytes.clone(), PROPOSE_TIMEOUT).await {
+            Ok((_, outcome)) => {
+                let outcome = Outcome::decode(&outcome).map_err(|error| refused(&error))?;
+                return match outcome {
+                    Outcome::Refused(refusal) => Err(refused(&refusal)),
+                    Outcome::Applied | Outcome::Unchanged => Ok(()),
+                };
+            }
+            Err(_) if seat.group.machine().borrow().cluster().is_some() => return Ok(()),
+            Err(error) if Core::current().now() >= until => return Err(refused(&error)),
+            Err(_) => sleep(RETRY).await,
+        }
+    }
+}
+
+/// The life of a member's data root, as its handshake proves it.
+async fn life_of(
+    node: &CoreNode,
+    member: NodeId,
+    address: SocketAddr,
+    until: Nanos,
+) -> Result<Incarnation, BootstrapError> {
+    let peer = Peer { node: Some(member), address };
+    loop {
+        let dial = node.transport.open_stream(peer, GroupId::CLUSTER, Class::Control, Purpose::Soft);
+        let why = match deadline(until, dial).await {
+            Ok(Ok(stream)) => return Ok(stream.peer().incarnation),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if Core::current().now() >= until {
+            return Err(BootstrapError::Unreachable { node: member, why });
+        }
+        sleep(RETRY).await;
+    }
+}

@@ -1,0 +1,212 @@
+//! What can go wrong when a node is opened, asked or steered: one error type an operation.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::ids::{LogIndex, NodeId, ShardId};
+
+/// A node could not be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The configuration does not hold together.
+    Config(ConfigError),
+    /// The secret is not usable.
+    Secret {
+        /// Why. Never the secret.
+        why: String,
+    },
+    /// The root is not this node's, or damaged.
+    Root {
+        /// The root.
+        root: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A core could not be started: no ring, no thread.
+    Core {
+        /// Why, and what to change.
+        why: String,
+    },
+    /// The address cannot be listened on.
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// A shard's files, or the cluster group's, could not be opened.
+    Files {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => write!(f, "{error}"),
+            Self::Secret { why } => write!(f, "secret: {why}"),
+            Self::Root { root, why } => write!(f, "{}: {why}", root.display()),
+            Self::Core { why } => f.write_str(why),
+            Self::Listen { address, why } => write!(f, "cannot listen on {address}: {why}"),
+            Self::Files { path, why } => write!(f, "{}: {why}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// The node has no such shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoSuchShard {
+    /// The shard asked for.
+    pub shard: ShardId,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl fmt::Display for NoSuchShard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no shard {}; the cluster has {}, from 0", self.shard, self.count)
+    }
+}
+
+impl std::error::Error for NoSuchShard {}
+
+/// Leadership was not handed over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum TransferLeaderError {
+    /// The node has no such group.
+    NoSuchGroup,
+    /// Only the leader can hand over; ask this one.
+    NotLeader {
+        /// The leader known.
+        leader: Option<NodeId>,
+    },
+    /// The node is no voter of the group.
+    NotAVoter {
+        /// The node.
+        node: NodeId,
+    },
+    /// The other node did not take over in time.
+    TimedOut,
+    /// The group has stopped.
+    Stopped,
+}
+
+impl fmt::Display for TransferLeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchGroup => f.write_str("this node has no such group"),
+            Self::NotLeader { leader: Some(node) } => {
+                write!(f, "only the leader can hand over; it is node {node}")
+            }
+            Self::NotLeader { leader: None } => {
+                f.write_str("only the leader can hand over, and there is none now")
+            }
+            Self::NotAVoter { node } => write!(f, "node {node} is no voter of the group"),
+            Self::TimedOut => f.write_str("the other node did not take over in time"),
+            Self::Stopped => f.write_str("the group has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for TransferLeaderError {}
+
+/// Not everything was installed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The time ran out.
+    TimedOut {
+        /// What is installed.
+        installed: LogIndex,
+    },
+    /// The shard has stopped.
+    Stopped,
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut { installed } => write!(f, "the time ran out with {installed} installed"),
+            Self::Stopped => f.write_str("the shard has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for WaitError {}
+
+/// A segment cannot be opened here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LocateError {
+    /// The manifest does not have it.
+    NotFound,
+    /// The manifest has it, and it is not here yet.
+    NotHere {
+        /// The leader or another node to ask is better placed; retry here after so many milliseconds.
+        retry_after_millis: u64,
+    },
+    /// Its file cannot be opened.
+    File {
+        /// Why.
+        why: String,
+    },
+    /// The shard has stopped.
+    Stopped,
+}
+
+impl fmt::Display for LocateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("the manifest has no such segment"),
+            Self::NotHere { retry_after_millis } => {
+                write!(f, "the segment is not here yet; retry after {retry_after_millis} ms")
+            }
+            Self::File { why } => f.write_str(why),
+            Self::Stopped => f.write_str("the shard has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for LocateError {}
+
+/// The cluster was not founded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum BootstrapError {
+    /// There is a cluster already, and this node is in it.
+    AlreadyFounded,
+    /// A member did not answer; all of the first members have to be up.
+    Unreachable {
+        /// The member.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// The cluster group refused.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+impl fmt::Display for BootstrapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyFounded => f.write_str("the cluster is founded already; start without bootstrap"),
+            Self::Unreachable { node, why } => {
+                write!(f, "node {node} does not answer ({why}); all first members have to be up")
+            }
+            Self::Refused { why } => write!(f, "the cluster group refuses: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for BootstrapError {}

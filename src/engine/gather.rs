@@ -1,0 +1,75 @@
+//! One status out of what every core reports.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::NodeConfig;
+use crate::uring::MailSender;
+
+use super::identity::Identity;
+use super::reply::{Replier, Reply, reply};
+use super::request::{CoreReport, Request};
+use super::status::NodeStatus;
+
+/// Collects the cores' reports; the last one to come answers for all.
+pub(crate) struct Gathering {
+    left: Mutex<(Vec<CoreReport>, usize, Option<Replier<NodeStatus>>)>,
+    empty: NodeStatus,
+}
+
+pub(crate) fn gather(
+    config: &NodeConfig,
+    identity: &Identity,
+    address: SocketAddr,
+    cores: &[MailSender<Request>],
+) -> Reply<NodeStatus> {
+    let (replier, waiting) = reply();
+    let empty = NodeStatus {
+        node: config.node.0,
+        cluster: config.cluster.to_string(),
+        incarnation: identity.incarnation.to_string(),
+        address: address.to_string(),
+        ready: false,
+        not_ready: Vec::new(),
+        cores: Vec::new(),
+        groups: Vec::new(),
+        shards: Vec::new(),
+    };
+    let gathering = Arc::new(Gathering { left: Mutex::new((Vec::new(), cores.len(), Some(replier))), empty });
+    for core in cores {
+        if core.try_send(Request::Status(Arc::clone(&gathering))).is_err() {
+            tracing::warn!("a core's mailbox is full or closed; it cannot be asked for its status");
+        }
+    }
+    waiting
+}
+
+impl Gathering {
+    /// Takes one core's report.
+    pub(crate) fn take(&self, report: CoreReport) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.0.push(report);
+        if left.0.len() < left.1 {
+            return;
+        }
+        let reports = std::mem::take(&mut left.0);
+        if let Some(replier) = left.2.take() {
+            replier.answer(self.merge(reports));
+        }
+    }
+
+    fn merge(&self, mut reports: Vec<CoreReport>) -> NodeStatus {
+        reports.sort_by_key(|report| report.core.core);
+        let mut status = self.empty.clone();
+        for report in reports {
+            status.cores.push(report.core);
+            status.groups.extend(report.groups);
+            status.shards.extend(report.shards);
+            status.not_ready.extend(report.not_ready);
+        }
+        status.groups.sort_by_key(|group| group.group);
+        status.shards.sort_by_key(|shard| shard.shard);
+        status.ready = status.not_ready.is_empty();
+        status
+    }
+}

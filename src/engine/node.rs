@@ -1,0 +1,324 @@
+//! What runs on one core of a node: its connections, its shards, on core 0 the cluster group and the listener; and the
+//! requests of other threads.
+//!
+//! It is driven like any task, by a pinned thread in production and by the simulator in tests.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::auth::SecretSet;
+use crate::config::{NodeConfig, RaftConfig};
+use crate::digest::Kernel;
+use crate::ids::{GroupId, NodeId, ShardId};
+use crate::raft::{Group, GroupConfig, GroupOptions, Member, Resolve};
+use crate::segment::{Ownership, Store, StoreOptions};
+use crate::shard::{Addresses, Shard, ShardParts};
+use crate::transfer::{Holdings, serve};
+use crate::transport::{Incoming, PeerIdentity, RefusedCode, Transport, TransportOptions};
+use crate::uring::{
+    Congestion, Core, Dir, Errno, Gate, MailReceiver, MailSender, Priority, SendError, SocketOptions,
+};
+use crate::wire::Purpose;
+
+use super::answer;
+use super::cluster::ClusterSeat;
+use super::error::OpenError;
+use super::identity::Identity;
+use super::reply::Replier;
+use super::request::{Placement, Request};
+
+/// What a core is made of.
+pub(crate) struct CoreParts {
+    pub(crate) config: Arc<NodeConfig>,
+    pub(crate) index: u16,
+    pub(crate) secrets: SecretSet,
+    pub(crate) boot: [u8; 16],
+    /// Of the device that the root is on.
+    pub(crate) gate: Gate,
+    pub(crate) cores: Vec<MailSender<Request>>,
+}
+
+/// What opening a core found.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) identity: Identity,
+    /// Where core 0 listens.
+    pub(crate) address: Option<SocketAddr>,
+}
+
+/// One core of a node at work.
+pub(crate) struct CoreNode {
+    pub(super) parts: CoreParts,
+    pub(super) identity: Identity,
+    pub(super) transport: Transport,
+    pub(super) addresses: Addresses,
+    pub(super) placement: Rc<RefCell<Option<Arc<Placement>>>>,
+    pub(super) shards: BTreeMap<ShardId, Shard>,
+    pub(super) cluster: Option<ClusterSeat>,
+}
+
+/// Opens a core and works until it is told to stop.
+pub(crate) async fn run(
+    parts: CoreParts,
+    mut mail: MailReceiver<Request>,
+    opened: Replier<Result<Opened, OpenError>>,
+) {
+    let (node, address) = match open(parts).await {
+        Ok(open) => open,
+        Err(error) => return opened.answer(Err(error)),
+    };
+    opened.answer(Ok(Opened { identity: node.identity, address }));
+    let node = Rc::new(node);
+    drop(Core::current().spawn(Priority::Urgent, Rc::clone(&node).accept_forever()));
+    while let Some(request) = mail.receive().await {
+        if let Request::Stop(replier) = request {
+            node.stop().await;
+            return replier.answer(());
+        }
+        answer::answer(&node, request);
+    }
+}
+
+async fn open(parts: CoreParts) -> Result<(CoreNode, Option<SocketAddr>), OpenError> {
+    let config = Arc::clone(&parts.config);
+    let bad_root =
+        |why: &dyn std::fmt::Display| OpenError::Root { root: config.root.clone(), why: why.to_string() };
+    let root = Dir::open_root(&text(&config.root)?).await.map_err(|errno| bad_root(&errno))?;
+    let identity = Identity::load_or_make(&root, config.cluster, config.node, config.shards).await;
+    let identity = identity.map_err(|error| bad_root(&error))?;
+    let addresses: Addresses = Rc::new(RefCell::new(config.members.clone()));
+    let placement = Rc::default();
+    let transport = transport(&parts, &identity, &addresses, &placement);
+    let mut shards = BTreeMap::new();
+    for id in (0..config.shards).map(ShardId).filter(|id| config.core_of(id.group()) == parts.index) {
+        let shard = open_shard(&parts, &root, id, &identity, &transport, &addresses).await?;
+        shards.insert(id, shard);
+    }
+    let mut node = CoreNode { parts, identity, transport, addresses, placement, shards, cluster: None };
+    let mut address = None;
+    if node.parts.index == 0 {
+        node.cluster = Some(ClusterSeat::open(&node, &root).await?);
+        let listen = node.parts.config.listen;
+        let listening = node.transport.listen(listen).await;
+        address =
+            Some(listening.map_err(|error| OpenError::Listen { address: listen, why: error.to_string() })?);
+    }
+    Ok((node, address))
+}
+
+/// A path as the ring takes it.
+pub(super) fn text(path: &std::path::Path) -> Result<String, OpenError> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| OpenError::Files { path: path.to_owned(), why: "the path is not UTF-8".to_owned() })
+}
+
+/// A folder of one name below another, made if it is not there and durable then.
+pub(super) async fn folder(above: &Dir, name: &str) -> Result<Dir, Errno> {
+    let dir = above.make_dir(name).await?;
+    above.sync().await?;
+    Ok(dir)
+}
+
+fn transport(
+    parts: &CoreParts,
+    identity: &Identity,
+    addresses: &Addresses,
+    placement: &Rc<RefCell<Option<Arc<Placement>>>>,
+) -> Transport {
+    let config = &parts.config;
+    let mut options = TransportOptions::new(
+        Some(config.cluster),
+        Some(config.node),
+        identity.incarnation,
+        parts.secrets.clone(),
+    );
+    options.core_index = parts.index;
+    options.core_count = config.cores.count;
+    options.socket = SocketOptions {
+        congestion: config.transfer.congestion.map(|name| match name {
+            "bbr" => Congestion::Bbr,
+            _ => Congestion::Cubic,
+        }),
+    };
+    let (addresses, placement) = (Rc::clone(addresses), Rc::clone(placement));
+    options.admit = Rc::new(move |peer| admit(peer, &addresses, placement.borrow().as_deref()));
+    let cores = parts.cores.clone();
+    options.carry = Some(Rc::new(move |core, hand_over| {
+        match cores[usize::from(core)].try_send(Request::HandOver(hand_over)) {
+            Ok(()) => Ok(()),
+            Err(SendError::Full(back) | SendError::Closed(back)) => {
+                let Request::HandOver(hand_over) = back else {
+                    unreachable!("the mailbox gives back what it was given")
+                };
+                Err(hand_over)
+            }
+        }
+    }));
+    Transport::new(options)
+}
+
+/// A member in the life that the cluster knows; before the cluster is founded, a member of the configuration.
+fn admit(
+    peer: &PeerIdentity,
+    addresses: &Addresses,
+    placement: Option<&Placement>,
+) -> Result<(), RefusedCode> {
+    let Some(node) = peer.node else { return Err(RefusedCode::UnknownNode) };
+    match placement.and_then(|placement| placement.nodes.get(&node)) {
+        Some((_, incarnation)) if *incarnation != peer.incarnation => Err(RefusedCode::Incarnation),
+        Some(_) => Ok(()),
+        None if addresses.borrow().contains_key(&node) => Ok(()),
+        None => Err(RefusedCode::UnknownNode),
+    }
+}
+
+async fn open_shard(
+    parts: &CoreParts,
+    root: &Dir,
+    id: ShardId,
+    identity: &Identity,
+    transport: &Transport,
+    addresses: &Addresses,
+) -> Result<Shard, OpenError> {
+    let config = &parts.config;
+    let path = config.shard_dir(id);
+    let bad = |why: &dyn std::fmt::Display| OpenError::Files { path: path.clone(), why: why.to_string() };
+    let dir = folder(root, &format!("shard-{:04}", id.0)).await.map_err(|errno| bad(&errno))?;
+    let raft = folder(&dir, "raft").await.map_err(|errno| bad(&errno))?;
+    let segments = config.segments_dir(id);
+    let store = StoreOptions {
+        private: private_of(&segments).map_or_else(|| text(&path), |above| text(&above))?,
+        segments_root: text(&segments)?,
+        ownership: Ownership::Ours,
+        direct: config.transfer.direct,
+        kernel: Kernel::choose(None),
+        boot: parts.boot,
+        gate: parts.gate.clone(),
+    };
+    let (store, recovery) = Store::open(store).await.map_err(|error| bad(&error))?;
+    tracing::debug!(shard = %id, ?recovery, "the shard's files are recovered");
+    let shard = Shard::new(ShardParts {
+        id,
+        node: config.node,
+        incarnation: identity.incarnation,
+        store: Rc::new(store),
+        transport: transport.clone(),
+        addresses: Rc::clone(addresses),
+    });
+    let options = GroupOptions {
+        group: id.group(),
+        node: config.node,
+        dir: raft,
+        gate: Some(parts.gate.clone()),
+        transport: transport.clone(),
+        resolve: Some(resolver(addresses)),
+        hook: Some(shard.hook()),
+        config: group_config(&config.raft),
+    };
+    let group = Group::open(options).await.map_err(|error| bad(&error))?;
+    shard.start(group).await.map_err(|error| bad(&error))?;
+    Ok(shard)
+}
+
+/// Finds a member by what this node knows of it, before what the group's members say.
+pub(super) fn resolver(addresses: &Addresses) -> Resolve {
+    let addresses = Rc::clone(addresses);
+    Rc::new(move |node, member| {
+        let known = addresses.borrow().get(&node).copied();
+        known.or_else(|| member.address.parse().ok())
+    })
+}
+
+/// A group's times, from the configuration.
+pub(super) fn group_config(raft: &RaftConfig) -> GroupConfig {
+    GroupConfig {
+        heartbeat: raft.heartbeat,
+        election: raft.election_min,
+        snapshot_log_entries: raft.snapshot_entries,
+        ..GroupConfig::default()
+    }
+}
+
+/// Beside the segments, so that staging is on their file system.
+fn private_of(segments: &std::path::Path) -> Option<PathBuf> {
+    segments.parent().map(std::path::Path::to_owned)
+}
+
+impl CoreNode {
+    async fn accept_forever(self: Rc<Self>) {
+        let mut incoming = self.transport.incoming();
+        while let Some(next) = incoming.receive().await {
+            self.accept(next);
+        }
+    }
+
+    /// Gives a peer's stream to whom it is about.
+    fn accept(&self, incoming: Incoming) {
+        let Incoming { peer, group, purpose, stream, .. } = incoming;
+        let Some(node) = peer.node else { return };
+        let core = Core::current();
+        if group == GroupId::CLUSTER {
+            if let (Some(cluster), Purpose::Raft | Purpose::Snapshot) = (&self.cluster, purpose) {
+                let group = cluster.group().clone();
+                drop(core.spawn(Priority::Urgent, async move { group.serve(stream).await }));
+            }
+            return;
+        }
+        let Some(shard) = group.shard().and_then(|id| self.shards.get(&id)).cloned() else {
+            tracing::warn!(%group, "a peer asks for a group that is not on this core");
+            return;
+        };
+        match purpose {
+            Purpose::Raft | Purpose::Snapshot => {
+                drop(core.spawn(Priority::Urgent, async move { shard.group().serve(stream).await }));
+            }
+            Purpose::Manifest => drop(core.spawn(Priority::Urgent, shard.serve_proposals(stream))),
+            Purpose::Soft => drop(core.spawn(Priority::Urgent, shard.hear(node, stream))),
+            Purpose::Transfer => {
+                let holdings = Holdings::Store(Rc::clone(shard.store()));
+                let stats = Rc::clone(shard.stats());
+                drop(core.spawn(Priority::Bulk, serve(stream, holdings, None, stats)));
+            }
+        }
+    }
+
+    /// Takes what the cluster group has agreed on: where nodes are, and who founds which shard's group.
+    pub(super) fn place(&self, placement: &Arc<Placement>) {
+        for (node, (address, _)) in &placement.nodes {
+            self.addresses.borrow_mut().insert(*node, *address);
+        }
+        self.placement.replace(Some(Arc::clone(placement)));
+        let first = placement.nodes.keys().next().copied();
+        if first != Some(self.parts.config.node) {
+            return;
+        }
+        for shard in self.shards.values() {
+            let shard = shard.clone();
+            let members = placement.nodes.iter().map(|(node, (address, incarnation))| {
+                (*node, Member { address: address.to_string(), incarnation: *incarnation })
+            });
+            let members: BTreeMap<NodeId, Member> = members.collect();
+            let founding = async move {
+                if let Err(error) = shard.group().bootstrap(members).await {
+                    tracing::debug!(%error, shard = %shard.id(), "the shard's group was founded before");
+                }
+            };
+            drop(Core::current().spawn(Priority::Urgent, founding));
+        }
+    }
+
+    async fn stop(&self) {
+        for shard in self.shards.values() {
+            shard.stop().await;
+        }
+        self.transport.shut_down();
+        let Some(cluster) = &self.cluster else { return };
+        if let Err(error) = cluster.group().shut_down().await {
+            tracing::error!(%error, "the cluster group's log had stopped before");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a core tells of itself and of what runs on it.
+
+use crate::ids::{GroupId, Nanos};
+use crate::raft::{Group, Machine};
+use crate::shard::Shard;
+use crate::uring::Core;
+
+use super::node::CoreNode;
+use super::request::CoreReport;
+use super::status::{CoreStatus, FindingStatus, GroupStatus, MemberStatus, ShardStatus, UnavailableStatus};
+
+/// Reasons that a status names one by one; the rest is counted.
+const UNAVAILABLE_SHOWN: usize = 32;
+
+pub(super) fn core(node: &CoreNode) -> CoreReport {
+    let core = Core::current();
+    let probe = core.probe();
+    let findings = probe.findings.iter().map(|finding| FindingStatus {
+        name: finding.name.to_owned(),
+        in_use: finding.in_use,
+        note: finding.note.clone(),
+    });
+    let status = CoreStatus {
+        core: node.parts.index,
+        backend: probe.backend.to_owned(),
+        kernel: probe.kernel.clone(),
+        findings: findings.collect(),
+        digest: crate::digest::Kernel::choose(None).name().to_owned(),
+        buffers: core.slab().count(),
+        buffers_free: u16::try_from(core.slab().free()).unwrap_or(u16::MAX),
+    };
+    let mut report =
+        CoreReport { core: status, groups: Vec::new(), shards: Vec::new(), not_ready: Vec::new() };
+    if let Some(seat) = &node.cluster {
+        report.groups.push(group(GroupId::CLUSTER, seat.group()));
+        if seat.group().machine().borrow().cluster().is_none() {
+            report.not_ready.push("the cluster is not founded, or this node has not heard of it".to_owned());
+        }
+    }
+    for shard in node.shards.values() {
+        report.groups.push(group(shard.id().group(), shard.group()));
+        let status = shard_status(shard);
+        report.not_ready.extend(not_ready(shard, &status));
+        report.shards.push(status);
+    }
+    report
+}
+
+fn group<M: Machine>(id: GroupId, group: &Group<M>) -> GroupStatus {
+    let at = group.watermarks();
+    GroupStatus {
+        group: id.0,
+        role: at.role.name().to_owned(),
+        term: at.term.0,
+        leader: at.leader.map(|node| node.0),
+        voters: group
+            .members()
+            .into_iter()
+            .filter(|member| member.voter)
+            .map(|member| member.node.0)
+            .collect(),
+        committed: at.committed.0,
+        applied: at.applied.0,
+    }
+}
+
+fn shard_status(shard: &Shard) -> ShardStatus {
+    let at = shard.watermarks();
+    let machine = shard.group().machine();
+    let (segments, bytes) = (machine.borrow().len() as u64, machine.borrow().bytes_total());
+    let now = Core::current().now();
+    let transfers = shard.transfers(UNAVAILABLE_SHOWN);
+    let stats = shard.stats();
+    ShardStatus {
+        shard: shard.id().0,
+        segments,
+        bytes,
+        proposed: at.proposed.0,
+        committed: at.committed.0,
+        applied: at.applied.0,
+        installed: at.installed.0,
+        missing: transfers.missing,
+        damaged: transfers.damaged,
+        fetching: transfers.in_flight,
+        unavailable: transfers
+            .unavailable
+            .into_iter()
+            .map(|lost| UnavailableStatus {
+                segment: lost.id.to_string(),
+                reason: lost.failure.word().to_owned(),
+                seconds: now.since(lost.since).0 / Nanos::SECOND.0,
+            })
+            .collect(),
+        paused: transfers.paused.then(|| "the disk is full; fetching resumes when there is room".to_owned()),
+        bytes_fetched: stats.bytes_fetched.get(),
+        bytes_served: stats.bytes_served.get(),
+        chunks_refetched: stats.chunks_refetched.get(),
+    }
+}
+
+fn not_ready(shard: &Shard, status: &ShardStatus) -> Vec<String> {
+    let mut why = Vec::new();
+    let id = shard.id();
+    if shard.group().watermarks().leader.is_none() {
+        why.push(format!("shard {id} has no leader"));
+    }
+    if status.applied < status.committed {
+        why.push(format!("shard {id} has applied {} of {} committed", status.applied, status.committed));
+    }
+    if status.missing > 0 {
+        why.push(format!("shard {id} lacks {} segments", status.missing));
+    }
+    if status.damaged > 0 {
+        why.push(format!("shard {id} has {} damaged segments", status.damaged));
+    }
+    why
+}
+
+/// The cluster's members as this node knows them.
+pub(super) fn members(node: &CoreNode) -> Vec<MemberStatus> {
+    let Some(seat) = &node.cluster else { return Vec::new() };
+    let voters: Vec<_> =
+        seat.group().members().into_iter().filter(|member| member.voter).map(|member| member.node).collect();
+    let placement = node.placement.borrow();
+    node.addresses
+        .borrow()
+        .iter()
+        .map(|(member, address)| {
+            let life = placement.as_ref().and_then(|placement| placement.nodes.get(member));
+            let installed =
+                node.shards.values().map(|shard| shard.installed_at(*member).map(|index| index.0));
+            MemberStatus {
+                node: member.0,
+                address: address.to_string(),
+                incarnation: life.map(|(_, incarnation)| incarnation.to_string()).unwrap_or_default(),
+                voter: voters.contains(member),
+                installed: installed.collect(),
+            }
+        })
+        .collect()
+}

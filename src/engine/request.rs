@@ -1,0 +1,91 @@
+//! What any thread can ask of a core: one message each, its answer by a reply.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, SegmentId, ShardId};
+use crate::transport::HandOver;
+
+use super::change::{Ask, Change, ChangeError, Committed};
+use super::error::{BootstrapError, LocateError, TransferLeaderError, WaitError};
+use super::event::Event;
+use super::gather::Gathering;
+use super::reply::Replier;
+use super::status::{CoreStatus, GroupStatus, MemberStatus, SegmentPage, ShardStatus};
+
+/// A request to one core.
+pub(crate) enum Request {
+    /// To one of its shards.
+    Shard(ShardId, ShardRequest),
+    /// To the cluster group; core 0 only.
+    Cluster(ClusterRequest),
+    /// How the core stands.
+    Status(Arc<Gathering>),
+    /// A connection that another core accepted for this one.
+    HandOver(Box<HandOver>),
+    /// What the cluster group has agreed on; from core 0 to the others.
+    Placement(Arc<Placement>),
+    /// Makes another member the leader of a group.
+    TransferLeader(GroupId, NodeId, Replier<Result<(), TransferLeaderError>>),
+    /// Stops what the core runs; answered when everything stands still.
+    Stop(Replier<()>),
+}
+
+/// A request to a shard.
+pub(crate) enum ShardRequest {
+    /// Performs a batch.
+    Change(Vec<Change>, Ask, Replier<Result<Committed, ChangeError>>),
+    /// Waits until everything up to an index is installed here.
+    WaitInstalled(LogIndex, Nanos, Replier<Result<LogIndex, WaitError>>),
+    /// A page of the manifest.
+    Segments(Option<String>, usize, Replier<SegmentPage>),
+    /// Where a segment's verified file stands.
+    Locate(Locator, Replier<Result<Located, LocateError>>),
+    /// Events after one of this number, when there is at least one.
+    Events(u64, Replier<Vec<Event>>),
+}
+
+/// A request to the cluster group.
+pub(crate) enum ClusterRequest {
+    /// Its members.
+    Members(Replier<Vec<MemberStatus>>),
+    /// Founds the cluster with the members of the configuration.
+    Bootstrap(Replier<Result<(), BootstrapError>>),
+}
+
+/// What the cluster group has agreed on, as far as cores need it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Placement {
+    pub(crate) cluster: ClusterId,
+    pub(crate) nodes: BTreeMap<NodeId, (SocketAddr, Incarnation)>,
+    pub(crate) shards: u32,
+}
+
+/// How a core and what it runs stand.
+#[derive(Debug)]
+pub(crate) struct CoreReport {
+    pub(crate) core: CoreStatus,
+    pub(crate) groups: Vec<GroupStatus>,
+    pub(crate) shards: Vec<ShardStatus>,
+    pub(crate) not_ready: Vec<String>,
+}
+
+/// Where a segment's verified file stands.
+#[derive(Debug)]
+pub(crate) struct Located {
+    pub(crate) id: SegmentId,
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) file: PathBuf,
+}
+
+/// Names a segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Locator {
+    /// By id.
+    Id(SegmentId),
+    /// By path: its latest content.
+    Path(String),
+}

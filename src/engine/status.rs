@@ -1,0 +1,175 @@
+//! How a node stands, as plain values: for status pages, metrics, and the command line's JSON.
+
+/// One node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct NodeStatus {
+    /// Its number.
+    pub node: u64,
+    /// Its cluster, hexadecimal.
+    pub cluster: String,
+    /// Its data root's life, hexadecimal.
+    pub incarnation: String,
+    /// Where peers reach it.
+    pub address: String,
+    /// Everything that is committed stands here, as far as the configured bound says.
+    pub ready: bool,
+    /// If not: why, a line each.
+    pub not_ready: Vec<String>,
+    /// The node's cores.
+    pub cores: Vec<CoreStatus>,
+    /// The Raft groups that it is a member of.
+    pub groups: Vec<GroupStatus>,
+    /// Its shards.
+    pub shards: Vec<ShardStatus>,
+}
+
+/// One core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct CoreStatus {
+    /// Its number, from 0.
+    pub core: u16,
+    /// What stands behind its ring: `io_uring`.
+    pub backend: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// Each capability that was looked for.
+    pub findings: Vec<FindingStatus>,
+    /// The digest kernel in use.
+    pub digest: String,
+    /// Buffers of its slab.
+    pub buffers: u16,
+    /// Of them, free.
+    pub buffers_free: u16,
+}
+
+/// One capability of a core's ring.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct FindingStatus {
+    /// The capability.
+    pub name: String,
+    /// It is in use.
+    pub in_use: bool,
+    /// A figure, or what stands in for it and what to change.
+    pub note: String,
+}
+
+/// One Raft group on one node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct GroupStatus {
+    /// The group: 0 is the cluster's, shard s has group s + 1.
+    pub group: u32,
+    /// `leader`, `follower`, `candidate`, `learner` or `stopped`.
+    pub role: String,
+    /// The current term.
+    pub term: u64,
+    /// The leader known.
+    pub leader: Option<u64>,
+    /// Its voters.
+    pub voters: Vec<u64>,
+    /// Log index committed.
+    pub committed: u64,
+    /// Log index applied.
+    pub applied: u64,
+}
+
+/// One shard on one node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard: u32,
+    /// Segments in its manifest.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Watermark, as a log index.
+    pub proposed: u64,
+    /// Watermark, as a log index.
+    pub committed: u64,
+    /// Watermark, as a log index.
+    pub applied: u64,
+    /// Watermark, as a log index.
+    pub installed: u64,
+    /// Segments of the manifest that do not stand here.
+    pub missing: u64,
+    /// Segments that stand here and are damaged.
+    pub damaged: u64,
+    /// Fetches under way.
+    pub fetching: u64,
+    /// Segments that no source could serve yet.
+    pub unavailable: Vec<UnavailableStatus>,
+    /// Why nothing is fetched at present, if so.
+    pub paused: Option<String>,
+    /// Payload bytes received since the node started.
+    pub bytes_fetched: u64,
+    /// Payload bytes served since the node started.
+    pub bytes_served: u64,
+    /// Chunks that arrived with a wrong digest and were fetched again, since the node started.
+    pub chunks_refetched: u64,
+}
+
+/// A segment that no source could serve yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct UnavailableStatus {
+    /// Its id.
+    pub segment: String,
+    /// Why, at the last attempt.
+    pub reason: String,
+    /// For how long, in seconds.
+    pub seconds: u64,
+}
+
+/// A member of the cluster, as one node sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct MemberStatus {
+    /// Its number.
+    pub node: u64,
+    /// Where peers reach it.
+    pub address: String,
+    /// Its data root's life, hexadecimal; empty while the cluster group has not recorded it.
+    pub incarnation: String,
+    /// It votes.
+    pub voter: bool,
+    /// Per shard, how far it has said that it has installed: a log index.
+    pub installed: Vec<Option<u64>>,
+}
+
+/// One segment of a manifest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct SegmentStatus {
+    /// Its id: log index and ordinal.
+    pub segment: String,
+    /// Its path in the shard's directory.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Root of its digest tree, hexadecimal.
+    pub root: String,
+    /// SHA-256 of the whole, hexadecimal, where it was given.
+    pub sha256: Option<String>,
+    /// The node that registered it.
+    pub origin: u64,
+    /// Counts the contents that the path has had, from 1.
+    pub version: u32,
+    /// It stands verified on the node asked.
+    pub here: bool,
+    /// The engine's names and values.
+    pub labels: Vec<(String, String)>,
+}
+
+/// A page of a manifest, in the order of paths.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct SegmentPage {
+    /// The segments.
+    pub segments: Vec<SegmentStatus>,
+    /// Ask for what is after this path; none at the end.
+    pub next: Option<String>,
+}

@@ -1,0 +1,331 @@
+//! A batch of changes on its way into the manifest: digest and pin at the origin, propose, wait for the level
+//! asked for.
+//!
+//! A proposal keeps its number when it is sent again, across elections and leaders, so that it happens at most
+//! once. When the time runs out after it was sent, the answer says so and invites nobody to guess.
+
+use std::fmt;
+
+use crate::ids::{Digest, LogIndex, Nanos, NodeId, SegmentId, SessionId};
+use crate::manifest::{Batch, Command, Label, Operation, Outcome, Refusal, Registration, SafePath, Tier};
+use crate::segment::{DigestError, RelativePath};
+use crate::uring::{Core, deadline, sleep};
+
+use super::forward::Attempt;
+use super::proposer::{Session, Ticket};
+use super::shard::{Inner, Shard};
+
+/// Rest between attempts while nobody leads.
+const RETRY: Nanos = Nanos::from_millis(20);
+
+/// One change that is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// A sealed file, new in the manifest or as new content of its path.
+    Sealed {
+        /// The path must be in the manifest.
+        update: bool,
+        /// Where it stands.
+        path: String,
+        /// Its SHA-256, if the engine knows it.
+        flat: Option<Digest>,
+        /// The engine's ranking.
+        tier: u8,
+        /// The engine's names and values.
+        labels: Vec<(String, String)>,
+    },
+    /// The path leaves the manifest.
+    Delete {
+        /// The path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// On how many nodes the bytes have to stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// It is enough that the entry is committed.
+    Committed,
+    /// On so many, the origin counted; never more than there are replicas.
+    Landed(u32),
+    /// On a majority of the voters.
+    Quorum,
+}
+
+/// A committed batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Done {
+    /// Its log index.
+    pub index: LogIndex,
+    /// The segments of its registrations and updates, in order.
+    pub segments: Vec<SegmentId>,
+    /// Nodes on which they were seen to stand.
+    pub landed: u32,
+    /// Replicas of the shard.
+    pub replicas: u32,
+    /// The level was reached in time.
+    pub reached: bool,
+}
+
+/// Why a batch did not happen, or is not known to have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ProposalError {
+    /// A path that no manifest takes.
+    Path {
+        /// Escaped.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// A file that cannot be digested.
+    Digest {
+        /// Its path.
+        path: String,
+        /// Why.
+        error: DigestError,
+    },
+    /// A file without the digest that the engine gave.
+    FlatDiffers {
+        /// Its path.
+        path: String,
+        /// The engine's.
+        expected: Digest,
+        /// The file's.
+        found: Digest,
+    },
+    /// The manifest refuses.
+    Refused(Refusal),
+    /// It was never taken by a leader: it did not happen.
+    NoLeader {
+        /// The last one known.
+        last: Option<NodeId>,
+    },
+    /// It was sent, and the time ran out.
+    OutcomeUnknown,
+    /// As many as may be are outstanding.
+    TooMany,
+    /// The shard has stopped.
+    Stopped,
+}
+
+impl Shard {
+    /// Performs a batch.
+    ///
+    /// # Errors
+    /// It did not happen, or is not known to have.
+    pub async fn perform(
+        &self,
+        asked: Vec<Asked>,
+        level: Level,
+        timeout: Nanos,
+    ) -> Result<Done, ProposalError> {
+        let inner = &self.0;
+        let until = Core::current().now().plus(timeout);
+        let mut drafts = Vec::new();
+        let proposed = async {
+            let operations = inner.prepare(&asked, &mut drafts).await?;
+            inner.propose_once(operations, until).await
+        };
+        let index = match proposed.await {
+            Ok(index) => index,
+            Err(error) => {
+                // What may have happened keeps its file: the manifest decides, and the draft goes with the next start.
+                if error != ProposalError::OutcomeUnknown {
+                    for (path, root) in &drafts {
+                        inner.store.drop_draft(path, *root).await;
+                    }
+                }
+                return Err(error);
+            }
+        };
+        let segments = inner.applied_segments(&asked, index, until).await;
+        Ok(inner.wait_landed(index, segments, level, until).await)
+    }
+}
+
+impl Inner {
+    /// Digests and pins the files, and makes the operations of the batch.
+    async fn prepare(
+        &self,
+        asked: &[Asked],
+        drafts: &mut Vec<(RelativePath, Digest)>,
+    ) -> Result<Vec<Operation>, ProposalError> {
+        let mut operations = Vec::with_capacity(asked.len());
+        for change in asked {
+            operations.push(match change {
+                Asked::Delete { path, reason } => {
+                    check_path(path)?;
+                    Operation::Delete { path: path.clone(), reason: reason.clone() }
+                }
+                Asked::Sealed { update, path, flat, tier, labels } => {
+                    let relative = check_path(path)?;
+                    let digested = self
+                        .store
+                        .digest_file(&relative)
+                        .await
+                        .map_err(|error| ProposalError::Digest { path: path.clone(), error })?;
+                    drafts.push((relative, digested.root));
+                    if let Some(expected) = flat.filter(|expected| *expected != digested.flat) {
+                        let (path, found) = (path.clone(), digested.flat);
+                        return Err(ProposalError::FlatDiffers { path, expected, found });
+                    }
+                    let labels =
+                        labels.iter().map(|(name, value)| Label { name: name.clone(), value: value.clone() });
+                    let registration = Registration {
+                        path: path.clone(),
+                        bytes: digested.len,
+                        root: digested.root,
+                        flat: *flat,
+                        origin: self.node,
+                        sealed_at: Core::current().wall(),
+                        tier: Tier(*tier),
+                        labels: labels.collect(),
+                    };
+                    if *update { Operation::Update(registration) } else { Operation::Register(registration) }
+                }
+            });
+        }
+        Ok(operations)
+    }
+
+    /// Proposes until the outcome is known or the time runs out; at most one of the attempts happens.
+    async fn propose_once(
+        &self,
+        operations: Vec<Operation>,
+        until: Nanos,
+    ) -> Result<LogIndex, ProposalError> {
+        self.ensure_session(until).await?;
+        let ticket =
+            self.session.borrow_mut().as_mut().and_then(Session::ticket).ok_or(ProposalError::TooMany)?;
+        let Ticket { session, number, low_water } = ticket;
+        let proposed_at = Core::current().wall();
+        let batch = Batch { session, number, low_water, proposed_at, operations };
+        let outcome = self.insist(&Command::Batch(batch).encode(), until).await;
+        // A number whose outcome is unknown stays outstanding until the session ends: nothing passes it for done.
+        let is_known = !matches!(outcome, Err(ProposalError::OutcomeUnknown));
+        if let Some(open) = self.session.borrow_mut().as_mut().filter(|open| is_known && open.id() == session)
+        {
+            open.finish(number);
+        }
+        match outcome? {
+            (_, Outcome::Applied { index, .. }) => Ok(index),
+            (_, Outcome::Refused(refusal)) => {
+                if matches!(refusal, Refusal::SessionUnknown | Refusal::SessionRetired) {
+                    self.session.replace(None);
+                }
+                Err(ProposalError::Refused(refusal))
+            }
+            (index, Outcome::SessionOpened | Outcome::SessionRetired) => {
+                unreachable!("a batch at {index} was answered as a session")
+            }
+        }
+    }
+
+    /// Opens a session under a new id, once for this start of the node.
+    async fn ensure_session(&self, until: Nanos) -> Result<(), ProposalError> {
+        if self.session.borrow().is_some() {
+            return Ok(());
+        }
+        let id = SessionId(Core::current().random());
+        let (_, outcome) = self.insist(&Command::OpenSession { session: id }.encode(), until).await?;
+        match outcome {
+            Outcome::SessionOpened => {
+                // Of two that came at once, one session is used; the other stays empty until it is retired.
+                self.session.borrow_mut().get_or_insert_with(|| Session::new(id));
+                Ok(())
+            }
+            Outcome::Refused(refusal) => Err(ProposalError::Refused(refusal)),
+            Outcome::Applied { .. } | Outcome::SessionRetired => {
+                unreachable!("an opening was answered as something else")
+            }
+        }
+    }
+
+    /// Sends the same bytes again until a leader answers what became of them.
+    async fn insist(&self, bytes: &[u8], until: Nanos) -> Result<(LogIndex, Outcome), ProposalError> {
+        let (mut was_sent, mut last) = (false, None);
+        loop {
+            let changed = self.changed.notified();
+            match deadline(until, self.attempt(bytes)).await {
+                Ok(Attempt::Applied(index, outcome)) => {
+                    let outcome = Outcome::decode(&outcome).map_err(|_| ProposalError::OutcomeUnknown)?;
+                    return Ok((index, outcome));
+                }
+                Ok(Attempt::Stopped) => return Err(ProposalError::Stopped),
+                Ok(Attempt::Unknown) => was_sent = true,
+                Ok(Attempt::NotTaken(leader)) => last = leader.or(last),
+                Err(_) => was_sent = true,
+            }
+            if Core::current().now() >= until {
+                return Err(if was_sent {
+                    ProposalError::OutcomeUnknown
+                } else {
+                    ProposalError::NoLeader { last }
+                });
+            }
+            let rest = std::pin::pin!(sleep(RETRY));
+            let _either = futures_util::future::select(std::pin::pin!(changed), rest).await;
+        }
+    }
+
+    /// The segments of a batch, as this node's manifest has them once it has applied it.
+    async fn applied_segments(&self, asked: &[Asked], index: LogIndex, until: Nanos) -> Vec<SegmentId> {
+        let reached = || (self.group().watermarks().applied >= index).then_some(());
+        let _in_time = deadline(until, self.changed.until(reached)).await;
+        let machine = self.group().machine();
+        let state = machine.borrow();
+        let sealed = asked.iter().filter_map(|change| match change {
+            Asked::Sealed { path, .. } => Some(path),
+            Asked::Delete { .. } => None,
+        });
+        sealed.filter_map(|path| state.by_path(path)).map(|entry| entry.id).collect()
+    }
+
+    /// Waits until the segments stand on as many nodes as asked.
+    async fn wait_landed(
+        &self,
+        index: LogIndex,
+        segments: Vec<SegmentId>,
+        level: Level,
+        until: Nanos,
+    ) -> Done {
+        let members = self.members();
+        let replicas = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let wanted = match level {
+            Level::Committed => 0,
+            Level::Landed(count) => count.min(replicas),
+            Level::Quorum => replicas / 2 + 1,
+        };
+        let landed = || self.landed_on(&members, &segments);
+        let reached =
+            deadline(until, self.changed.until(|| (landed() >= wanted).then_some(()))).await.is_ok();
+        Done { index, landed: landed(), replicas, reached, segments }
+    }
+
+    /// On how many of the nodes all of these segments stand.
+    fn landed_on(&self, members: &[NodeId], segments: &[SegmentId]) -> u32 {
+        let Some(driver) = self.driver.get() else { return 0 };
+        let (held_to, exceptions) = self.installed.borrow().held();
+        let here = |id: &SegmentId| id.index <= held_to && !exceptions.contains(&id.index.0);
+        let holds = |node: &&NodeId| {
+            if **node == self.node {
+                return segments.iter().all(here);
+            }
+            driver.with_sources(|sources| {
+                sources.announced(**node).is_some_and(|told| segments.iter().all(|id| told.holds(*id)))
+            })
+        };
+        u32::try_from(members.iter().filter(holds).count()).unwrap_or(u32::MAX)
+    }
+}
+
+fn check_path(path: &str) -> Result<RelativePath, ProposalError> {
+    let refuse = |why: &dyn fmt::Display| ProposalError::Path {
+        path: path.escape_debug().to_string(),
+        why: why.to_string(),
+    };
+    SafePath::parse(path).map_err(|error| refuse(&error))?;
+    RelativePath::parse(path).map_err(|error| refuse(&error))
+}

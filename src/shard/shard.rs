@@ -1,0 +1,424 @@
+//! The shard: what the rooms below tell it, and what it asks of them.
+//!
+//! Level-triggered: what to fetch is derived from the applied manifest and the verified inventory at every start, after
+//! every snapshot, when the plan has room again, and every few minutes for no reason at all.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::ids::{Incarnation, LogIndex, NodeId, SegmentId, ShardId};
+use crate::limits::DERIVE_INTERVAL;
+use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
+use crate::raft::{Applied, Group, Hook};
+use crate::segment::{RelativePath, Store, Want as SegmentWant};
+use crate::stats::TransferStats;
+use crate::transfer::{Driver, Fetcher, Unavailable, Want};
+use crate::transport::{Peer, Transport};
+use crate::uring::{Core, Notify, Priority, sleep};
+
+use super::event::{Event, Events, Happening};
+use super::forward::Forwarder;
+use super::proposer::Session;
+use super::watermark::{Installed, Watermarks};
+
+/// Where nodes are reached; shared by all shards of a core, kept up to date by the cluster group.
+pub type Addresses = Rc<RefCell<BTreeMap<NodeId, SocketAddr>>>;
+
+/// What a shard is made of.
+pub struct ShardParts {
+    /// Its number.
+    pub id: ShardId,
+    /// This node.
+    pub node: NodeId,
+    /// This node's life.
+    pub incarnation: Incarnation,
+    /// Its files on this disk, recovered.
+    pub store: Rc<Store>,
+    /// The core's connections.
+    pub transport: Transport,
+    /// Where nodes are reached.
+    pub addresses: Addresses,
+}
+
+/// How a shard's fetches stand.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Transfers {
+    /// Segments of the manifest that do not stand here.
+    pub missing: u64,
+    /// Segments that stand here and are damaged.
+    pub damaged: u64,
+    /// Fetches under way.
+    pub in_flight: u64,
+    /// Some of the segments that no source could serve yet.
+    pub unavailable: Vec<Unavailable>,
+    /// Everything waits for room on the disk.
+    pub paused: bool,
+}
+
+/// One shard on its core. Clones are the same shard.
+#[derive(Clone)]
+pub struct Shard(pub(super) Rc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) id: ShardId,
+    pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) store: Rc<Store>,
+    pub(super) transport: Transport,
+    pub(super) addresses: Addresses,
+    pub(super) group: OnceCell<Group<State>>,
+    pub(super) driver: OnceCell<Rc<Driver>>,
+    pub(super) stats: Rc<TransferStats>,
+    pub(super) installed: RefCell<Installed>,
+    /// Entries of this origin whose file is being pinned.
+    pub(super) pinning: RefCell<BTreeSet<SegmentId>>,
+    pub(super) session: RefCell<Option<Session>>,
+    /// The stream on which proposals go to another node that leads.
+    pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
+    pub(super) events: RefCell<Events>,
+    /// Anything that somebody may wait for: watermarks, announcements, roles.
+    pub(super) changed: Notify,
+    pub(super) stopped: Cell<bool>,
+}
+
+impl Shard {
+    /// A shard that waits for its group.
+    #[must_use]
+    pub fn new(parts: ShardParts) -> Self {
+        let ShardParts { id, node, incarnation, store, transport, addresses } = parts;
+        Self(Rc::new(Inner {
+            id,
+            node,
+            incarnation,
+            store,
+            transport,
+            addresses,
+            group: OnceCell::new(),
+            driver: OnceCell::new(),
+            stats: Rc::default(),
+            installed: RefCell::default(),
+            pinning: RefCell::default(),
+            session: RefCell::default(),
+            forwarder: RefCell::default(),
+            events: RefCell::default(),
+            changed: Notify::default(),
+            stopped: Cell::new(false),
+        }))
+    }
+
+    /// What the group calls after it has applied something. Holds the shard weakly: the group is the shard's.
+    #[must_use]
+    pub fn hook(&self) -> Hook<State> {
+        let shard = Rc::downgrade(&self.0);
+        Rc::new(move |applied| {
+            let Some(inner) = shard.upgrade() else { return };
+            match applied {
+                Applied::Command { index, effect } => inner.applied(index, &effect),
+                Applied::Passed { index } => inner.installed.borrow_mut().applied(index),
+                Applied::Installed { .. } => inner.derive_soon(),
+            }
+            inner.changed.notify();
+        })
+    }
+
+    /// Begins to work with its group: settles what the disk holds against the manifest, then fetches what is missing.
+    ///
+    /// # Errors
+    /// This disk refuses something.
+    pub async fn start(&self, group: Group<State>) -> Result<(), crate::segment::DiskError> {
+        let inner = &self.0;
+        let wanted: Vec<SegmentWant> = group
+            .machine()
+            .borrow()
+            .entries(None)
+            .filter_map(|entry| segment_want(entry))
+            .collect::<Vec<_>>();
+        inner.store.reconcile(wanted).await?;
+        assert!(inner.group.set(group).is_ok(), "a shard is started once");
+        let fetcher = Fetcher::new(
+            inner.transport.clone(),
+            Rc::clone(&inner.store),
+            inner.id.group(),
+            Rc::clone(&inner.stats),
+        );
+        let (addresses, landed) = (Rc::clone(&inner.addresses), Rc::downgrade(inner));
+        let peers = move |node| {
+            let address = addresses.borrow().get(&node).copied()?;
+            Some(Peer { node: Some(node), address })
+        };
+        let hook = move |id, done: Result<(), _>| {
+            if let (Some(inner), Ok(())) = (landed.upgrade(), done) {
+                inner.landed(id);
+            }
+        };
+        let driver = Driver::new(fetcher, Box::new(peers), Box::new(hook), Rc::clone(&inner.stats));
+        assert!(inner.driver.set(Rc::clone(&driver)).is_ok(), "a shard is started once");
+        let core = Core::current();
+        drop(core.spawn(Priority::Bulk, driver.run()));
+        drop(core.spawn(Priority::Bulk, Rc::clone(inner).derive_forever()));
+        drop(core.spawn(Priority::Urgent, Rc::clone(inner).announce_forever()));
+        Ok(())
+    }
+
+    /// The watermarks now, in their order.
+    #[must_use]
+    pub fn watermarks(&self) -> Watermarks {
+        self.0.watermarks()
+    }
+
+    /// The shard's number.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.0.id
+    }
+
+    /// The shard's group.
+    ///
+    /// # Panics
+    /// Before `start`.
+    #[must_use]
+    pub fn group(&self) -> &Group<State> {
+        self.0.group()
+    }
+
+    /// The shard's files.
+    #[must_use]
+    pub fn store(&self) -> &Rc<Store> {
+        &self.0.store
+    }
+
+    /// What its transfers have counted.
+    #[must_use]
+    pub fn stats(&self) -> &Rc<TransferStats> {
+        &self.0.stats
+    }
+
+    /// How its fetches stand; at most `shown` unavailable segments are named.
+    #[must_use]
+    pub fn transfers(&self, shown: usize) -> Transfers {
+        let installed = self.0.installed.borrow();
+        let mut transfers = Transfers {
+            missing: installed.missing(),
+            damaged: installed.damaged().len() as u64,
+            ..Transfers::default()
+        };
+        if let Some(driver) = self.0.driver.get() {
+            driver.with_plan(|plan| {
+                transfers.in_flight = plan.in_flight() as u64;
+                transfers.unavailable = plan.unavailable().take(shown).collect();
+                transfers.paused = plan.paused_until().is_some();
+            });
+        }
+        transfers
+    }
+
+    /// How far a node has installed the shard, as far as it has told us.
+    #[must_use]
+    pub fn installed_at(&self, node: NodeId) -> Option<LogIndex> {
+        if node == self.0.node {
+            return Some(self.0.installed.borrow().installed());
+        }
+        self.0.driver.get()?.with_sources(|sources| sources.announced(node).map(|told| told.installed))
+    }
+
+    /// Events after the one with this number.
+    #[must_use]
+    pub fn events_after(&self, number: u64) -> Vec<Event> {
+        self.0.events.borrow().after(number)
+    }
+
+    /// Waits for the next change of anything that the shard tells of.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    /// Ends everything that the shard has begun; its group is shut down, what is staged stays.
+    pub async fn stop(&self) {
+        self.0.stopped.set(true);
+        if let Some(driver) = self.0.driver.get() {
+            driver.stop();
+        }
+        let Some(group) = self.0.group.get() else { return };
+        if let Err(error) = group.shut_down().await {
+            tracing::error!(%error, shard = %self.0.id, "the log had stopped before");
+        }
+        self.0.changed.notify();
+    }
+}
+
+impl Inner {
+    /// The members of the group, learners among them.
+    pub(super) fn members(&self) -> Vec<NodeId> {
+        self.group().members().into_iter().map(|member| member.node).collect()
+    }
+
+    pub(super) fn group(&self) -> &Group<State> {
+        self.group.get().expect("the shard was started")
+    }
+
+    pub(super) fn watermarks(&self) -> Watermarks {
+        let Some(group) = self.group.get() else { return Watermarks::default() };
+        let at = group.watermarks();
+        let installed = self.installed.borrow().installed();
+        let applied = at.applied.max(installed);
+        let committed = at.committed.max(applied);
+        let watermarks =
+            Watermarks { proposed: group.figures().last.index.max(committed), committed, applied, installed };
+        watermarks.check();
+        watermarks
+    }
+
+    /// One entry of the log has been applied: O(changes), no I/O.
+    fn applied(self: &Rc<Self>, index: LogIndex, effect: &Effect) {
+        for change in &effect.changes.0 {
+            match change {
+                Change::Registered(entry) => self.came(index, entry, Happening::Registered),
+                Change::Updated { entry, previous } => {
+                    self.went(previous);
+                    self.came(index, entry, Happening::Updated);
+                }
+                Change::Deleted { entry, reason } => {
+                    self.went(entry);
+                    let what = Happening::Deleted { reason: reason.to_string() };
+                    self.events.borrow_mut().push(index, entry, what);
+                    self.remove(entry.id);
+                }
+                Change::Unchanged { .. } => {}
+            }
+        }
+        self.installed.borrow_mut().applied(index);
+    }
+
+    fn came(self: &Rc<Self>, index: LogIndex, entry: &Rc<Entry>, what: Happening) {
+        self.events.borrow_mut().push(index, entry, what);
+        if self.store.is_held(entry.id, entry.root) {
+            return;
+        }
+        self.installed.borrow_mut().lacks(entry.id);
+        self.obtain(entry);
+    }
+
+    /// Gets a segment that is not here: the origin pins the file that it has registered, others fetch it.
+    fn obtain(self: &Rc<Self>, entry: &Rc<Entry>) {
+        let Some(driver) = self.driver.get() else { return };
+        let Some(want) = segment_want(entry) else {
+            tracing::error!(segment = %entry.id, "a path of the manifest cannot stand on a disk");
+            return;
+        };
+        if entry.origin == self.node && self.store.has_draft(&want.path, want.root) {
+            if self.pinning.borrow_mut().insert(entry.id) {
+                drop(Core::current().spawn(Priority::Urgent, Rc::clone(self).pin(want)));
+            }
+            return;
+        }
+        if !self.pinning.borrow().contains(&entry.id) {
+            let path = entry.path().as_str().into();
+            driver.want(Want {
+                id: entry.id,
+                path,
+                bytes: entry.bytes,
+                root: entry.root,
+                origin: entry.origin,
+            });
+        }
+    }
+
+    async fn pin(self: Rc<Self>, want: SegmentWant) {
+        let id = want.id;
+        let pinned = self.store.pin(&want).await;
+        self.pinning.borrow_mut().remove(&id);
+        match pinned {
+            Ok(()) => self.landed(id),
+            Err(error) => {
+                tracing::warn!(%error, segment = %id, "the file is not what was registered");
+                self.derive_soon();
+            }
+        }
+    }
+
+    /// A segment is no more in the manifest.
+    fn went(&self, entry: &Entry) {
+        if let Some(driver) = self.driver.get() {
+            driver.forget(entry.id);
+        }
+        if !self.store.is_held(entry.id, entry.root) {
+            self.installed.borrow_mut().settled(entry.id);
+        }
+    }
+
+    fn remove(self: &Rc<Self>, id: SegmentId) {
+        let shard = Rc::clone(self);
+        let removal = async move {
+            if let Err(error) = shard.store.remove(id).await {
+                tracing::warn!(%error, segment = %id, "a deleted segment could not be removed yet");
+            }
+        };
+        drop(Core::current().spawn(Priority::Bulk, removal));
+    }
+
+    /// A segment stands here.
+    fn landed(&self, id: SegmentId) {
+        self.installed.borrow_mut().settled(id);
+        let index = self.installed.borrow().installed();
+        let entry = self.group.get().and_then(|group| group.machine().borrow().entry(&id).cloned());
+        if let Some(entry) = entry {
+            self.events.borrow_mut().push(index, &entry, Happening::Installed);
+        }
+        self.changed.notify();
+    }
+
+    /// In a task of its own: the state is borrowed by whoever applies just now.
+    fn derive_soon(self: &Rc<Self>) {
+        if self.driver.get().is_some() {
+            let shard = Rc::clone(self);
+            drop(Core::current().spawn(Priority::Urgent, async move { shard.derive() }));
+        }
+    }
+
+    async fn derive_forever(self: Rc<Self>) {
+        self.derive();
+        while !self.stopped.get() {
+            sleep(DERIVE_INTERVAL).await;
+            self.derive();
+        }
+    }
+
+    /// Derives from manifest and inventory what is missing and what is too much.
+    pub(super) fn derive(self: &Rc<Self>) {
+        let (mut missing, mut surplus) = (Vec::new(), Vec::new());
+        let machine = self.group().machine();
+        let state = machine.borrow();
+        let held = self.store.held().map(|held| (held.id, held.root)).collect::<Vec<_>>();
+        for difference in difference(&state, None, held) {
+            match difference {
+                Difference::Missing(entry) => missing.push(Rc::clone(entry)),
+                Difference::Surplus { id, .. } => surplus.push(id),
+            }
+        }
+        let applied = state.applied();
+        drop(state);
+        let mut installed = self.installed.take();
+        installed.begin_again();
+        missing.iter().for_each(|entry| installed.lacks(entry.id));
+        installed.applied(applied);
+        self.installed.replace(installed);
+        missing.iter().for_each(|entry| self.obtain(entry));
+        surplus.into_iter().for_each(|id| self.remove(id));
+        self.changed.notify();
+    }
+}
+
+/// What the store is asked for; `None` for a path that cannot stand on a disk.
+pub(super) fn segment_want(entry: &Entry) -> Option<SegmentWant> {
+    let path = RelativePath::parse(entry.path().as_str()).ok()?;
+    Some(SegmentWant { id: entry.id, path, len: entry.bytes, root: entry.root })
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shard({} on node {})", self.0.id, self.0.node)
+    }
+}
