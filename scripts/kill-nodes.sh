@@ -5,7 +5,8 @@
 #
 # Every kill is SIGKILL to one random node, which is started again after a random pause; now and then two are down at once.
 # The load registers files at random nodes without a pause and writes down what was acknowledged. At the end every
-# acknowledged file must stand, byte for byte, on every node, and `ringway verify` must find no damage.
+# acknowledged file must stand, byte for byte, on every node, and `ringway verify` must find no damage. RINGWAY names another
+# binary than the release build.
 set -euo pipefail
 kills=200 nodes=3 seed=$$ dir=$(mktemp -d)
 while [ $# -gt 0 ]; do
@@ -16,8 +17,8 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 cd "$(dirname "$0")/.."
-cargo build --release --quiet
-ringway=$(pwd)/target/release/ringway
+ringway=${RINGWAY:-$(pwd)/target/release/ringway}
+[ -n "${RINGWAY:-}" ] || cargo build --release --quiet
 root=$dir/root
 RANDOM=$seed
 declare -A pid

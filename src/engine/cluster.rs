@@ -110,7 +110,11 @@ pub(super) async fn bootstrap(node: Rc<CoreNode>) -> Result<(), BootstrapError> 
         let address = config.members[member].to_string();
         (*member, Member { address, incarnation: *incarnation })
     });
-    seat.group.bootstrap(members.collect()).await.map_err(|error| refused(&error))?;
+    match seat.group.bootstrap(members.collect()).await {
+        // A start that was killed in between has left the group without its first entry, or it is not applied yet.
+        Ok(()) | Err(crate::raft::BootstrapError::Done) => {}
+        Err(error) => return Err(refused(&error)),
+    }
     let nodes = lives.iter().map(|(member, incarnation)| NodeRecord {
         id: *member,
         name: format!("node-{member}"),
@@ -131,6 +135,9 @@ pub(super) async fn bootstrap(node: Rc<CoreNode>) -> Result<(), BootstrapError> 
             Ok((_, outcome)) => {
                 let outcome = Outcome::decode(&outcome).map_err(|error| refused(&error))?;
                 return match outcome {
+                    Outcome::Refused(_) if seat.group.machine().borrow().cluster().is_some() => {
+                        Err(BootstrapError::AlreadyFounded)
+                    }
                     Outcome::Refused(refusal) => Err(refused(&refusal)),
                     Outcome::Applied | Outcome::Unchanged => Ok(()),
                 };
