@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,7 +19,7 @@ pub(crate) fn start(verbose: u8, quiet: bool, usual: Level) {
         (false, _) => Level::TRACE,
     };
     // The consensus library tells of each of its workers' steps; they are for who looks into it.
-    let consensus = if verbose >= 2 { level } else { Level::ERROR };
+    let consensus = if verbose >= 2 { level.into() } else { LevelFilter::OFF };
     let targets = Targets::new().with_default(level).with_target("openraft", consensus);
     let is_colourful = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines =

@@ -303,22 +303,27 @@ impl Inner {
 
     /// Gets a segment that is not here: the origin pins the file that it has registered, others fetch it.
     fn obtain(self: &Rc<Self>, entry: &Rc<Entry>) {
-        let Some(driver) = self.driver.get() else { return };
+        if self.driver.get().is_none() {
+            return;
+        }
         let Some(want) = segment_want(entry) else {
             tracing::error!(segment = %entry.id, "a path of the manifest cannot stand on a disk");
             return;
         };
-        if entry.origin == self.node && self.store.has_draft(&want.path, want.root) {
-            if self.pinning.borrow_mut().insert(entry.id) {
-                drop(Core::current().spawn(Priority::Urgent, Rc::clone(self).pin(want)));
-            }
-            return;
+        if entry.origin != self.node {
+            return self.fetch(entry);
         }
+        if self.pinning.borrow_mut().insert(entry.id) {
+            drop(Core::current().spawn(Priority::Urgent, Rc::clone(self).pin(Rc::clone(entry), want)));
+        }
+    }
+
+    fn fetch(&self, entry: &Entry) {
+        let Some(driver) = self.driver.get() else { return };
         if !self.pinning.borrow().contains(&entry.id) {
-            let path = entry.path().as_str().into();
             driver.want(Want {
                 id: entry.id,
-                path,
+                path: entry.path().as_str().into(),
                 bytes: entry.bytes,
                 root: entry.root,
                 origin: entry.origin,
@@ -326,17 +331,30 @@ impl Inner {
         }
     }
 
-    async fn pin(self: Rc<Self>, want: SegmentWant) {
+    /// At the origin. An entry whose proposer was killed before it was applied comes without a draft: the file under its name
+    /// is hashed again then, since nobody else may have it.
+    async fn pin(self: Rc<Self>, entry: Rc<Entry>, want: SegmentWant) {
         let id = want.id;
-        let pinned = self.store.pin(&want).await;
+        let is_ready = self.store.has_draft(&want.path, want.root) || self.draft(&want).await;
+        let pinned = if is_ready { Some(self.store.pin(&want).await) } else { None };
         self.pinning.borrow_mut().remove(&id);
         match pinned {
-            Ok(()) => self.landed(id),
-            Err(error) => {
-                tracing::warn!(%error, segment = %id, "the file is not what was registered");
-                self.derive_soon();
-            }
+            Some(Ok(())) => return self.landed(id),
+            Some(Err(error)) => tracing::warn!(%error, segment = %id, "the file is not what was registered"),
+            None => {}
         }
+        if self.group().machine().borrow().entry(&id).is_some() {
+            self.fetch(&entry);
+        }
+    }
+
+    /// Hashes the file under the segment's name; whether it is the segment.
+    async fn draft(&self, want: &SegmentWant) -> bool {
+        let Ok(found) = self.store.digest_file(&want.path).await else { return false };
+        if found.root != want.root {
+            self.store.drop_draft(&want.path, found.root).await;
+        }
+        found.root == want.root
     }
 
     /// A segment is no more in the manifest.
