@@ -83,14 +83,21 @@ while [ $done_ -lt "$kills" ]; do
 done
 kill "$load"; wait "$load" 2>/dev/null || true; load=''
 
-# Every node has to come to rest with everything.
-for node in $(seq "$nodes"); do
-    for _ in $(seq 600); do
-        status=$("$ringway" status --endpoint "$(admin "$node")" -o json 2>/dev/null) || status=''
-        [[ $status == *'"ready":true'* ]] && break
-        sleep 0.2
+# Every node has to come to rest with everything: ready, and as far as the others. A node that has just started does not know
+# yet what was committed without it.
+at_rest() {
+    local all='' node status
+    for node in $(seq "$nodes"); do
+        status=$("$ringway" status --endpoint "$(admin "$node")" -o json 2>/dev/null) || return 1
+        [[ $status == *'"ready":true'* ]] || return 1
+        all+=$(grep -o '"installed":[0-9]*' <<<"$status")$'\n'
     done
-    [[ $status == *'"ready":true'* ]] || { echo "kill-nodes: node $node is not ready: $status" >&2; exit 1; }
+    [ "$(sort -u <<<"${all%$'\n'}" | wc -l)" -eq 1 ]
+}
+for attempt in $(seq 600); do
+    ! at_rest || break
+    [ "$attempt" -lt 600 ] || { echo "kill-nodes: the nodes do not come to rest; they are in $root" >&2; exit 1; }
+    sleep 0.2
 done
 for node in $(seq "$nodes"); do kill -TERM "${pid[$node]}"; done
 for node in $(seq "$nodes"); do while [ -e "/proc/${pid[$node]}" ]; do sleep 0.05; done; done
