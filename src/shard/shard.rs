@@ -331,8 +331,8 @@ impl Inner {
         }
     }
 
-    /// At the origin. An entry whose proposer was killed before it was applied comes without a draft: the file under its name
-    /// is hashed again then, since nobody else may have it.
+    /// At the origin. An entry whose proposer was killed before it was applied comes without a draft: the file
+    /// under its name is hashed again then, since nobody else may have it.
     async fn pin(self: Rc<Self>, entry: Rc<Entry>, want: SegmentWant) {
         let id = want.id;
         let is_ready = self.store.has_draft(&want.path, want.root) || self.draft(&want).await;
