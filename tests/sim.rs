@@ -22,3 +22,6 @@ mod transport;
 
 #[path = "transfer/mod.rs"]
 mod transfer;
+
+#[path = "raft/mod.rs"]
+mod raft;

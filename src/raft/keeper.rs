@@ -126,8 +126,8 @@ impl<M: Machine> Keeper<M> {
         Ok(file)
     }
 
-    /// Checks a snapshot file that came from the leader: a damaged one must not reach openraft, which would end
-    /// the group.
+    /// Checks a snapshot file that came from the leader: a damaged one must not reach openraft, which would end the
+    /// group.
     pub(super) async fn arrive(
         &self,
         file: File,

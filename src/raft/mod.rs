@@ -1,9 +1,8 @@
 //! Consensus: the log, driving openraft, its network and its state machines. openraft's types stop at this door.
 //!
 //! `group` is the handle; `log` is what is durable; `keeper` holds the state, `machine` says what a state is;
-//! `snapshot`
-//! writes, moves and reads states; `network` calls other members, `serve` answers them, `rpc` is what they say;
-//! `runtime` lets openraft run on a core.
+//! `snapshot` writes, moves and reads states; `network` calls other members, `serve` answers them, `rpc` is what
+//! they say; `runtime` lets openraft run on a core.
 
 #![cfg_attr(
     not(feature = "sim"),

@@ -1,5 +1,5 @@
-//! What the members of a group say to each other, in bytes: fixed-width little-endian fields, and entries as
-//! the log's own records, so that the bytes of a command are the bytes that were proposed.
+//! What the members of a group say to each other, in bytes: fixed-width little-endian fields, and entries as the
+//! log's own records, so that the bytes of a command are the bytes that were proposed.
 
 use std::ops::Range;
 use std::rc::Rc;

@@ -30,8 +30,8 @@ pub(in crate::raft) async fn leader_barrier<M: Machine>(
 }
 
 impl<M: Machine> Group<M> {
-    /// Waits until everything is applied here that was acknowledged anywhere before this was called: a read
-    /// that follows sees it. Works on every member. Gives the entry that had to be waited for.
+    /// Waits until everything is applied here that was acknowledged anywhere before this was called: a read that
+    /// follows sees it. Works on every member. Gives the entry that had to be waited for.
     ///
     /// # Errors
     /// `BarrierError`; the read may be tried again.

@@ -97,6 +97,8 @@ pub enum MembersError {
         /// Who leads, if it is known.
         leader: Option<NodeId>,
     },
+    /// This node leads, but a quorum has not answered it lately, or not yet; try again.
+    NoQuorum,
     /// Another change is under way; try again.
     InProgress,
     /// The node is no member.
@@ -251,6 +253,7 @@ impl fmt::Display for MembersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotLeader { leader } => write!(f, "this node does not lead; {}", Leader(*leader)),
+            Self::NoQuorum => f.write_str("no quorum has answered lately"),
             Self::InProgress => f.write_str("another change of members is under way"),
             Self::Unknown { node } => write!(f, "node {node} is no member"),
             Self::OtherLife { node } => {

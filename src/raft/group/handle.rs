@@ -49,8 +49,8 @@ struct Inner<M: Machine> {
 pub(super) struct InFlight(Rc<Cell<usize>>);
 
 impl<M: Machine> Group<M> {
-    /// Opens the group: its snapshot, then its log, then consensus, which applies again what is committed. A
-    /// group that was never here waits for its bootstrap, or for a leader that adds it.
+    /// Opens the group: its snapshot, then its log, then consensus, which applies again what is committed. A group
+    /// that was never here waits for its bootstrap, or for a leader that adds it.
     ///
     /// # Errors
     /// `OpenError`. Damage leaves the disk as it is.
@@ -108,7 +108,7 @@ impl<M: Machine> Group<M> {
         }
     }
 
-    /// Gives the group its first members, once. This node is one of them; the others are told by it.
+    /// Gives the group its first members, once, and durably. This node is one of them; the others are told by it.
     ///
     /// # Errors
     /// `Done` every time after the first, also after a restart.
@@ -116,7 +116,10 @@ impl<M: Machine> Group<M> {
         let members: BTreeMap<u64, Member> =
             members.into_iter().map(|(node, member)| (node.0, member)).collect();
         match self.0.raft.initialize(members).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                let durable = self.0.log.durable_to(LogIndex(1)).await;
+                durable.map_err(|stopped| BootstrapError::Stopped { why: stopped.to_string() })
+            }
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Err(BootstrapError::Done),
             Err(RaftError::APIError(InitializeError::NotInMembers(_))) => Err(BootstrapError::NotAMember),
             Err(RaftError::Fatal(fatal)) => Err(BootstrapError::Stopped { why: fatal.to_string() }),
@@ -183,7 +186,8 @@ impl<M: Machine> Group<M> {
     pub(super) fn quorum_answered(&self) -> Option<Nanos> {
         let metrics = self.0.raft.metrics();
         let answered = metrics.borrow_watched().last_quorum_acked.as_ref().map(|at| **at);
-        answered.map(|at| Core::current().now().since(at.0))
+        let now = Core::try_current()?.now();
+        answered.map(|at| now.since(at.0))
     }
 
     /// Writes a snapshot now, whatever the policy says, and gives its last entry.

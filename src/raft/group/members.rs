@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::ChangeMembers;
-use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, ForwardReason, RaftError};
 use openraft_rt::WatchReceiver;
 
 use crate::ids::{Nanos, NodeId};
@@ -44,8 +44,8 @@ impl<M: Machine> Group<M> {
         members.nodes().map(state).collect()
     }
 
-    /// Adds a node that receives entries and does not vote. One that is there already, in the same life, is
-    /// left as it is.
+    /// Adds a node that receives entries and does not vote. One that is there already, in the same life, is left as
+    /// it is.
     ///
     /// # Errors
     /// `MembersError`.
@@ -181,6 +181,10 @@ impl<M: Machine> Group<M> {
 
 fn refused(error: ClientWriteError<Types>) -> MembersError {
     match error {
+        // It leads, but has not heard from a quorum, or not yet since it was elected.
+        ClientWriteError::ForwardToLeader(forward) if forward.reason == ForwardReason::LeaseExpired => {
+            MembersError::NoQuorum
+        }
         ClientWriteError::ForwardToLeader(forward) => {
             MembersError::NotLeader { leader: forward.leader_id.map(NodeId) }
         }

@@ -69,7 +69,11 @@ impl GroupConfig {
     }
 
     /// openraft's configuration, with what its defaults leave off: pre-vote, entries sent beside the own flush.
-    /// Snapshots are ours to begin: openraft would end the group when one cannot be written.
+    ///
+    /// Snapshots are ours to begin: openraft would end the group when one cannot be written. A leader that was
+    /// restarted stands for election like everybody else: openraft would let it go on in its old term, although it
+    /// may have lost entries of that term that it had sent and not flushed, and it would write others under the same
+    /// term and index (found by `all_nodes_lose_power_at_once_and_nothing_is_lost`, seed 4).
     pub(super) fn openraft(&self, group: GroupId) -> Result<Config, ConfigError> {
         let millis = |length: Nanos| length.0 / Nanos::MILLISECOND.0;
         Config {
@@ -80,11 +84,9 @@ impl GroupConfig {
             max_payload_entries: APPEND_ENTRIES_MAX as u64,
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: self.log_entries_kept,
-            purge_batch_size: 256,
+            purge_batch_size: 1,
             backoff: "50ms".to_owned(),
             enable_pre_vote: Some(true),
-            // A restarted leader stands for election again: in its old term it could write another entry at an
-            // index that is committed (found in simulation: a power cut of all nodes).
             enable_leader_restore: Some(false),
             broadcast_submitted_on_append: Some(true),
             ..Config::default()

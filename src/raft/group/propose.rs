@@ -1,6 +1,6 @@
 //! Proposals on the leader. openraft takes those that come together as one batch, and the log flushes them together.
 
-use openraft::errors::ClientWriteError;
+use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::impls::OneshotResponder;
 
 use crate::ids::{LogIndex, Nanos, NodeId};
@@ -39,7 +39,7 @@ impl<M: Machine> Group<M> {
         };
         match outcome {
             Ok(Ok(response)) => Ok((Point::of(Some(&response.log_id)).index, response.data.0)),
-            Ok(Err(error)) => Err(refused(error)),
+            Ok(Err(error)) => Err(self.refused(error)),
             Err(_no_answer) => Err(stopped(self.why_stopped())),
         }
     }
@@ -51,10 +51,7 @@ impl<M: Machine> Group<M> {
         let marks = self.watermarks();
         match marks.role {
             GroupRole::Stopped => Err(ProposeError::Stopped { why: self.why_stopped() }),
-            GroupRole::Leader => match self.quorum_silent() {
-                Some(since) => Err(ProposeError::NoQuorum { since }),
-                None => Ok(()),
-            },
+            GroupRole::Leader => Ok(()),
             GroupRole::Learner | GroupRole::Follower | GroupRole::Candidate => {
                 let leader = marks.leader.filter(|leader| *leader != self.node());
                 Err(ProposeError::NotLeader { leader })
@@ -62,22 +59,21 @@ impl<M: Machine> Group<M> {
         }
     }
 
-    /// How long no quorum has answered, if that is longer than a leader's lease.
-    fn quorum_silent(&self) -> Option<Nanos> {
-        self.quorum_answered().filter(|silent| *silent > self.config().election_longest())
-    }
-}
-
-fn refused(error: ClientWriteError<Types>) -> ProposeError {
-    match error {
-        ClientWriteError::ForwardToLeader(forward) => {
-            ProposeError::NotLeader { leader: forward.leader_id.map(NodeId) }
-        }
-        ClientWriteError::LogEntryDiscarded(forward) => {
-            ProposeError::OutcomeUnknown { leader: forward.leader_id.map(NodeId) }
-        }
-        ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
-            unreachable!("a command changes no members and has no precondition")
+    fn refused(&self, error: ClientWriteError<Types>) -> ProposeError {
+        match error {
+            // It leads, but has not heard from a quorum, or not yet since it was elected.
+            ClientWriteError::ForwardToLeader(forward) if forward.reason == ForwardReason::LeaseExpired => {
+                ProposeError::NoQuorum { since: self.quorum_answered().unwrap_or_default() }
+            }
+            ClientWriteError::ForwardToLeader(forward) => {
+                ProposeError::NotLeader { leader: forward.leader_id.map(NodeId) }
+            }
+            ClientWriteError::LogEntryDiscarded(forward) => {
+                ProposeError::OutcomeUnknown { leader: forward.leader_id.map(NodeId) }
+            }
+            ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
+                unreachable!("a command changes no members and has no precondition")
+            }
         }
     }
 }

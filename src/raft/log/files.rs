@@ -94,7 +94,7 @@ pub(super) async fn create(
                 Err(Errno::NOT_FOUND) => Ok(()),
                 other => other,
             },
-            (CreateStep::Make, _) => open(dir, NEW, true).await.map(|made| file = Some(made)),
+            (CreateStep::Make, _) => open(dir, NEW, Access::Make).await.map(|made| file = Some(made)),
             (CreateStep::Allocate, Some(made)) => allocate(made).await,
             (CreateStep::WriteHead, Some(made)) => write_head(made, group, number, salt, first_batch).await,
             (CreateStep::SyncHead, Some(made)) => made.sync_data().await,
@@ -110,10 +110,19 @@ pub(super) async fn create(
     Ok(Active { file, number, salt, offset: BLOCK_BYTES as u64 })
 }
 
-/// Opens a file to be written, past the page cache where the file system can.
-pub(super) async fn open(dir: &Dir, name: &str, new: bool) -> Result<File, Errno> {
-    let options =
-        OpenOptions { write: true, create: new, exclusive: new, direct: true, ..OpenOptions::default() };
+/// What a file is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Access {
+    Read,
+    Write,
+    /// It must not be there yet.
+    Make,
+}
+
+/// Opens a file past the page cache, where the file system can.
+pub(super) async fn open(dir: &Dir, name: &str, access: Access) -> Result<File, Errno> {
+    let (write, new) = (access != Access::Read, access == Access::Make);
+    let options = OpenOptions { write, create: new, exclusive: new, direct: true, ..OpenOptions::default() };
     match dir.open(name, options).await {
         Err(Errno::INVALID) => {
             // A file system that refuses O_DIRECT may have made the file already.

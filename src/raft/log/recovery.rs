@@ -3,10 +3,10 @@
 
 use crate::ids::GroupId;
 use crate::limits::LOG_FILE_BYTES;
-use crate::uring::{Buffer, Dir, Errno, File, OpenOptions};
+use crate::uring::{Buffer, Dir, Errno, File};
 
 use super::error::LogOpenError;
-use super::files::{self, Active};
+use super::files::{self, Access, Active};
 use super::replay::{Found, Replay};
 
 /// A file with less room than this is not written on.
@@ -27,7 +27,8 @@ pub(super) async fn read(dir: &Dir, group: GroupId) -> Result<Replay, LogOpenErr
     let mut replay = Replay::new();
     for number in numbers {
         let name = files::name(number);
-        let file = dir.open(&name, OpenOptions::default()).await.map_err(disk("open", &name))?;
+        // Past the page cache: after a failed flush it holds what the disk does not.
+        let file = files::open(dir, &name, Access::Read).await.map_err(disk("open", &name))?;
         let bytes = read_all(&file).await.map_err(disk("read", &name))?;
         replay.file(group, number, &name, &bytes)?;
     }
@@ -57,8 +58,9 @@ pub(super) async fn repair(dir: &Dir, replay: &Replay) -> Result<Option<Active>,
         seal(dir, *before).await?;
     }
     let name = files::name(last.number);
-    let file = files::open(dir, &name, false).await.map_err(disk("open", &name))?;
+    let file = files::open(dir, &name, Access::Write).await.map_err(disk("open", &name))?;
     file.truncate(last.end).await.map_err(disk("cut", &name))?;
+    write_again(&file, last.last_batch, last.end).await.map_err(disk("write", &name))?;
     let has_room = last.end + ROOM_BYTES_MIN <= LOG_FILE_BYTES;
     if has_room {
         files::allocate(&file).await.map_err(disk("allocate", &name))?;
@@ -69,12 +71,25 @@ pub(super) async fn repair(dir: &Dir, replay: &Replay) -> Result<Option<Active>,
     Ok(has_room.then_some(active))
 }
 
+/// Writes the last batch again, the same bytes: if its flush had failed, nothing else brings it to the disk.
+async fn write_again(file: &File, start: u64, end: u64) -> Result<(), Errno> {
+    let bytes = usize::try_from(end - start).map_err(|_| Errno::INVALID)?;
+    if bytes == 0 {
+        return Ok(());
+    }
+    let (count, buffer) = file.read_at(Buffer::heap(bytes), 0..bytes, start).await;
+    if count? != bytes {
+        return Err(Errno::IO);
+    }
+    file.write_at(buffer, 0..bytes, start).await.0
+}
+
 async fn seal(dir: &Dir, found: Found) -> Result<(), LogOpenError> {
     if found.bytes <= found.end {
         return Ok(());
     }
     let name = files::name(found.number);
-    let file = files::open(dir, &name, false).await.map_err(disk("open", &name))?;
+    let file = files::open(dir, &name, Access::Write).await.map_err(disk("open", &name))?;
     file.truncate(found.end).await.map_err(disk("cut", &name))?;
     file.sync_data().await.map_err(disk("flush", &name))
 }

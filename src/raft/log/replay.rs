@@ -30,6 +30,8 @@ pub(super) struct Replay {
 pub(super) struct Found {
     pub(super) number: u64,
     pub(super) salt: u32,
+    /// Where the last of its whole batches begins; its end if there is none.
+    pub(super) last_batch: u64,
     /// Where its whole batches end.
     pub(super) end: u64,
     /// Where the file ends.
@@ -76,6 +78,7 @@ impl Replay {
         self.next_batch = first_batch;
         let reading = Reading { name, bytes, stamp: Stamp { group, salt }, number };
         let mut at = BLOCK_BYTES;
+        let mut last_batch = at;
         while at < bytes.len() {
             match reading.batch(at, self.next_batch) {
                 Ok(batch) => {
@@ -83,6 +86,7 @@ impl Replay {
                         self.record(&reading, *offset, record)?;
                     }
                     self.next_batch += 1;
+                    last_batch = at;
                     at = batch.end.next_multiple_of(BLOCK_BYTES);
                 }
                 Err((offset, fault)) => {
@@ -95,7 +99,8 @@ impl Replay {
             }
         }
         let end = at.min(bytes.len().next_multiple_of(BLOCK_BYTES));
-        self.files.push(Found { number, salt, end: end as u64, bytes: bytes.len() as u64 });
+        let last_batch = last_batch.min(end) as u64;
+        self.files.push(Found { number, salt, last_batch, end: end as u64, bytes: bytes.len() as u64 });
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use openraft::EntryPayload;
 use openraft::storage::IOFlushed;
 
-use crate::ids::{GroupId, Nanos};
+use crate::ids::{GroupId, LogIndex, Nanos};
 use crate::limits::{LOG_CACHE_BYTES, LOG_PENDING_BYTES_MAX};
 use crate::raft::types::{Entry, Point, Types, Vote};
 use crate::uring::{Answer, Dir, File, Gate, Mapping, Notify, question};
@@ -328,6 +328,19 @@ impl Log {
         }
         self.0.work.notify();
         question.await.unwrap_or(Err(LogStopped::Closed))
+    }
+
+    /// Waits until the entry at `index`, which is on its way, is durable.
+    pub(in crate::raft) async fn durable_to(&self, index: LogIndex) -> Result<(), LogStopped> {
+        let written = || {
+            let state = self.0.state.borrow();
+            if let Some(stopped) = &state.stopped {
+                return Some(Err(stopped.clone()));
+            }
+            let is_written = matches!(state.index.get(index.0), Some((_, Spot::Written(_))));
+            (is_written || index <= state.index.purged().index).then_some(Ok(()))
+        };
+        self.0.flushed.until(written).await
     }
 
     /// Notes what is committed; it becomes durable with the next batch.

@@ -1,8 +1,9 @@
 //! What openraft calls to reach one member.
 
-use std::future::Future;
+use std::future::{Future, ready};
+use std::rc::Rc;
 
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
@@ -24,6 +25,7 @@ use crate::raft::types::{Leader, Member, Types, Vote};
 use crate::wire::CodecError;
 
 use super::error::CallError;
+use super::line::Line;
 use super::lines::{LineUse, Lines};
 use super::pipeline::Pipeline;
 use super::send::send_snapshot;
@@ -66,6 +68,10 @@ impl Client {
     ) -> Result<Vec<u8>, RPCError<Types>> {
         let answer = self.lines.call((self.to, &self.member), purpose, call, length).await;
         answer.map_err(|error| self.failed(&error, kind))
+    }
+
+    pub(super) async fn line(&self) -> Result<Rc<Line>, CallError> {
+        self.lines.line(self.to, &self.member, self.purpose).await
     }
 
     pub(super) fn group(&self) -> GroupId {
@@ -117,12 +123,8 @@ impl RaftNetworkV2<Types> for Client {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + Unpin + 'static,
     {
-        Box::pin(async move {
-            let line = self.lines.line(self.to, &self.member, self.purpose).await;
-            let line = line.map_err(|error| self.failed(&error, RPCTypes::AppendEntries))?;
-            let stream: BoxStream<'s, _> = Box::pin(Pipeline::new(self, line, input));
-            Ok(stream)
-        })
+        let stream: BoxStream<'s, _> = Box::pin(Pipeline::begin(self, input).flatten_stream());
+        Box::pin(ready(Ok(stream)))
     }
 
     async fn vote(

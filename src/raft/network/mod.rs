@@ -1,7 +1,7 @@
 //! The way to the other members of a group: streams of the transport, calls with numbers, many at a time.
 //!
-//! `line` is one stream and the calls that wait for their answers on it; `client` is what openraft calls;
-//! `pipeline` keeps several messages with entries on their way; `send` moves a snapshot.
+//! `line` is one stream and the calls that wait for their answers on it; `client` is what openraft calls; `pipeline`
+//! keeps several messages with entries on their way; `send` moves a snapshot.
 
 mod client;
 mod error;

@@ -1,5 +1,5 @@
-//! Messages with entries, several on their way: requests leave as openraft makes them, answers are given in
-//! their order.
+//! Messages with entries, several on their way: requests leave as openraft makes them, answers are given in their
+//! order.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use openraft::errors::RPCError;
 use openraft::network::RPCTypes;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
@@ -24,7 +24,8 @@ use super::line::{Line, Pending};
 /// Answers to a stream of messages.
 pub(super) struct Pipeline<'a, S> {
     client: &'a Client,
-    line: Rc<Line>,
+    line: Result<Rc<Line>, CallError>,
+    first: Option<AppendEntriesRequest<Types>>,
     input: Option<S>,
     waiting: VecDeque<OnTheWay>,
 }
@@ -42,28 +43,43 @@ impl<'a, S> Pipeline<'a, S>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
 {
-    pub(super) fn new(client: &'a Client, line: Rc<Line>, input: S) -> Self {
-        Self { client, line, input: Some(input), waiting: VecDeque::new() }
+    /// Waits for the first message before it dials: openraft waits there when an earlier dial has failed, and
+    /// nowhere else.
+    pub(super) async fn begin(client: &'a Client, mut input: S) -> Self {
+        let first = input.next().await;
+        let line = match first {
+            Some(_) => client.line().await,
+            None => Err(CallError::Closed),
+        };
+        let input = first.as_ref().map(|_| input);
+        Self { client, line, first, input, waiting: VecDeque::new() }
     }
 
     /// Sends what openraft has made, up to the bound.
     fn fill(&mut self, context: &mut Context<'_>) -> Result<(), CallError> {
+        if let Some(first) = self.first.take() {
+            self.send(&first)?;
+        }
         while let Some(input) = self.input.as_mut().filter(|_| self.waiting.len() < APPENDS_IN_FLIGHT_MAX) {
             match Pin::new(input).poll_next(context) {
                 Poll::Pending => break,
                 Poll::Ready(None) => self.input = None,
-                Poll::Ready(Some(request)) => {
-                    let bytes = write_append(self.client.group(), &request);
-                    let last = request.entries.last().map(|entry| entry.log_id);
-                    self.waiting.push_back(OnTheWay {
-                        prev: request.prev_log_id,
-                        last: last.or(request.prev_log_id),
-                        answer: self.line.start(Call::Append, bytes)?,
-                        patience: Box::pin(sleep(APPEND_TIMEOUT)),
-                    });
-                }
+                Poll::Ready(Some(request)) => self.send(&request)?,
             }
         }
+        Ok(())
+    }
+
+    fn send(&mut self, request: &AppendEntriesRequest<Types>) -> Result<(), CallError> {
+        let line = self.line.as_ref().map_err(CallError::clone)?;
+        let bytes = write_append(self.client.group(), request);
+        let last = request.entries.last().map(|entry| entry.log_id);
+        self.waiting.push_back(OnTheWay {
+            prev: request.prev_log_id,
+            last: last.or(request.prev_log_id),
+            answer: line.start(Call::Append, bytes)?,
+            patience: Box::pin(sleep(APPEND_TIMEOUT)),
+        });
         Ok(())
     }
 
