@@ -9,6 +9,7 @@ mod fetch;
 mod land;
 mod plan;
 mod serve;
+mod session;
 mod source;
 mod writes;
 

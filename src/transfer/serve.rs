@@ -105,7 +105,8 @@ async fn answer(
             Err(code) => return refuse(code).await,
         };
         let body = Chunk { request: fetch.request, chunk };
-        let send = sender.send_payload(body, buffer, 0..count);
+        // The buffer goes home when it is sent: with it in hand, streams that wait for a buffer wait for each other.
+        let send = async { sender.send_payload(body, buffer, 0..count).await.0 };
         // A buffer is taken only when the peer has room for it: ours are where its own payloads arrive, too.
         let next = async {
             if chunk + 1 >= end || sender.ready().await.is_err() {
@@ -113,8 +114,7 @@ async fn answer(
             }
             Some(open.read(chunk + 1).await)
         };
-        let ((sent, buffer), read) = join(send, next).await;
-        drop(buffer);
+        let (sent, read) = join(send, next).await;
         sent?;
         stats.bytes_served.add(count as u64);
         ahead = read;

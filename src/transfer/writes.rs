@@ -1,12 +1,15 @@
 //! Writes of verified chunks under way, while the next chunk is received and hashed.
 
+use std::pin::{Pin, pin};
+
+use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::segment::{Landing, VerifiedChunk, WriteError};
 
 use super::plan::Failure;
 
-type WriteFuture<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), WriteError>> + 'a>>;
+type WriteFuture<'a> = Pin<Box<dyn Future<Output = Result<(), WriteError>> + 'a>>;
 
 /// Writes of one landing.
 pub(super) struct Writes<'a> {
@@ -32,6 +35,25 @@ impl<'a> Writes<'a> {
             done.map_err(|error| failure(&error))?;
         }
         Ok(())
+    }
+
+    /// Waits for something else, and keeps the writes going meanwhile: one that is not polled holds its place at the
+    /// gate, and with it everybody's.
+    pub(super) async fn beside<T>(
+        &mut self,
+        other: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut other = pin!(other);
+        loop {
+            if self.under_way.is_empty() {
+                return other.await;
+            }
+            match select(other.as_mut(), self.under_way.next()).await {
+                Either::Left((done, _)) => return done,
+                Either::Right((Some(Err(error)), _)) => return Err(failure(&error)),
+                Either::Right((Some(Ok(())) | None, _)) => {}
+            }
+        }
     }
 
     /// Waits for all of them.

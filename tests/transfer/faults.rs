@@ -17,6 +17,18 @@ fn p5_segments_of_every_awkward_size_arrive_once() {
     });
 }
 
+/// Once a segment that waited for its next chunk left its writes alone, places at the gate and all.
+#[test]
+fn many_large_segments_at_once_do_not_wait_for_each_other_for_ever() {
+    each_seed(4, |seed| {
+        let mut rig = Rig::new(seed, &[3 << 20; 24]);
+        let target = rig.start_target();
+        rig.finish(&target);
+        assert_eq!(target.stats.failed.get(), 0, "no fetch had to begin again");
+        assert_eq!(target.stats.bytes_fetched.get(), rig.total());
+    });
+}
+
 #[test]
 fn p3_a_chunk_that_arrives_damaged_is_fetched_again_alone() {
     let mut refetched = 0;
