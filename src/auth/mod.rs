@@ -21,10 +21,6 @@
 //! payload bytes are held against the digest that the manifest committed. TLS 1.3 with mutual certificates belongs in
 //! this room too, as identities beside the secrets: below the handshake, which it does not replace, and chosen by
 //! configuration, never by negotiation.
-#![cfg_attr(
-    not(feature = "sim"),
-    expect(dead_code, unused_imports, reason = "used by transport, which lands next")
-)]
 
 mod handshake;
 mod refusal;

@@ -139,6 +139,14 @@ pub(crate) enum ConfigCommand {
     },
 }
 
+/// What `serve` and `pull` prove to each other.
+#[derive(Args, Debug)]
+pub(crate) struct SecretFile {
+    /// The shared secret, in a file that nobody else can read.
+    #[arg(long)]
+    pub(crate) secret_file: PathBuf,
+}
+
 /// `ringway serve`.
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
@@ -147,9 +155,8 @@ pub(crate) struct Serve {
     /// Where to listen.
     #[arg(long)]
     pub(crate) listen: SocketAddr,
-    /// The shared secret, in a file that nobody else can read.
-    #[arg(long)]
-    pub(crate) secret_file: PathBuf,
+    #[command(flatten)]
+    pub(crate) secret: SecretFile,
     /// Where digests are kept between starts; by default in the user's cache directory.
     #[arg(long)]
     pub(crate) cache: Option<PathBuf>,
@@ -162,9 +169,8 @@ pub(crate) struct Pull {
     pub(crate) address: SocketAddr,
     /// The directory to fill; made if absent.
     pub(crate) dest: PathBuf,
-    /// The shared secret, in a file that nobody else can read.
-    #[arg(long)]
-    pub(crate) secret_file: PathBuf,
+    #[command(flatten)]
+    pub(crate) secret: SecretFile,
     /// Remove files that an earlier pull brought and the source no longer has.
     #[arg(long)]
     pub(crate) delete: bool,
@@ -192,14 +198,31 @@ pub(crate) struct Endpoint {
     pub(crate) endpoint: SocketAddr,
 }
 
+/// A running node to change.
+#[derive(Args, Debug)]
+pub(crate) struct Steered {
+    #[command(flatten)]
+    pub(crate) endpoint: Endpoint,
+    /// The cluster's secret: it permits changes.
+    #[arg(long)]
+    pub(crate) secret_file: PathBuf,
+}
+
+/// A shard of the node.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct OfShard {
+    /// The shard.
+    #[arg(long = "shard", value_name = "SHARD", default_value_t = 0)]
+    pub(crate) id: u32,
+}
+
 /// `ringway segments`.
 #[derive(Args, Debug)]
 pub(crate) struct Segments {
     #[command(flatten)]
     pub(crate) endpoint: Endpoint,
-    /// The shard.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) shard: u32,
+    #[command(flatten)]
+    pub(crate) shard: OfShard,
     /// Begin after this path.
     #[arg(long)]
     pub(crate) after: Option<String>,
@@ -224,13 +247,9 @@ pub(crate) enum Level {
 #[derive(Args, Debug)]
 pub(crate) struct Register {
     #[command(flatten)]
-    pub(crate) endpoint: Endpoint,
-    /// The cluster's secret: it permits changes.
-    #[arg(long)]
-    pub(crate) secret_file: PathBuf,
-    /// The shard.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) shard: u32,
+    pub(crate) node: Steered,
+    #[command(flatten)]
+    pub(crate) shard: OfShard,
     /// When the registration counts as done.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) durability: Level,
@@ -246,13 +265,9 @@ pub(crate) struct Register {
 #[derive(Args, Debug)]
 pub(crate) struct Delete {
     #[command(flatten)]
-    pub(crate) endpoint: Endpoint,
-    /// The cluster's secret: it permits changes.
-    #[arg(long)]
-    pub(crate) secret_file: PathBuf,
-    /// The shard.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) shard: u32,
+    pub(crate) node: Steered,
+    #[command(flatten)]
+    pub(crate) shard: OfShard,
     /// Why.
     #[arg(long, default_value = "operator")]
     pub(crate) reason: String,
@@ -265,10 +280,7 @@ pub(crate) struct Delete {
 #[derive(Args, Debug)]
 pub(crate) struct TransferLeader {
     #[command(flatten)]
-    pub(crate) endpoint: Endpoint,
-    /// The cluster's secret: it permits changes.
-    #[arg(long)]
-    pub(crate) secret_file: PathBuf,
+    pub(crate) node: Steered,
     /// The Raft group: 0 is the cluster's, shard s has group s + 1.
     #[arg(long)]
     pub(crate) group: u32,

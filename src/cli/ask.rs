@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
 
-use super::args::{self, Delete, Level, Output, Register, Segments, TransferLeader};
+use super::args::{self, Delete, Level, Output, Register, Segments, Steered, TransferLeader};
 use super::exit::{Exit, Failure};
 use super::output::{bytes, print};
 use super::secret;
@@ -219,7 +219,7 @@ pub(crate) fn segments(asked: &Segments, output: Output) -> Result<(), Failure> 
     let mut after = asked.after.clone();
     loop {
         let rest = asked.limit.map_or(PAGE, |limit| limit.saturating_sub(all.segments.len()).min(PAGE));
-        let page = endpoint.segments(asked.shard, after.as_deref(), rest)?;
+        let page = endpoint.segments(asked.shard.id, after.as_deref(), rest)?;
         all.segments.extend(page.segments);
         after = page.next;
         if after.is_none() || asked.limit.is_some_and(|limit| all.segments.len() >= limit) {
@@ -246,35 +246,30 @@ pub(crate) fn register(asked: &Register, output: Output) -> Result<(), Failure> 
         Level::All => "all",
     };
     let body = ChangeBody {
-        shard: asked.shard,
+        shard: asked.shard.id,
         kind: if asked.update { "update" } else { "register" }.to_owned(),
         paths: asked.paths.clone(),
         reason: String::new(),
         durability: durability.to_owned(),
         timeout_millis: CHANGE_MILLIS,
     };
-    change(asked.endpoint.endpoint, &asked.secret_file, &body, output)
+    change(&asked.node, &body, output)
 }
 
 pub(crate) fn delete(asked: &Delete, output: Output) -> Result<(), Failure> {
     let body = ChangeBody {
-        shard: asked.shard,
+        shard: asked.shard.id,
         kind: "delete".to_owned(),
         paths: asked.paths.clone(),
         reason: asked.reason.clone(),
         durability: "committed".to_owned(),
         timeout_millis: CHANGE_MILLIS,
     };
-    change(asked.endpoint.endpoint, &asked.secret_file, &body, output)
+    change(&asked.node, &body, output)
 }
 
-fn change(
-    endpoint: SocketAddr,
-    secret_file: &Path,
-    body: &ChangeBody,
-    output: Output,
-) -> Result<(), Failure> {
-    let report = asked_of(endpoint).change(&token(secret_file)?, body)?;
+fn change(node: &Steered, body: &ChangeBody, output: Output) -> Result<(), Failure> {
+    let report = asked_of(node.endpoint.endpoint).change(&token(&node.secret_file)?, body)?;
     print(output, &report, |out| {
         writeln!(out, "committed at {}, landed on {} of {}", report.index, report.landed, report.replicas)
     });
@@ -287,8 +282,8 @@ fn change(
 
 pub(crate) fn transfer_leader(asked: &TransferLeader, output: Output) -> Result<(), Failure> {
     let body = TransferBody { group: asked.group, to: asked.to };
-    let token = token(&asked.secret_file)?;
-    let done: Done = asked_of(asked.endpoint.endpoint).post("/v1/transfer-leader", &token, &body)?;
+    let token = token(&asked.node.secret_file)?;
+    let done: Done = asked_of(asked.node.endpoint.endpoint).post("/v1/transfer-leader", &token, &body)?;
     print(output, &done, |out| writeln!(out, "node {} leads group {}", asked.to, asked.group));
     Ok(())
 }

@@ -41,7 +41,7 @@ struct Ready {
 }
 
 pub(crate) fn serve(asked: Serve, output: Output, quiet: bool) -> Result<(), Failure> {
-    let text = secret::read(&asked.secret_file)?;
+    let text = secret::read(&asked.secret.secret_file)?;
     let stop = stop_signal()?;
     let cache = asked.cache.unwrap_or_else(|| default_cache(&asked.dir));
     let options = ServeOptions { dir: asked.dir, listen: asked.listen, cache: cache.join("digests") };
@@ -73,7 +73,7 @@ fn default_cache(dir: &Path) -> PathBuf {
 }
 
 pub(crate) fn pull(asked: Pull, output: Output, quiet: bool) -> Result<(), Failure> {
-    let text = secret::read(&asked.secret_file)?;
+    let text = secret::read(&asked.secret.secret_file)?;
     let stop = stop_signal()?;
     let options = PullOptions {
         address: asked.address,

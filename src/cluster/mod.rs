@@ -2,11 +2,6 @@
 //!
 //! Read `state` first. `placement` alone decides which nodes own a shard.
 
-#![cfg_attr(
-    not(feature = "sim"),
-    allow(dead_code, unused_imports, unreachable_pub, reason = "used by raft and shard, which come next")
-)]
-
 mod command;
 mod outcome;
 mod placement;

@@ -4,11 +4,6 @@
 //! checked against a root; no allocation beyond the chunk list. Refuses: I/O, clocks, chance. The bytes of every
 //! digest and of the sidecar are in FORMAT.md.
 
-#![cfg_attr(
-    not(feature = "sim"),
-    allow(dead_code, unused_imports, reason = "used by segment and transfer, which land next")
-)]
-
 mod chunks;
 mod flat;
 mod kernel;

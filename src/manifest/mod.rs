@@ -3,11 +3,6 @@
 //! Read `state` first. `command` and `format` fix what is on disk and wire; `apply` is the one way to change
 //! a state, `install` the one way to replace it.
 
-#![cfg_attr(
-    not(feature = "sim"),
-    allow(dead_code, unused_imports, unreachable_pub, reason = "used by raft and shard, which come next")
-)]
-
 mod apply;
 mod changes;
 mod command;

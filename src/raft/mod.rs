@@ -4,11 +4,6 @@
 //! `snapshot` writes, moves and reads states; `network` calls other members, `serve` answers them, `rpc` is what
 //! they say; `runtime` lets openraft run on a core.
 
-#![cfg_attr(
-    not(feature = "sim"),
-    allow(dead_code, unused_imports, unreachable_pub, reason = "used by shard, which comes next")
-)]
-
 mod group;
 mod keeper;
 mod log;

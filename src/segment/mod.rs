@@ -4,11 +4,6 @@
 //! acknowledged as landed survives a power cut; what nobody knows is never deleted. Refuses: sockets, the manifest,
 //! and any name of a peer's choosing.
 
-#![cfg_attr(
-    not(feature = "sim"),
-    allow(dead_code, unused_imports, reason = "used by transfer and shard, which land next")
-)]
-
 mod adopt;
 mod begin;
 mod bitmap;

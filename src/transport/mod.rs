@@ -11,10 +11,6 @@
 //! frame on the wire = header (40) | body | tag (16) | payload
 //!                     '---- covered by the tag ----'   held against the committed digest
 //! ```
-#![cfg_attr(
-    not(feature = "sim"),
-    expect(dead_code, unused_imports, reason = "used by transfer and raft, which land next")
-)]
 
 mod connection;
 mod credit;

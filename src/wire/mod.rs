@@ -4,11 +4,6 @@
 //! nothing is allocated for bytes that have not come. Refuses: to panic on any bytes. The layouts are in FORMAT.md,
 //! which the tests read. The session tag between body and payload is made and checked by `auth`.
 
-#![cfg_attr(
-    not(feature = "sim"),
-    allow(dead_code, unused_imports, reason = "used by auth and transport, which land next")
-)]
-
 pub mod archive;
 mod body;
 mod codec;
