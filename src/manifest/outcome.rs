@@ -121,7 +121,7 @@ pub enum Reason {
         label: u32,
     },
     /// A reason of too many bytes.
-    ReasonTooLong {
+    DeleteReasonTooLong {
         /// How many.
         bytes: u32,
     },
@@ -214,7 +214,7 @@ impl fmt::Display for Reason {
                 "label {label} must have a name, at most {LABEL_BYTES_MAX} bytes a side, and no control characters"
             ),
             Self::LabelRepeated { label } => write!(f, "label {label} is there twice"),
-            Self::ReasonTooLong { bytes } => {
+            Self::DeleteReasonTooLong { bytes } => {
                 write!(f, "the reason has {bytes} bytes, more than {REASON_BYTES_MAX}")
             }
             Self::ManifestFull => write!(f, "the manifest has {ENTRIES_MAX} entries and takes no more"),

@@ -52,7 +52,9 @@ fn check_operation(operation: &ArchivedOperation) -> Result<(), Reason> {
         ArchivedOperation::Delete { path, reason } => {
             SafePath::parse(path).map_err(Reason::Path)?;
             if reason.len() > REASON_BYTES_MAX {
-                return Err(Reason::ReasonTooLong { bytes: u32::try_from(reason.len()).unwrap_or(u32::MAX) });
+                return Err(Reason::DeleteReasonTooLong {
+                    bytes: u32::try_from(reason.len()).unwrap_or(u32::MAX),
+                });
             }
             Ok(())
         }

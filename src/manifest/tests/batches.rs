@@ -188,7 +188,7 @@ fn every_rule_of_form_is_checked_at_apply() {
     assert_eq!(shard.reason(invalid("fine", "")), Reason::LabelRepeated { label: 1 });
     let reason = "r".repeat(257);
     let long = Operation::Delete { path: "a".to_owned(), reason };
-    assert_eq!(shard.reason(long), Reason::ReasonTooLong { bytes: 257 });
+    assert_eq!(shard.reason(long), Reason::DeleteReasonTooLong { bytes: 257 });
     assert_eq!(shard.refused(vec![]), Refusal::BatchEmpty);
     let operations = BATCH_OPERATIONS_MAX + 1;
     let refusal = shard.refused(vec![delete("a"); operations]);
