@@ -2,7 +2,7 @@
 //!
 //! A request names a segment and its root, so that a source serves what is meant or refuses. Its first answer is the
 //! list of chunk digests, checked against the root before any chunk is trusted. A segment of which nothing is here is
-//! asked for whole, so that it costs no round trip of its own; one that is staged is asked for its missing ranges alone.
+//! asked for whole, and costs no round trip of its own; one that is staged is asked for its missing ranges alone.
 
 use std::rc::Rc;
 
