@@ -228,8 +228,9 @@ pub const FETCH_QUEUE_MAX: usize = 1024;
 pub const LANDING_BATCH_MAX: usize = 128;
 /// Writes of one landing under way at a time.
 pub const WRITES_MAX: usize = 4;
-/// Answers that wait for one request of a stream; its credit bounds them too.
-pub const STREAM_QUEUE_MAX: usize = 16;
+/// Answers that wait for one request of a stream. Few: taking one gives its credit back, so they add to what the
+/// credit bounds, and all of it should fit the registered buffers.
+pub const STREAM_QUEUE_MAX: usize = 2;
 /// Attempts at one segment before it rests until the next derivation.
 pub const FETCH_ATTEMPTS_MAX: u32 = 3;
 /// First back-off between attempts; doubles, with jitter.

@@ -4,17 +4,13 @@
 
 use std::fmt;
 
-use rkyv::rancor;
-use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::ids::{ClusterId, Incarnation, LogIndex, NodeId};
-use crate::limits::ENTRY_BYTES_MAX;
+use crate::wire::{DecodeError, ValueBytes, decode_value, encode_value};
 
 /// Version of the commands' format; the log record that carries a command names it.
 pub const COMMAND_VERSION: u16 = 1;
-/// Alignment of a command's bytes.
-pub const COMMAND_ALIGNMENT: usize = 16;
 
 /// A change of the cluster, as one log entry of group 0.
 #[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
@@ -110,27 +106,11 @@ pub enum Limit {
     Serves,
 }
 
-/// Bytes that are not of this format.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum DecodeError {
-    /// More bytes than an entry may have.
-    TooLong {
-        /// Bytes given.
-        bytes: usize,
-    },
-    /// The checked access refused them.
-    Invalid {
-        /// What it said.
-        why: String,
-    },
-}
-
 impl Command {
     /// The bytes to propose.
     #[must_use]
-    pub fn encode(&self) -> AlignedVec<COMMAND_ALIGNMENT> {
-        rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, AlignedVec::new())
-            .expect("serialising plain values into memory has no way to fail")
+    pub fn encode(&self) -> ValueBytes {
+        encode_value(self)
     }
 
     /// Reads a command; a cluster changes rarely, so it is simply copied out.
@@ -138,30 +118,8 @@ impl Command {
     /// # Errors
     /// The bytes are no command of this format, or too many.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        if bytes.len() > ENTRY_BYTES_MAX {
-            return Err(DecodeError::TooLong { bytes: bytes.len() });
-        }
-        let mut scratch = AlignedVec::new();
-        let archived = rkyv::access::<ArchivedCommand, rancor::Error>(aligned(bytes, &mut scratch));
-        rkyv::deserialize::<_, rancor::Error>(archived.map_err(DecodeError::invalid)?)
-            .map_err(DecodeError::invalid)
+        decode_value(bytes)
     }
-}
-
-impl DecodeError {
-    pub(super) fn invalid(error: rancor::Error) -> Self {
-        Self::Invalid { why: error.to_string() }
-    }
-}
-
-/// `bytes` where they stand if they are aligned, or a copy in `scratch`.
-pub(super) fn aligned<'a>(bytes: &'a [u8], scratch: &'a mut AlignedVec<COMMAND_ALIGNMENT>) -> &'a [u8] {
-    if bytes.as_ptr().addr().is_multiple_of(COMMAND_ALIGNMENT) {
-        return bytes;
-    }
-    scratch.clear();
-    scratch.extend_from_slice(bytes);
-    scratch
 }
 
 impl fmt::Display for Role {
@@ -181,18 +139,3 @@ impl Role {
         [Self::Voter, Self::Promotable, Self::NonVoter].into_iter().find(|role| role.to_string() == text)
     }
 }
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { bytes } => {
-                write!(f, "{bytes} bytes are more than the {ENTRY_BYTES_MAX} of an entry")
-            }
-            Self::Invalid { why } => {
-                write!(f, "the bytes are not of format version {COMMAND_VERSION}: {why}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}

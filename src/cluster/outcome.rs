@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use rkyv::rancor;
-use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::command::{COMMAND_ALIGNMENT, DecodeError, NodeRecord, aligned};
+use super::command::NodeRecord;
 use crate::ids::{ClusterId, Incarnation, LogIndex, NodeId};
 use crate::limits::{NODE_TEXT_BYTES_MAX, NODES_MAX, SERVES_MAX, SHARDS_MAX};
+use crate::wire::{DecodeError, ValueBytes, decode_value, encode_value};
 
 /// What became of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
@@ -142,9 +141,8 @@ pub enum NodeReason {
 impl Outcome {
     /// The outcome's bytes.
     #[must_use]
-    pub fn encode(&self) -> AlignedVec<COMMAND_ALIGNMENT> {
-        rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, AlignedVec::new())
-            .expect("serialising plain values into memory has no way to fail")
+    pub fn encode(&self) -> ValueBytes {
+        encode_value(self)
     }
 
     /// Reads what `encode` wrote.
@@ -152,10 +150,7 @@ impl Outcome {
     /// # Errors
     /// The bytes are no outcome of this format.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut scratch = AlignedVec::new();
-        let archived = rkyv::access::<ArchivedOutcome, rancor::Error>(aligned(bytes, &mut scratch));
-        rkyv::deserialize::<_, rancor::Error>(archived.map_err(DecodeError::invalid)?)
-            .map_err(DecodeError::invalid)
+        decode_value(bytes)
     }
 }
 

@@ -8,12 +8,13 @@ use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::command::{Limit, NodeRecord, Replicas, Role, aligned};
+use super::command::{Limit, NodeRecord, Replicas, Role};
 use super::outcome::NodeReason;
 use super::state::{ClusterState, Founded, Node, Retired, limit_is_valid};
 use super::validate;
 use crate::ids::{ClusterId, Incarnation, LogIndex, NodeId};
 use crate::limits::{INCARNATIONS_RETIRED_MAX, NODES_MAX, SHARDS_MAX, SNAPSHOT_ARCHIVE_BYTES_MAX};
+use crate::wire::aligned;
 use crate::wire::archive::{
     ARCHIVE_ALIGNMENT, ArchiveError, ArchiveHeader, ArchiveKind, archive_buffer, open_archive, seal_archive,
 };

@@ -9,7 +9,7 @@ use rkyv::util::AlignedVec;
 
 use super::changes::{Change, Changes, Effect};
 use super::command::{
-    ArchivedBatch, ArchivedCommand, ArchivedOperation, ArchivedRegistration, Command, Tier,
+    self, ArchivedBatch, ArchivedCommand, ArchivedOperation, ArchivedRegistration, Command, Tier,
 };
 use super::entry::Entry;
 use super::outcome::{Outcome, Reason, Refusal};
@@ -30,7 +30,7 @@ impl State {
         self.pass(index);
         let mut scratch = AlignedVec::new();
         match Command::access(command, &mut scratch) {
-            Err(error) => Effect::new(Outcome::Refused(error.refusal())),
+            Err(error) => Effect::new(Outcome::Refused(command::refusal(&error))),
             Ok(ArchivedCommand::OpenSession { session }) => {
                 Effect::new(self.sessions.open(session.native(), index))
             }

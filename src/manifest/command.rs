@@ -4,20 +4,14 @@
 //! serialised again. Reading them is checked access in place. A change of these types is a new format
 //! version, with new types beside these.
 
-use std::fmt;
-
-use rkyv::rancor;
-use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::outcome::Refusal;
 use crate::ids::{Digest, NodeId, SessionId, UnixNanos};
-use crate::limits::ENTRY_BYTES_MAX;
+use crate::wire::{DecodeError, ValueBytes, access_value, encode_value};
 
 /// Version of the commands' format; the log record that carries a command names it.
 pub const COMMAND_VERSION: u16 = 1;
-/// Alignment of a command's bytes.
-pub const COMMAND_ALIGNMENT: usize = 16;
 
 /// A change of a shard's manifest, as one log entry.
 #[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
@@ -103,27 +97,11 @@ pub struct Label {
 )]
 pub struct Tier(pub u8);
 
-/// Bytes that are not a command of this format.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum DecodeError {
-    /// More bytes than an entry may have.
-    TooLong {
-        /// Bytes given.
-        bytes: usize,
-    },
-    /// The checked access refused them.
-    Invalid {
-        /// What it said.
-        why: String,
-    },
-}
-
 impl Command {
     /// The bytes to propose.
     #[must_use]
-    pub fn encode(&self) -> AlignedVec<COMMAND_ALIGNMENT> {
-        rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, AlignedVec::new())
-            .expect("serialising plain values into memory has no way to fail")
+    pub fn encode(&self) -> ValueBytes {
+        encode_value(self)
     }
 
     /// Reads a command in place, after checking all of it. `scratch` is used only if `bytes` are not aligned.
@@ -132,56 +110,25 @@ impl Command {
     /// The bytes are no command of this format, or too many.
     pub fn access<'a>(
         bytes: &'a [u8],
-        scratch: &'a mut AlignedVec<COMMAND_ALIGNMENT>,
+        scratch: &'a mut ValueBytes,
     ) -> Result<&'a ArchivedCommand, DecodeError> {
-        if bytes.len() > ENTRY_BYTES_MAX {
-            return Err(DecodeError::TooLong { bytes: bytes.len() });
-        }
-        rkyv::access::<ArchivedCommand, rancor::Error>(aligned(bytes, scratch)).map_err(DecodeError::invalid)
+        access_value(bytes, scratch)
     }
 }
 
-impl DecodeError {
-    pub(super) fn invalid(error: rancor::Error) -> Self {
-        Self::Invalid { why: error.to_string() }
-    }
-
-    pub(super) fn refusal(&self) -> Refusal {
-        match self {
-            Self::TooLong { bytes } => Refusal::EntryTooLong { bytes: *bytes as u64 },
-            Self::Invalid { .. } => Refusal::Undecodable,
-        }
+/// How a proposer hears of bytes that are no command.
+pub(super) fn refusal(error: &DecodeError) -> Refusal {
+    match error {
+        DecodeError::TooLong { bytes } => Refusal::EntryTooLong { bytes: *bytes as u64 },
+        DecodeError::Invalid { .. } => Refusal::Undecodable,
     }
 }
-
-/// `bytes` where they stand if they are aligned, or a copy in `scratch`.
-pub(super) fn aligned<'a>(bytes: &'a [u8], scratch: &'a mut AlignedVec<COMMAND_ALIGNMENT>) -> &'a [u8] {
-    if bytes.as_ptr().addr().is_multiple_of(COMMAND_ALIGNMENT) {
-        return bytes;
-    }
-    scratch.clear();
-    scratch.extend_from_slice(bytes);
-    scratch
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { bytes } => {
-                write!(f, "{bytes} bytes are more than the {ENTRY_BYTES_MAX} of an entry")
-            }
-            Self::Invalid { why } => {
-                write!(f, "the bytes are not of format version {COMMAND_VERSION}: {why}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::ENTRY_BYTES_MAX;
+    use crate::wire::VALUE_ALIGNMENT;
 
     fn command() -> Command {
         let registration = Registration {
@@ -207,13 +154,13 @@ mod tests {
     #[test]
     fn a_command_reads_back_from_any_alignment() {
         let bytes = command().encode();
-        for shift in 0..COMMAND_ALIGNMENT {
-            let mut moved = AlignedVec::<COMMAND_ALIGNMENT>::new();
+        for shift in 0..VALUE_ALIGNMENT {
+            let mut moved = ValueBytes::new();
             moved.resize(shift, 0);
             moved.extend_from_slice(&bytes);
-            let mut scratch = AlignedVec::new();
+            let mut scratch = ValueBytes::new();
             let archived = Command::access(&moved[shift..], &mut scratch).expect("valid");
-            let back: Command = rkyv::deserialize::<_, rancor::Error>(archived).expect("valid");
+            let back: Command = rkyv::deserialize::<_, rkyv::rancor::Error>(archived).expect("valid");
             assert_eq!(back, command());
             assert_eq!(scratch.is_empty(), shift == 0, "a copy is made only where it must be");
         }
@@ -227,7 +174,7 @@ mod tests {
     #[test]
     fn damaged_bytes_give_an_error_or_another_command_and_never_a_panic() {
         let bytes = command().encode();
-        let mut scratch = AlignedVec::new();
+        let mut scratch = ValueBytes::new();
         for length in 0..bytes.len() {
             let _ = Command::access(&bytes[..length], &mut scratch);
         }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 
-use super::command::{Tier, aligned};
+use super::command::Tier;
 use super::entry::Entry;
 use super::format::{
     ArchivedEntryRecord, ArchivedHead, ArchivedLabelRecord, ArchivedPart, ArchivedSessionRecord,
@@ -24,6 +24,7 @@ use super::state::State;
 use super::validate::label_is_valid;
 use crate::ids::LogIndex;
 use crate::limits::{ENTRIES_MAX, LABELS_MAX, SEGMENT_BYTES_MAX, SESSIONS_MAX, SNAPSHOT_ARCHIVE_BYTES_MAX};
+use crate::wire::aligned;
 use crate::wire::archive::{ArchiveError, ArchiveHeader, ArchiveKind, open_archive};
 
 /// Why a snapshot is refused.

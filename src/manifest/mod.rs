@@ -24,8 +24,8 @@ mod validate;
 
 pub use changes::{Change, Changes, Effect};
 pub use command::{
-    ArchivedBatch, ArchivedCommand, ArchivedOperation, Batch, COMMAND_ALIGNMENT, COMMAND_VERSION, Command,
-    DecodeError, Label, Operation, Registration, Tier,
+    ArchivedBatch, ArchivedCommand, ArchivedOperation, Batch, COMMAND_VERSION, Command, Label, Operation,
+    Registration, Tier,
 };
 pub use difference::{Difference, difference};
 pub use entry::Entry;

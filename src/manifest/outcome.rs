@@ -5,17 +5,15 @@
 
 use std::fmt;
 
-use rkyv::rancor;
-use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::command::{COMMAND_ALIGNMENT, DecodeError, aligned};
 use super::path::PathError;
 use crate::ids::{LogIndex, SegmentId};
 use crate::limits::{
     BATCH_OPERATIONS_MAX, ENTRIES_MAX, ENTRY_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, REASON_BYTES_MAX,
     SEGMENT_BYTES_MAX, SESSION_OUTCOMES_MAX, SESSIONS_MAX,
 };
+use crate::wire::{DecodeError, ValueBytes, decode_value, encode_value};
 
 /// What became of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
@@ -132,9 +130,8 @@ pub enum Reason {
 impl Outcome {
     /// The outcome's bytes.
     #[must_use]
-    pub fn encode(&self) -> AlignedVec<COMMAND_ALIGNMENT> {
-        rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, AlignedVec::new())
-            .expect("serialising plain values into memory has no way to fail")
+    pub fn encode(&self) -> ValueBytes {
+        encode_value(self)
     }
 
     /// Reads what `encode` wrote.
@@ -142,10 +139,7 @@ impl Outcome {
     /// # Errors
     /// The bytes are no outcome of this format.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut scratch = AlignedVec::new();
-        let archived = rkyv::access::<ArchivedOutcome, rancor::Error>(aligned(bytes, &mut scratch))
-            .map_err(DecodeError::invalid)?;
-        rkyv::deserialize::<_, rancor::Error>(archived).map_err(DecodeError::invalid)
+        decode_value(bytes)
     }
 }
 

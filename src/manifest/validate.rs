@@ -4,7 +4,7 @@
 use rkyv::util::AlignedVec;
 
 use super::command::{
-    ArchivedBatch, ArchivedCommand, ArchivedLabel, ArchivedOperation, ArchivedRegistration, Command,
+    self, ArchivedBatch, ArchivedCommand, ArchivedLabel, ArchivedOperation, ArchivedRegistration, Command,
 };
 use super::outcome::{Reason, Refusal};
 use super::path::SafePath;
@@ -17,7 +17,7 @@ impl Command {
     /// What apply would answer.
     pub fn check(bytes: &[u8]) -> Result<(), Refusal> {
         match Self::access(bytes, &mut AlignedVec::new()) {
-            Err(error) => Err(error.refusal()),
+            Err(error) => Err(command::refusal(&error)),
             Ok(ArchivedCommand::Batch(batch)) => batch.validate(),
             Ok(ArchivedCommand::OpenSession { .. } | ArchivedCommand::RetireSession { .. }) => Ok(()),
         }

@@ -106,7 +106,7 @@ async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver) {
         };
         let queue = session.requests.borrow().get(&request).cloned();
         if let Some(queue) = queue {
-            // The stream's credit bounds what can be on its way, and the queue holds as much.
+            // A request that is slow holds up those behind it, as the source answers in their order.
             let _given_up = queue.send(message).await;
         }
     }

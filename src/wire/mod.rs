@@ -11,6 +11,7 @@ mod field;
 mod frame;
 mod header;
 mod kind;
+mod value;
 mod word;
 
 pub use body::{
@@ -23,4 +24,7 @@ pub use field::{Cursor, Text};
 pub use frame::{EncodeError, Envelope, FrameError};
 pub use header::{HEADER_BYTES, Header, HeaderError, MAGIC, TAG_BYTES, VERSION, VERSION_MIN};
 pub use kind::{Body, BodyError, FieldForm, Kind};
+pub use value::{
+    DecodeError, VALUE_ALIGNMENT, ValueBytes, access_value, aligned, decode_value, encode_value,
+};
 pub use word::{Class, Purpose, Refusal, Role};
