@@ -165,6 +165,13 @@ impl Nanos {
     }
 }
 
+impl From<std::time::Duration> for Nanos {
+    /// As long as can be told: 584 years.
+    fn from(length: std::time::Duration) -> Self {
+        Self(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
 macro_rules! bytes {
     ($(#[$doc:meta])* $name:ident($len:literal), $archived:ident) => {
         $(#[$doc])*

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ringway::engine::{BootstrapError, Engine, OpenError, Stopped, admin_token};
+use ringway::engine::{BootstrapError, Engine, OpenError, admin_token};
 use serde::Serialize;
 
 use super::args::{self, Output};
@@ -67,12 +67,11 @@ fn work(engine: &Engine, bootstrap: bool, stop: &AtomicBool) -> Result<(), Failu
     while !stop.load(Ordering::Relaxed) {
         if let Some(done) = founding.take_if(|founding| founding.is_finished()) {
             match done.join() {
-                Ok(Ok(Ok(()))) => tracing::info!("the cluster is founded"),
-                Ok(Ok(Err(BootstrapError::AlreadyFounded))) => {
+                Ok(Ok(())) => tracing::info!("the cluster is founded"),
+                Ok(Err(BootstrapError::AlreadyFounded)) => {
                     tracing::info!("the cluster was founded before")
                 }
-                Ok(Ok(Err(error))) => return Err(bootstrap_failure(&error)),
-                Ok(Err(error)) => return Err(Failure::failed(error)),
+                Ok(Err(error)) => return Err(bootstrap_failure(&error)),
                 Err(_) => return Err(Failure::failed("the thread that founds the cluster has ended badly")),
             }
         }
@@ -82,7 +81,7 @@ fn work(engine: &Engine, bootstrap: bool, stop: &AtomicBool) -> Result<(), Failu
 }
 
 /// In a thread of its own, so that a signal is heard while other members are waited for.
-fn found(engine: Engine) -> io::Result<JoinHandle<Result<Result<(), BootstrapError>, Stopped>>> {
+fn found(engine: Engine) -> io::Result<JoinHandle<Result<(), BootstrapError>>> {
     thread::Builder::new().name("ringway-found".to_owned()).spawn(move || engine.bootstrap().wait())
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use ringway::engine::{Ask, Change, Durability, Engine, Sealed};
+use ringway::engine::{Ask, Change, ChangeError, Durability, Engine, Sealed};
 use ringway::ids::{GroupId, Nanos, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 use tiny_http::{Header, Method, Request, Response, Server};
@@ -226,9 +226,10 @@ fn change(engine: &Engine, body: &str) -> Answer {
     };
     let ask = Ask { durability, timeout: Nanos::from_millis(asked.timeout_millis) };
     let shard = engine.shard(ShardId(asked.shard)).map_err(|error| (404, error.to_string()))?;
-    let committed = shard.batch(changes, ask).wait().map_err(stopped)?;
-    let committed =
-        committed.map_err(|error| (if error.is_retryable() { 503 } else { 409 }, error.to_string()))?;
+    let committed = shard.batch(changes, ask).wait().map_err(|error| {
+        let is_later = error.is_retryable() || error == ChangeError::Stopped;
+        (if is_later { 503 } else { 409 }, error.to_string())
+    })?;
     Ok(json(ChangeReport {
         index: committed.index.0,
         segments: committed.segments.iter().map(ToString::to_string).collect(),
@@ -240,7 +241,7 @@ fn change(engine: &Engine, body: &str) -> Answer {
 
 fn transfer_leader(engine: &Engine, body: &str) -> Answer {
     let asked: TransferBody = parse(body)?;
-    let done = engine.transfer_leader(GroupId(asked.group), NodeId(asked.to)).wait().map_err(stopped)?;
+    let done = engine.transfer_leader(GroupId(asked.group), NodeId(asked.to)).wait();
     done.map(|()| json(Empty {})).map_err(|error| (409, error.to_string()))
 }
 

@@ -12,8 +12,8 @@ use crate::uring::{Core, Priority, deadline};
 
 use super::change::{Ask, Change, ChangeError, Committed, Durability};
 use super::cluster::bootstrap;
-use super::error::{LocateError, TransferLeaderError, WaitError};
-use super::event::{Event, What};
+use super::error::{EventsError, LocateError, TransferLeaderError, WaitError};
+use super::event::{Event, EventCursor, What};
 use super::node::CoreNode;
 use super::reply::Replier;
 use super::report;
@@ -30,7 +30,7 @@ pub(super) fn answer(node: &Rc<CoreNode>, request: Request) {
                 drop(core.spawn(Priority::Urgent, answer_shard(shard, request)));
             }
         }
-        Request::Cluster(ClusterRequest::Members(replier)) => replier.answer(report::members(node)),
+        Request::Cluster(ClusterRequest::Members(replier)) => replier.answer(Ok(report::members(node))),
         Request::Cluster(ClusterRequest::Bootstrap(replier)) => {
             let node = Rc::clone(node);
             drop(core.spawn(Priority::Urgent, async move { replier.answer(bootstrap(node).await) }));
@@ -41,7 +41,7 @@ pub(super) fn answer(node: &Rc<CoreNode>, request: Request) {
         Request::TransferLeader(group, to, replier) => {
             drop(core.spawn(Priority::Urgent, transfer_leader(Rc::clone(node), group, to, replier)));
         }
-        Request::Stop(replier) => replier.answer(()),
+        Request::Stop(replier) => replier.answer(Ok(())),
     }
 }
 
@@ -63,20 +63,33 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
             });
         }
         ShardRequest::Segments(after, limit, replier) => {
-            replier.answer(segments(&shard, after.as_deref(), limit))
+            replier.answer(Ok(segments(&shard, after.as_deref(), limit)))
         }
         ShardRequest::Locate(which, replier) => replier.answer(locate(&shard, &which)),
         ShardRequest::Events(after, replier) => loop {
-            let events = shard.events_after(after);
-            if !events.is_empty() {
-                return replier.answer(events.into_iter().map(event).collect());
+            let events = events(&shard, after);
+            if !matches!(&events, Ok(none) if none.is_empty()) {
+                return replier.answer(events);
             }
             if replier.is_abandoned() {
                 return;
             }
             shard.changed().await;
         },
+        ShardRequest::EventsNow(replier) => replier.answer(Ok(events_now(&shard))),
     }
+}
+
+fn events_now(shard: &Shard) -> EventCursor {
+    let (life, number) = shard.last_event();
+    EventCursor { life, number }
+}
+
+fn events(shard: &Shard, after: EventCursor) -> Result<Vec<Event>, EventsError> {
+    let now = events_now(shard);
+    let gap = EventsError::Gap { now };
+    let events = if after.life == now.life { shard.events_after(after.number).ok() } else { None };
+    Ok(events.ok_or(gap)?.into_iter().map(|told| event(now.life, told)).collect())
 }
 
 async fn change(shard: &Shard, changes: Vec<Change>, ask: Ask) -> Result<Committed, ChangeError> {
@@ -152,17 +165,18 @@ fn locate(shard: &Shard, which: &Locator) -> Result<Located, LocateError> {
         Locator::Path(path) => machine.borrow().by_path(path).cloned(),
     };
     let entry = entry.ok_or(LocateError::NotFound)?;
-    let file = shard.store().file_of(entry.id, entry.root);
-    let file = file.ok_or(LocateError::NotHere { retry_after_millis: RETRY_AFTER_MILLIS })?;
+    let places = shard.store().places_of(entry.id, entry.root);
+    let (places, identity) = places.ok_or(LocateError::NotHere { retry_after_millis: RETRY_AFTER_MILLIS })?;
     Ok(Located {
         id: entry.id,
         path: entry.path().as_str().to_owned(),
         bytes: entry.bytes,
-        file: file.into(),
+        places: places.into_iter().map(Into::into).collect(),
+        identity,
     })
 }
 
-fn event(event: ShardEvent) -> Event {
+fn event(life: u64, event: ShardEvent) -> Event {
     let ShardEvent { number, applied, segment, path, what } = event;
     let what = match what {
         Happening::Registered => What::Registered,
@@ -170,7 +184,7 @@ fn event(event: ShardEvent) -> Event {
         Happening::Deleted { reason } => What::Deleted { reason },
         Happening::Installed => What::Installed,
     };
-    Event { number, applied, segment, path, what }
+    Event { cursor: EventCursor { life, number }, applied, segment, path, what }
 }
 
 async fn transfer_leader(

@@ -180,7 +180,7 @@ fn start_core(parts: CoreParts, mail: MailReceiver<Request>) -> Result<(Pinned, 
     };
     let started = pinned(usize::from(index), cpu, make);
     let thread = started.map_err(|error| OpenError::Core { why: error.to_string() })?;
-    let opened = waiting.wait().map_err(|stopped| OpenError::Core { why: stopped.to_string() })??;
+    let opened = waiting.wait()?;
     Ok((thread, opened))
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use crate::ids::{Digest, LogIndex, Nanos, NodeId, SegmentId};
 use crate::limits::PROPOSE_TIMEOUT;
 
+use super::reply::NoAnswer;
+
 /// One change of a shard's manifest. Changes of one batch happen together or not at all.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
@@ -77,7 +79,8 @@ pub enum Durability {
     /// The entry is committed: a majority has it in its log. The bytes may still be at the origin alone.
     #[default]
     Committed,
-    /// The bytes stand verified and durable on this many nodes, the origin counted.
+    /// The bytes stand verified and durable on this many nodes, the origin counted; on all replicas if there are
+    /// fewer.
     Landed(u32),
     /// On a majority of the shard's voters.
     LandedQuorum,
@@ -88,8 +91,22 @@ pub enum Durability {
 pub struct Ask {
     /// When it counts as done.
     pub durability: Durability,
-    /// How long to wait for that.
+    /// How long to wait for that, from when the files have been read.
     pub timeout: Nanos,
+}
+
+impl Ask {
+    /// This durability, with the usual time.
+    #[must_use]
+    pub fn durable(durability: Durability) -> Self {
+        Self { durability, ..Self::default() }
+    }
+
+    /// The same, with another time.
+    #[must_use]
+    pub fn within(self, timeout: impl Into<Nanos>) -> Self {
+        Self { timeout: timeout.into(), ..self }
+    }
 }
 
 impl Default for Ask {
@@ -160,10 +177,19 @@ pub enum ChangeError {
     /// The time ran out after the proposal was sent. It may be committed or not; the same change asked again is safe: a
     /// registration that happened is found to be there.
     OutcomeUnknown,
-    /// As many changes are waiting as may.
+    /// As many changes are waiting as may; this one was not taken.
     TooMany,
-    /// The node is stopping, or the shard has stopped after a disk error.
+    /// The node has stopped, or the shard after a disk error. A change that was under way may have happened.
     Stopped,
+}
+
+impl From<NoAnswer> for ChangeError {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::Stopped => Self::Stopped,
+            NoAnswer::Busy => Self::TooMany,
+        }
+    }
 }
 
 impl ChangeError {

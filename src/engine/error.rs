@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use crate::config::ConfigError;
 use crate::ids::{LogIndex, NodeId, ShardId};
 
+use super::event::EventCursor;
+use super::reply::NoAnswer;
+
 /// A node could not be opened.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -60,6 +63,12 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+impl From<NoAnswer> for OpenError {
+    fn from(why: NoAnswer) -> Self {
+        Self::Core { why: why.to_string() }
+    }
+}
+
 /// The node has no such shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoSuchShard {
@@ -95,8 +104,10 @@ pub enum TransferLeaderError {
     },
     /// The other node did not take over in time.
     TimedOut,
-    /// The group has stopped.
+    /// The group has stopped, or the node.
     Stopped,
+    /// As many requests wait as may; this one was not taken.
+    Busy,
 }
 
 impl fmt::Display for TransferLeaderError {
@@ -112,6 +123,7 @@ impl fmt::Display for TransferLeaderError {
             Self::NotAVoter { node } => write!(f, "node {node} is no voter of the group"),
             Self::TimedOut => f.write_str("the other node did not take over in time"),
             Self::Stopped => f.write_str("the group has stopped"),
+            Self::Busy => NoAnswer::Busy.fmt(f),
         }
     }
 }
@@ -127,8 +139,10 @@ pub enum WaitError {
         /// What is installed.
         installed: LogIndex,
     },
-    /// The shard has stopped.
+    /// The shard has stopped, or the node.
     Stopped,
+    /// As many requests wait as may; this one was not taken.
+    Busy,
 }
 
 impl fmt::Display for WaitError {
@@ -136,6 +150,7 @@ impl fmt::Display for WaitError {
         match self {
             Self::TimedOut { installed } => write!(f, "the time ran out with {installed} installed"),
             Self::Stopped => f.write_str("the shard has stopped"),
+            Self::Busy => NoAnswer::Busy.fmt(f),
         }
     }
 }
@@ -150,16 +165,18 @@ pub enum LocateError {
     NotFound,
     /// The manifest has it, and it is not here yet.
     NotHere {
-        /// The leader or another node to ask is better placed; retry here after so many milliseconds.
+        /// Another node is better placed; retry here after so many milliseconds.
         retry_after_millis: u64,
     },
-    /// Its file cannot be opened.
+    /// Its file cannot be opened, or is not the one that was verified.
     File {
         /// Why.
         why: String,
     },
-    /// The shard has stopped.
+    /// The shard has stopped, or the node.
     Stopped,
+    /// As many requests wait as may; this one was not taken.
+    Busy,
 }
 
 impl fmt::Display for LocateError {
@@ -171,6 +188,7 @@ impl fmt::Display for LocateError {
             }
             Self::File { why } => f.write_str(why),
             Self::Stopped => f.write_str("the shard has stopped"),
+            Self::Busy => NoAnswer::Busy.fmt(f),
         }
     }
 }
@@ -195,6 +213,10 @@ pub enum BootstrapError {
         /// Why.
         why: String,
     },
+    /// The node has stopped.
+    Stopped,
+    /// As many requests wait as may; this one was not taken.
+    Busy,
 }
 
 impl fmt::Display for BootstrapError {
@@ -205,8 +227,55 @@ impl fmt::Display for BootstrapError {
                 write!(f, "node {node} does not answer ({why}); all first members have to be up")
             }
             Self::Refused { why } => write!(f, "the cluster group refuses: {why}"),
+            Self::Stopped => NoAnswer::Stopped.fmt(f),
+            Self::Busy => NoAnswer::Busy.fmt(f),
         }
     }
 }
 
 impl std::error::Error for BootstrapError {}
+
+/// The events asked for cannot be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum EventsError {
+    /// Events after the cursor are gone: the node has started again since, has taken in a snapshot, or the cursor is
+    /// too far behind. Walk the manifest (`Shard::segments`) to see what is, then go on from `now`.
+    Gap {
+        /// Where to go on, taken before the walk: nothing is missed then.
+        now: EventCursor,
+    },
+    /// The shard has stopped, or the node.
+    Stopped,
+    /// As many requests wait as may; this one was not taken.
+    Busy,
+}
+
+impl fmt::Display for EventsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gap { now } => {
+                write!(f, "events after the cursor are gone; walk the manifest, then go on from {now}")
+            }
+            Self::Stopped => f.write_str("the shard has stopped"),
+            Self::Busy => NoAnswer::Busy.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for EventsError {}
+
+macro_rules! from_no_answer {
+    ($($error:ty)*) => {$(
+        impl From<NoAnswer> for $error {
+            fn from(why: NoAnswer) -> Self {
+                match why {
+                    NoAnswer::Stopped => Self::Stopped,
+                    NoAnswer::Busy => Self::Busy,
+                }
+            }
+        }
+    )*};
+}
+
+from_no_answer!(TransferLeaderError WaitError LocateError BootstrapError EventsError);

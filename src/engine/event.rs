@@ -1,12 +1,23 @@
 //! What happens to a shard's segments on a node, in order.
 
+use std::fmt;
+
 use crate::ids::{LogIndex, SegmentId};
+
+/// A place in the line of a shard's events on one node. Good until the node starts again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventCursor {
+    /// The start of the node that the line belongs to.
+    pub life: u64,
+    /// Events before this place, counted from the start.
+    pub number: u64,
+}
 
 /// Something that happened to a segment here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
-    /// Counts the shard's events on this node since it started, from 1, without a gap.
-    pub number: u64,
+    /// The place behind this event: ask for what is after it.
+    pub cursor: EventCursor,
     /// The log index that the node had applied then.
     pub applied: LogIndex,
     /// The segment.
@@ -32,4 +43,10 @@ pub enum What {
     },
     /// It stands here, verified and durable.
     Installed,
+}
+
+impl fmt::Display for EventCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}:{}", self.life, self.number)
+    }
 }

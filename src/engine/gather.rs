@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::NodeConfig;
-use crate::uring::MailSender;
+use crate::uring::{MailSender, SendError};
 
 use super::identity::Identity;
-use super::reply::{Replier, Reply, reply};
+use super::reply::{NoAnswer, Replier, Reply, reply};
 use super::request::{CoreReport, Request};
 use super::status::NodeStatus;
 
 /// Collects the cores' reports; the last one to come answers for all.
 pub(crate) struct Gathering {
-    left: Mutex<(Vec<CoreReport>, usize, Option<Replier<NodeStatus>>)>,
+    left: Mutex<(Vec<CoreReport>, usize, Option<Replier<Result<NodeStatus, NoAnswer>>>)>,
     empty: NodeStatus,
 }
 
@@ -37,8 +37,10 @@ pub(crate) fn gather(
     };
     let gathering = Arc::new(Gathering { left: Mutex::new((Vec::new(), cores.len(), Some(replier))), empty });
     for core in cores {
-        if core.try_send(Request::Status(Arc::clone(&gathering))).is_err() {
-            tracing::warn!("a core's mailbox is full or closed; it cannot be asked for its status");
+        match core.try_send(Request::Status(Arc::clone(&gathering))) {
+            Ok(()) => {}
+            Err(SendError::Full(_)) => return Reply::none(NoAnswer::Busy),
+            Err(SendError::Closed(_)) => return Reply::none(NoAnswer::Stopped),
         }
     }
     waiting
@@ -54,7 +56,7 @@ impl Gathering {
         }
         let reports = std::mem::take(&mut left.0);
         if let Some(replier) = left.2.take() {
-            replier.answer(self.merge(reports));
+            replier.answer(Ok(self.merge(reports)));
         }
     }
 

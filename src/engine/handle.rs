@@ -1,22 +1,27 @@
 //! The handles that an embedder holds: a node, and its shards. Cheap to clone, usable from any thread and any runtime.
 
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::NodeConfig;
-use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId};
-use crate::uring::{MailSender, Pinned};
+use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId, UnixNanos};
+use crate::segment::Identity;
+use crate::uring::{MailSender, Pinned, SendError, block_on};
 
 use super::builder::Builder;
 use super::change::{Ask, Change, ChangeError, Committed, Sealed};
-use super::error::{BootstrapError, LocateError, NoSuchShard, TransferLeaderError, WaitError};
-use super::event::Event;
+use super::error::{BootstrapError, EventsError, LocateError, NoSuchShard, TransferLeaderError, WaitError};
+use super::event::{Event, EventCursor};
 use super::gather::gather;
-use super::identity::Identity;
-use super::reply::{Reply, reply};
-use super::request::{ClusterRequest, Locator, Request, ShardRequest};
+use super::identity;
+use super::reply::{NoAnswer, Replier, Reply, reply};
+use super::request::{ClusterRequest, Located, Locator, Request, ShardRequest};
 use super::status::{MemberStatus, NodeStatus, SegmentPage};
+
+/// Looks for a segment whose file was replaced or removed between being located and being opened.
+const OPEN_ATTEMPTS: usize = 3;
 
 /// One node of a cluster, running in this process. Clones are the same node; it stops when `shut_down` is
 /// called or the last clone goes.
@@ -26,7 +31,7 @@ pub struct Engine(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     config: Arc<NodeConfig>,
-    identity: Identity,
+    identity: identity::Identity,
     address: std::net::SocketAddr,
     cores: Vec<MailSender<Request>>,
     threads: Mutex<Vec<Pinned>>,
@@ -62,7 +67,7 @@ impl Engine {
 
     pub(crate) fn new(
         config: Arc<NodeConfig>,
-        identity: Identity,
+        identity: identity::Identity,
         address: std::net::SocketAddr,
         cores: Vec<MailSender<Request>>,
         threads: Vec<Pinned>,
@@ -113,27 +118,23 @@ impl Engine {
 
     /// The cluster's members, as this node knows them.
     pub fn members(&self) -> Reply<Vec<MemberStatus>> {
-        let (replier, waiting) = reply();
-        send(&self.0.cores[0], Request::Cluster(ClusterRequest::Members(replier)));
-        waiting
+        ask(&self.0.cores[0], |replier| Request::Cluster(ClusterRequest::Members(replier)))
     }
 
-    /// Founds the cluster with the first members of the configuration, all of which have to be up. Once, on one node.
-    pub fn bootstrap(&self) -> Reply<Result<(), BootstrapError>> {
-        let (replier, waiting) = reply();
-        send(&self.0.cores[0], Request::Cluster(ClusterRequest::Bootstrap(replier)));
-        waiting
+    /// Founds the cluster with the first members of the configuration, all of which have to be up. Once, on one node;
+    /// every time after that the answer is `AlreadyFounded`.
+    pub fn bootstrap(&self) -> Reply<(), BootstrapError> {
+        ask(&self.0.cores[0], |replier| Request::Cluster(ClusterRequest::Bootstrap(replier)))
     }
 
     /// Makes another member the leader of a group that this node leads.
-    pub fn transfer_leader(&self, group: GroupId, to: NodeId) -> Reply<Result<(), TransferLeaderError>> {
-        let (replier, waiting) = reply();
-        send(self.core_of(group), Request::TransferLeader(group, to, replier));
-        waiting
+    pub fn transfer_leader(&self, group: GroupId, to: NodeId) -> Reply<(), TransferLeaderError> {
+        ask(self.core_of(group), |replier| Request::TransferLeader(group, to, replier))
     }
 
     /// Stops the node: no new requests, everything in flight is seen to its end, files and sockets are closed. What was
-    /// acknowledged is durable before this already. Other clones find the node stopped.
+    /// acknowledged is durable before this already. Other clones and the shards find the node stopped. Blocks the
+    /// thread until then, as does dropping the last clone.
     pub fn shut_down(self) {
         self.0.shut_down();
     }
@@ -146,9 +147,11 @@ impl Shared {
             return;
         }
         for core in &self.cores {
-            let (replier, waiting) = reply();
-            send(core, Request::Stop(replier));
-            let _stopped_already = waiting.wait();
+            let (replier, waiting) = reply::<(), NoAnswer>();
+            // A full mailbox is waited for: a core that is asked to stop brings its work to an end.
+            if block_on(core.send(Request::Stop(replier))).is_ok() {
+                let _stopped_already = waiting.wait();
+            }
         }
         threads.into_iter().for_each(Pinned::stop);
     }
@@ -160,10 +163,16 @@ impl Drop for Shared {
     }
 }
 
-/// A full mailbox drops the request, whose reply then says that nobody answers; never waits.
-fn send(core: &MailSender<Request>, request: Request) {
-    if core.try_send(request).is_err() {
-        tracing::warn!("a core's mailbox is full or closed; the request is not taken");
+/// Never waits: what a full mailbox does not take is answered as busy.
+fn ask<T, E: From<NoAnswer>>(
+    core: &MailSender<Request>,
+    make: impl FnOnce(Replier<Result<T, E>>) -> Request,
+) -> Reply<T, E> {
+    let (replier, waiting) = reply();
+    match core.try_send(make(replier)) {
+        Ok(()) => waiting,
+        Err(SendError::Full(_)) => Reply::none(NoAnswer::Busy),
+        Err(SendError::Closed(_)) => Reply::none(NoAnswer::Stopped),
     }
 }
 
@@ -180,19 +189,20 @@ impl Shard {
         &self.segments
     }
 
-    fn ask<T>(&self, make: impl FnOnce(super::reply::Replier<T>) -> ShardRequest) -> Reply<T> {
-        let (replier, waiting) = reply();
-        send(&self.core, Request::Shard(self.id, make(replier)));
-        waiting
+    fn ask<T, E: From<NoAnswer>>(
+        &self,
+        make: impl FnOnce(Replier<Result<T, E>>) -> ShardRequest,
+    ) -> Reply<T, E> {
+        ask(&self.core, |replier| Request::Shard(self.id, make(replier)))
     }
 
     /// Registers a sealed file that stands in the shard's directory on this node.
-    pub fn register(&self, sealed: Sealed, ask: Ask) -> Reply<Result<Committed, ChangeError>> {
+    pub fn register(&self, sealed: Sealed, ask: Ask) -> Reply<Committed, ChangeError> {
         self.batch(vec![Change::Register(sealed)], ask)
     }
 
     /// Takes the sealed file at a registered path as the path's new content.
-    pub fn update(&self, sealed: Sealed, ask: Ask) -> Reply<Result<Committed, ChangeError>> {
+    pub fn update(&self, sealed: Sealed, ask: Ask) -> Reply<Committed, ChangeError> {
         self.batch(vec![Change::Update(sealed)], ask)
     }
 
@@ -202,41 +212,88 @@ impl Shard {
         path: impl Into<String>,
         reason: impl Into<String>,
         ask: Ask,
-    ) -> Reply<Result<Committed, ChangeError>> {
+    ) -> Reply<Committed, ChangeError> {
         self.batch(vec![Change::delete(path, reason)], ask)
     }
 
     /// Performs changes together or not at all, as one log entry.
-    pub fn batch(&self, changes: Vec<Change>, ask: Ask) -> Reply<Result<Committed, ChangeError>> {
+    pub fn batch(&self, changes: Vec<Change>, ask: Ask) -> Reply<Committed, ChangeError> {
         self.ask(|replier| ShardRequest::Change(changes, ask, replier))
     }
 
     /// Waits until every segment up to the log index stands here, is superseded or deleted. Answers with what
     /// is installed.
-    pub fn wait_installed(&self, index: LogIndex, timeout: Nanos) -> Reply<Result<LogIndex, WaitError>> {
+    pub fn wait_installed(&self, index: LogIndex, timeout: impl Into<Nanos>) -> Reply<LogIndex, WaitError> {
+        let timeout = timeout.into();
         self.ask(|replier| ShardRequest::WaitInstalled(index, timeout, replier))
     }
 
-    /// A page of the manifest as this node has applied it, in the order of paths, after `after`.
+    /// A page of the manifest as this node has applied it, in the order of paths, after `after`; at most 1000 segments.
     pub fn segments(&self, after: Option<String>, limit: usize) -> Reply<SegmentPage> {
         self.ask(|replier| ShardRequest::Segments(after, limit, replier))
     }
 
-    /// The shard's events on this node after the one with this number, waiting for at least one. Events are
-    /// kept in a bounded line: a gap in the numbers says that older ones are gone, and the manifest tells what is.
-    pub fn events(&self, after: u64) -> Reply<Vec<Event>> {
+    /// The place behind the shard's last event on this node. Who begins to follow takes it, then walks the manifest
+    /// by `segments`, then asks for the events after it.
+    pub fn events_now(&self) -> Reply<EventCursor> {
+        self.ask(ShardRequest::EventsNow)
+    }
+
+    /// The shard's events on this node after a place, in their order, waiting for at least one. Following is done by
+    /// asking again with the last event's cursor; the shard never waits for a consumer, and one that has fallen
+    /// behind is told so by `EventsError::Gap`.
+    pub fn events(&self, after: EventCursor) -> Reply<Vec<Event>, EventsError> {
         self.ask(|replier| ShardRequest::Events(after, replier))
     }
 
-    /// Opens a segment's verified file, by id or, for its latest content, by path.
+    /// Opens a segment's verified file, by id or, for its latest content, by path. What is opened is the file that was
+    /// verified, whatever its name has become meanwhile.
     ///
     /// # Errors
     /// It is not in the manifest, or not here yet, or cannot be opened.
     pub async fn open_segment(&self, which: Locator) -> Result<Segment, LocateError> {
-        let located = self.ask(|replier| ShardRequest::Locate(which, replier)).await;
-        let located = located.map_err(|_| LocateError::Stopped)??;
-        let file = File::open(&located.file)
-            .map_err(|error| LocateError::File { why: format!("{}: {error}", located.file.display()) })?;
-        Ok(Segment { id: located.id, path: located.path, bytes: located.bytes, file })
+        let mut left = OPEN_ATTEMPTS;
+        loop {
+            left -= 1;
+            let located = self.ask(|replier| ShardRequest::Locate(which.clone(), replier)).await?;
+            match open_verified(&located) {
+                Ok(file) => {
+                    let Located { id, path, bytes, .. } = located;
+                    return Ok(Segment { id, path, bytes, file });
+                }
+                // It may have been deleted or superseded since it was located: then the manifest says so now.
+                Err(why) if left == 0 => return Err(LocateError::File { why }),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Opens the first file that is the one that was verified.
+fn open_verified(located: &Located) -> Result<File, String> {
+    let mut why = String::new();
+    for place in &located.places {
+        let opened =
+            OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(place);
+        match opened.and_then(|file| Ok((identity_of(&file.metadata()?), file))) {
+            Ok((found, file)) if found == located.identity => return Ok(file),
+            Ok((found, _)) => {
+                let expected = located.identity;
+                why = format!("{}: {found}; verified was {expected}", place.display());
+            }
+            Err(error) => why = format!("{}: {error}", place.display()),
+        }
+    }
+    Err(why)
+}
+
+fn identity_of(facts: &Metadata) -> Identity {
+    let device = facts.dev();
+    let nanos = i128::from(facts.mtime()) * 1_000_000_000 + i128::from(facts.mtime_nsec());
+    Identity {
+        device: u64::from(libc::major(device)) << 32 | u64::from(libc::minor(device)),
+        inode: facts.ino(),
+        bytes: facts.size(),
+        modified: UnixNanos(u64::try_from(nanos).unwrap_or_default()),
     }
 }

@@ -29,15 +29,18 @@ mod token;
 mod tree;
 mod verify;
 
+pub use crate::uring::block_on;
 pub use adapter::{Cut, CutError, DirectoryAdapter, SealRule};
 pub use builder::Builder;
 pub use change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
 pub use digests::{flat_digest, tree_digest};
-pub use error::{BootstrapError, LocateError, NoSuchShard, OpenError, TransferLeaderError, WaitError};
-pub use event::{Event, What};
+pub use error::{
+    BootstrapError, EventsError, LocateError, NoSuchShard, OpenError, TransferLeaderError, WaitError,
+};
+pub use event::{Event, EventCursor, What};
 pub use handle::{Engine, Segment, Shard};
 pub use pull::{PullError, PullOptions, PullProgress, PullReport};
-pub use reply::{Reply, Stopped, block_on};
+pub use reply::{NoAnswer, Reply};
 pub use request::Locator;
 pub use run::{ServeOptions, pull, serve};
 pub use scan::DigestProgress;

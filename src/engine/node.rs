@@ -77,7 +77,7 @@ pub(crate) async fn run(
     while let Some(request) = mail.receive().await {
         if let Request::Stop(replier) = request {
             node.stop().await;
-            return replier.answer(());
+            return replier.answer(Ok(()));
         }
         answer::answer(&node, request);
     }

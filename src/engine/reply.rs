@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
+use std::task::{Context, Poll, Waker};
 
 enum State<T> {
     Waiting(Option<Waker>),
@@ -19,26 +18,35 @@ struct Shared<T> {
     changed: Condvar,
 }
 
-/// The answer to come. A future for any runtime; `wait` blocks the thread instead.
+/// The answer to come. A future for any runtime; `wait` blocks the thread instead. Who drops it only stops waiting: what
+/// was asked for happens all the same.
 #[must_use = "nothing else tells what came of the request"]
-pub struct Reply<T>(Arc<Shared<T>>);
+pub struct Reply<T, E = NoAnswer>(Arc<Shared<Result<T, E>>>);
 
 /// Gives the answer, once.
 pub(crate) struct Replier<T>(Option<Arc<Shared<T>>>);
 
-/// The node stopped before it answered.
+/// Nobody answers. Every error of a request has these two among its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stopped;
+pub enum NoAnswer {
+    /// The node has stopped.
+    Stopped,
+    /// As many requests wait as may; this one was not taken.
+    Busy,
+}
 
-impl fmt::Display for Stopped {
+impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the node has stopped")
+        f.write_str(match self {
+            Self::Stopped => "the node has stopped",
+            Self::Busy => "the node is busy and has not taken the request; try again",
+        })
     }
 }
 
-impl std::error::Error for Stopped {}
+impl std::error::Error for NoAnswer {}
 
-pub(crate) fn reply<T>() -> (Replier<T>, Reply<T>) {
+pub(crate) fn reply<T, E>() -> (Replier<Result<T, E>>, Reply<T, E>) {
     let shared = Arc::new(Shared { state: Mutex::new(State::Waiting(None)), changed: Condvar::new() });
     (Replier(Some(Arc::clone(&shared))), Reply(shared))
 }
@@ -74,25 +82,38 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> Reply<T> {
+impl<T, E: From<NoAnswer>> Reply<T, E> {
+    /// The answer to a request that was not taken.
+    pub(crate) fn none(why: NoAnswer) -> Self {
+        let (replier, waiting) = reply();
+        replier.answer(Err(why.into()));
+        waiting
+    }
+
     /// Blocks this thread until the answer is there. Not for use inside an asynchronous runtime.
     ///
     /// # Errors
-    /// `Stopped` if it will never come.
-    pub fn wait(self) -> Result<T, Stopped> {
+    /// The request's, `Stopped` among them if an answer will never come.
+    pub fn wait(self) -> Result<T, E> {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         while let State::Waiting(_) = *state {
             state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Answered(value) => Ok(value),
-            State::Dropped | State::Taken | State::Waiting(_) => Err(Stopped),
+        state.take()
+    }
+}
+
+impl<T, E: From<NoAnswer>> State<Result<T, E>> {
+    fn take(&mut self) -> Result<T, E> {
+        match std::mem::replace(self, Self::Taken) {
+            Self::Answered(value) => value,
+            Self::Dropped | Self::Taken | Self::Waiting(_) => Err(NoAnswer::Stopped.into()),
         }
     }
 }
 
-impl<T> Future for Reply<T> {
-    type Output = Result<T, Stopped>;
+impl<T, E: From<NoAnswer>> Future for Reply<T, E> {
+    type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,14 +121,11 @@ impl<T> Future for Reply<T> {
             *place = Some(context.waker().clone());
             return Poll::Pending;
         }
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Answered(value) => Poll::Ready(Ok(value)),
-            State::Dropped | State::Taken | State::Waiting(_) => Poll::Ready(Err(Stopped)),
-        }
+        Poll::Ready(state.take())
     }
 }
 
-impl<T> fmt::Debug for Reply<T> {
+impl<T, E> fmt::Debug for Reply<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Reply")
     }
@@ -119,50 +137,33 @@ impl<T> fmt::Debug for Replier<T> {
     }
 }
 
-struct Unpark(thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Runs a future on this thread until it is done: for callers without a runtime.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
+    use crate::uring::block_on;
 
     #[test]
     fn an_answer_reaches_a_blocked_thread_and_a_future() {
-        let (replier, waiting) = reply();
+        let (replier, waiting) = reply::<_, NoAnswer>();
         let thread = thread::spawn(move || waiting.wait());
-        replier.answer(7);
+        replier.answer(Ok(7));
         assert_eq!(thread.join().expect("it ends"), Ok(7));
-        let (replier, waiting) = reply();
+        let (replier, waiting) = reply::<_, NoAnswer>();
         let thread = thread::spawn(move || block_on(waiting));
-        replier.answer(8);
+        replier.answer(Ok(8));
         assert_eq!(thread.join().expect("it ends"), Ok(8));
     }
 
     #[test]
     fn a_node_that_stops_leaves_nobody_waiting() {
-        let (replier, waiting) = reply::<u32>();
+        let (replier, waiting) = reply::<u32, NoAnswer>();
         drop(replier);
-        assert_eq!(waiting.wait(), Err(Stopped));
-        let (replier, waiting) = reply::<u32>();
+        assert_eq!(waiting.wait(), Err(NoAnswer::Stopped));
+        let (replier, waiting) = reply::<u32, NoAnswer>();
         drop(waiting);
         assert!(replier.is_abandoned());
+        assert_eq!(Reply::<u32>::none(NoAnswer::Busy).wait(), Err(NoAnswer::Busy));
     }
 }

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, SegmentId, ShardId};
+use crate::segment::Identity;
 use crate::transport::HandOver;
 
 use super::change::{Ask, Change, ChangeError, Committed};
-use super::error::{BootstrapError, LocateError, TransferLeaderError, WaitError};
-use super::event::Event;
+use super::error::{BootstrapError, EventsError, LocateError, TransferLeaderError, WaitError};
+use super::event::{Event, EventCursor};
 use super::gather::Gathering;
-use super::reply::Replier;
+use super::reply::{NoAnswer, Replier};
 use super::status::{CoreStatus, GroupStatus, MemberStatus, SegmentPage, ShardStatus};
 
 /// A request to one core.
@@ -30,7 +31,7 @@ pub(crate) enum Request {
     /// Makes another member the leader of a group.
     TransferLeader(GroupId, NodeId, Replier<Result<(), TransferLeaderError>>),
     /// Stops what the core runs; answered when everything stands still.
-    Stop(Replier<()>),
+    Stop(Replier<Result<(), NoAnswer>>),
 }
 
 /// A request to a shard.
@@ -40,17 +41,19 @@ pub(crate) enum ShardRequest {
     /// Waits until everything up to an index is installed here.
     WaitInstalled(LogIndex, Nanos, Replier<Result<LogIndex, WaitError>>),
     /// A page of the manifest.
-    Segments(Option<String>, usize, Replier<SegmentPage>),
+    Segments(Option<String>, usize, Replier<Result<SegmentPage, NoAnswer>>),
     /// Where a segment's verified file stands.
     Locate(Locator, Replier<Result<Located, LocateError>>),
-    /// Events after one of this number, when there is at least one.
-    Events(u64, Replier<Vec<Event>>),
+    /// Events after this place, when there is at least one.
+    Events(EventCursor, Replier<Result<Vec<Event>, EventsError>>),
+    /// The place behind the last event.
+    EventsNow(Replier<Result<EventCursor, NoAnswer>>),
 }
 
 /// A request to the cluster group.
 pub(crate) enum ClusterRequest {
     /// Its members.
-    Members(Replier<Vec<MemberStatus>>),
+    Members(Replier<Result<Vec<MemberStatus>, NoAnswer>>),
     /// Founds the cluster with the members of the configuration.
     Bootstrap(Replier<Result<(), BootstrapError>>),
 }
@@ -78,7 +81,10 @@ pub(crate) struct Located {
     pub(crate) id: SegmentId,
     pub(crate) path: String,
     pub(crate) bytes: u64,
-    pub(crate) file: PathBuf,
+    /// Where its file may stand, the best place first.
+    pub(crate) places: Vec<PathBuf>,
+    /// What the file was like when it was verified.
+    pub(crate) identity: Identity,
 }
 
 /// Names a segment.

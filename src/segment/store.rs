@@ -17,12 +17,13 @@ use super::fault::{DiskError, Doing, failed};
 use super::hooks::Hooks;
 #[cfg(feature = "sim")]
 use super::hooks::{Edge, Sabotage, Verdict};
+use super::identity::Identity;
 use super::inventory::Inventory;
 #[cfg(feature = "sim")]
 use super::landing::Step;
 use super::locks::Locks;
 use super::names::Stem;
-use super::path::RelativePath;
+use super::path::{PRIVATE_FOLDER, RelativePath};
 use super::pins::Draft;
 use super::record::{Ownership, Record};
 use super::staged::Staging;
@@ -191,11 +192,18 @@ impl Store {
         self.0.drafts.borrow().contains_key(&(path.clone(), root))
     }
 
-    /// Where a version that is held stands, as an absolute path.
+    /// Where the file of a version that is held may stand, as absolute paths, and what it was like when it was verified:
+    /// a file that is not like that is another one. Of an engine's file our own pin comes first.
     #[must_use]
-    pub fn file_of(&self, id: SegmentId, root: Digest) -> Option<String> {
+    pub fn places_of(&self, id: SegmentId, root: Digest) -> Option<(Vec<String>, Identity)> {
         let record = self.record(id).filter(|record| record.root == root)?;
-        Some(format!("{}/{}", self.0.options.segments_root, record.path))
+        let named = format!("{}/{}", self.0.options.segments_root, record.path);
+        let pin = || format!("{}/{PRIVATE_FOLDER}/pins/{}", self.0.options.private, Stem { id, root });
+        let places = match record.owner {
+            Ownership::Engine => vec![pin(), named],
+            Ownership::Ours => vec![named],
+        };
+        Some((places, record.identity))
     }
 
     /// Versions that are partly staged, and not being landed now.

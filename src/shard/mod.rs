@@ -9,7 +9,7 @@ mod proposer;
 mod shard;
 mod watermark;
 
-pub use event::{Event, Events, Happening};
+pub use event::{Event, Events, EventsGone, Happening};
 pub use propose::{Asked, Done, Level, ProposalError};
 pub use shard::{Addresses, Shard, ShardParts, Transfers};
 pub use watermark::{Installed, Watermarks};

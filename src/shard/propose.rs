@@ -122,14 +122,15 @@ impl Shard {
         timeout: Nanos,
     ) -> Result<Done, ProposalError> {
         let inner = &self.0;
-        let until = Core::current().now().plus(timeout);
         let mut drafts = Vec::new();
         let proposed = async {
             let operations = inner.prepare(&asked, &mut drafts).await?;
-            inner.propose_once(operations, until).await
+            // From here: reading files takes as long as it takes.
+            let until = Core::current().now().plus(timeout);
+            inner.propose_once(operations, until).await.map(|done| (done, until))
         };
-        let index = match proposed.await {
-            Ok(index) => index,
+        let (Performed { index, unchanged }, until) = match proposed.await {
+            Ok(done) => done,
             Err(error) => {
                 // What may have happened keeps its file: the manifest decides, and the draft goes with the next start.
                 if error != ProposalError::OutcomeUnknown {
@@ -140,9 +141,17 @@ impl Shard {
                 return Err(error);
             }
         };
-        let segments = inner.applied_segments(&asked, index, until).await;
+        let segments = inner.applied_segments(&asked, index, unchanged, until).await;
+        inner.drop_unclaimed(&drafts).await;
         Ok(inner.wait_landed(index, segments, level, until).await)
     }
+}
+
+/// A batch that happened.
+struct Performed {
+    index: LogIndex,
+    /// Operations that found what they asked for.
+    unchanged: u32,
 }
 
 impl Inner {
@@ -195,7 +204,7 @@ impl Inner {
         &self,
         operations: Vec<Operation>,
         until: Nanos,
-    ) -> Result<LogIndex, ProposalError> {
+    ) -> Result<Performed, ProposalError> {
         self.ensure_session(until).await?;
         let ticket =
             self.session.borrow_mut().as_mut().and_then(Session::ticket).ok_or(ProposalError::TooMany)?;
@@ -210,7 +219,7 @@ impl Inner {
             open.finish(number);
         }
         match outcome? {
-            (_, Outcome::Applied { index, .. }) => Ok(index),
+            (_, Outcome::Applied { index, unchanged, .. }) => Ok(Performed { index, unchanged }),
             (_, Outcome::Refused(refusal)) => {
                 if matches!(refusal, Refusal::SessionUnknown | Refusal::SessionRetired) {
                     self.session.replace(None);
@@ -270,17 +279,45 @@ impl Inner {
         }
     }
 
-    /// The segments of a batch, as this node's manifest has them once it has applied it.
-    async fn applied_segments(&self, asked: &[Asked], index: LogIndex, until: Nanos) -> Vec<SegmentId> {
+    /// The segments of a batch, once this node has applied it. What was new has the batch's index and its own place
+    /// in it; what was there already is found by its path.
+    async fn applied_segments(
+        &self,
+        asked: &[Asked],
+        index: LogIndex,
+        unchanged: u32,
+        until: Nanos,
+    ) -> Vec<SegmentId> {
         let reached = || (self.group().watermarks().applied >= index).then_some(());
         let _in_time = deadline(until, self.changed.until(reached)).await;
         let machine = self.group().machine();
         let state = machine.borrow();
-        let sealed = asked.iter().filter_map(|change| match change {
-            Asked::Sealed { path, .. } => Some(path),
+        let sealed = (0..).zip(asked).filter_map(|(ordinal, change)| match change {
+            Asked::Sealed { path, .. } => Some((SegmentId { index, ordinal }, path)),
             Asked::Delete { .. } => None,
         });
-        sealed.filter_map(|path| state.by_path(path)).map(|entry| entry.id).collect()
+        let known = |(id, path): (SegmentId, &String)| {
+            if unchanged == 0 || state.entry(&id).is_some() {
+                return id;
+            }
+            state.by_path(path).map_or(id, |entry| entry.id)
+        };
+        sealed.map(known).collect()
+    }
+
+    /// Lets go of the digested files that no segment will claim: their registrations found themselves there already.
+    async fn drop_unclaimed(&self, drafts: &[(RelativePath, Digest)]) {
+        for (path, root) in drafts {
+            let is_held = {
+                let machine = self.group().machine();
+                let state = machine.borrow();
+                let entry = state.by_path(path.as_str()).filter(|entry| entry.root == *root);
+                entry.is_some_and(|entry| self.store.is_held(entry.id, entry.root))
+            };
+            if is_held {
+                self.store.drop_draft(path, *root).await;
+            }
+        }
     }
 
     /// Waits until the segments stand on as many nodes as asked.
@@ -292,15 +329,22 @@ impl Inner {
         until: Nanos,
     ) -> Done {
         let members = self.members();
-        let replicas = u32::try_from(members.len()).unwrap_or(u32::MAX);
-        let wanted = match level {
-            Level::Committed => 0,
-            Level::Landed(count) => count.min(replicas),
-            Level::Quorum => replicas / 2 + 1,
-        };
+        let voters: Vec<NodeId> = self
+            .group()
+            .members()
+            .into_iter()
+            .filter(|member| member.voter)
+            .map(|member| member.node)
+            .collect();
+        let count = |nodes: &[NodeId]| u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        let replicas = count(&members);
         let landed = || self.landed_on(&members, &segments);
-        let reached =
-            deadline(until, self.changed.until(|| (landed() >= wanted).then_some(()))).await.is_ok();
+        let is_reached = || match level {
+            Level::Committed => true,
+            Level::Landed(wanted) => landed() >= wanted.min(replicas),
+            Level::Quorum => self.landed_on(&voters, &segments) > count(&voters) / 2,
+        };
+        let reached = deadline(until, self.changed.until(|| is_reached().then_some(()))).await.is_ok();
         Done { index, landed: landed(), replicas, reached, segments }
     }
 

@@ -19,7 +19,7 @@ use crate::transfer::{Driver, Fetcher, Unavailable, Want};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Notify, Priority, sleep};
 
-use super::event::{Event, Events, Happening};
+use super::event::{Event, Events, EventsGone, Happening};
 use super::forward::Forwarder;
 use super::proposer::Session;
 use super::watermark::{Installed, Watermarks};
@@ -66,6 +66,8 @@ pub(super) struct Inner {
     pub(super) id: ShardId,
     pub(super) node: NodeId,
     pub(super) incarnation: Incarnation,
+    /// Tells this start of the node from every other.
+    life: u64,
     pub(super) store: Rc<Store>,
     pub(super) transport: Transport,
     pub(super) addresses: Addresses,
@@ -93,6 +95,7 @@ impl Shard {
             id,
             node,
             incarnation,
+            life: u64::from_le_bytes(Core::current().random()),
             store,
             transport,
             addresses,
@@ -118,7 +121,10 @@ impl Shard {
             match applied {
                 Applied::Command { index, effect } => inner.applied(index, &effect),
                 Applied::Passed { index } => inner.installed.borrow_mut().applied(index),
-                Applied::Installed { .. } => inner.derive_soon(),
+                Applied::Installed { .. } => {
+                    inner.events.borrow_mut().leap();
+                    inner.derive_soon();
+                }
             }
             inner.changed.notify();
         })
@@ -225,9 +231,17 @@ impl Shard {
     }
 
     /// Events after the one with this number.
-    #[must_use]
-    pub fn events_after(&self, number: u64) -> Vec<Event> {
+    ///
+    /// # Errors
+    /// They are not all kept any more.
+    pub fn events_after(&self, number: u64) -> Result<Vec<Event>, EventsGone> {
         self.0.events.borrow().after(number)
+    }
+
+    /// The number of the last event, and the start of the node that it belongs to.
+    #[must_use]
+    pub fn last_event(&self) -> (u64, u64) {
+        (self.0.life, self.0.events.borrow().last())
     }
 
     /// Waits for the next change of anything that the shard tells of.
@@ -380,10 +394,12 @@ impl Inner {
     /// A segment stands here.
     fn landed(&self, id: SegmentId) {
         self.installed.borrow_mut().settled(id);
-        let index = self.installed.borrow().installed();
-        let entry = self.group.get().and_then(|group| group.machine().borrow().entry(&id).cloned());
-        if let Some(entry) = entry {
-            self.events.borrow_mut().push(index, &entry, Happening::Installed);
+        if let Some(group) = self.group.get() {
+            let machine = group.machine();
+            let state = machine.borrow();
+            if let Some(entry) = state.entry(&id) {
+                self.events.borrow_mut().push(state.applied(), entry, Happening::Installed);
+            }
         }
         self.changed.notify();
     }

@@ -162,7 +162,8 @@ impl Wake for ThreadWaker {
     }
 }
 
-/// Runs a future on a thread that drives no core: answers from mailboxes, not operations, are what it can wait for.
+/// Runs a future on this thread until it is done: for threads without a runtime that drive no core. What it can wait
+/// for are answers, not operations of a ring.
 ///
 /// # Panics
 /// On a core's own thread while a turn runs: it would wait for itself.
