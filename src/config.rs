@@ -69,6 +69,8 @@ pub struct TransferConfig {
 /// A configuration that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConfigError {
+    /// The cluster has no id: draw one at random, once, for all of its nodes.
+    ClusterZero,
     /// Node ids count from 1.
     NodeZero,
     /// The node is not among the members.
@@ -137,6 +139,9 @@ impl NodeConfig {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if self.cluster == ClusterId::default() {
+            return Err(ConfigError::ClusterZero);
+        }
         if self.node == NodeId(0) || self.members.contains_key(&NodeId(0)) {
             return Err(ConfigError::NodeZero);
         }
@@ -203,6 +208,7 @@ fn bounded(name: &'static str, given: u64, least: u64, most: u64) -> Result<(), 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ClusterZero => f.write_str("the cluster's id is zero; draw one at random, once"),
             Self::NodeZero => f.write_str("node ids count from 1; 0 is none"),
             Self::NotAMember { node } => write!(f, "node {node} is not among the members"),
             Self::AddressTwice { address } => write!(f, "two members have the address {address}"),
@@ -256,6 +262,7 @@ mod tests {
             change(&mut config);
             config.check().expect_err("it is broken")
         };
+        assert_eq!(broken(|c| c.cluster = ClusterId::default()), ConfigError::ClusterZero);
         assert_eq!(broken(|c| c.node = NodeId(0)), ConfigError::NodeZero);
         assert_eq!(broken(|c| c.node = NodeId(9)), ConfigError::NotAMember { node: NodeId(9) });
         assert!(matches!(

@@ -1,4 +1,50 @@
-//! Ringway: an io_uring replication engine for the immutable segment files of storage engines.
+//! Ringway keeps the sealed, immutable segment files of a storage engine the same on several Linux hosts. A manifest that
+//! Raft commits says which segments there are; io_uring moves their bytes; SHA-256 is checked on every byte on its way; a
+//! segment counts only when it is durable under its final name.
+//!
+//! An engine opens a node in its own process and speaks to it from any thread and any asynchronous runtime, or without
+//! one: every call gives a [`engine::Reply`], which is a future and can also be waited for.
+//!
+//! ```
+//! use std::io::Read;
+//! use std::time::Duration;
+//!
+//! use ringway::engine::{Ask, Durability, Engine, Locator, Sealed, block_on};
+//! use ringway::ids::{ClusterId, NodeId};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! // A cluster of one. Others are named by `member`, each with the address under which it is reached.
+//! let engine = Engine::builder()
+//!     .cluster(ClusterId::from_hex("5d2fc2f1b0e44a3c9a5e6b7081c2d3e4").expect("32 digits, drawn at random once"))
+//!     .node(NodeId(1), "127.0.0.1:0".parse()?)
+//!     .root(dir.path())
+//!     .secret("b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9")
+//!     .open()?;
+//! engine.bootstrap().wait()?; // once in the cluster's life
+//!
+//! // The engine seals a file in the shard's directory and registers it.
+//! let shard = engine.shards().next().expect("one, unless more are asked for");
+//! std::fs::write(shard.directory().join("000017.seg"), b"what the engine has sealed")?;
+//! let asked = Ask::durable(Durability::LandedQuorum);
+//! let done = shard.register(Sealed::at("000017.seg"), asked).wait()?;
+//!
+//! // On every node: it lands by itself, and is opened as it was verified.
+//! shard.wait_installed(done.index, Duration::from_secs(10)).wait()?;
+//! let mut segment = block_on(shard.open_segment(Locator::Path("000017.seg".to_owned())))?;
+//! let mut content = String::new();
+//! segment.file.read_to_string(&mut content)?;
+//! assert_eq!(content, "what the engine has sealed");
+//!
+//! engine.shut_down();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`engine::Shard`] has the rest: updates, deletes and batches that happen together or not at all; events in order;
+//! pages of the manifest. An engine that says nothing of its files gets a [`engine::DirectoryAdapter`]. Features:
+//! `daemon`, on by default, is the `ringway` binary and nothing that an embedder needs; `sim` opens the inside to the
+//! crate's own tests and promises nothing.
 #![cfg_attr(
     not(feature = "sim"),
     allow(

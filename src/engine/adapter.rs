@@ -10,9 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::limits::BATCH_OPERATIONS_MAX;
+use crate::limits::{BATCH_OPERATIONS_MAX, PAGE_ENTRIES_MAX};
 
-use super::change::Change;
+use super::change::{Ask, Change, ChangeError, Committed, Sealed};
+use super::handle::Shard;
+use super::reply::NoAnswer;
 use super::tree::{Facts, Skipped, Walk, walk};
 
 /// Scans before a cut is given up because the directory does not hold still.
@@ -62,6 +64,22 @@ pub enum CutError {
 }
 
 impl DirectoryAdapter {
+    /// For the directory of a shard, as far as its manifest has it already on this node.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn of(shard: &Shard, rule: SealRule) -> Result<Self, NoAnswer> {
+        let (mut registered, mut after) = (Vec::new(), None);
+        loop {
+            let page = shard.segments(after, PAGE_ENTRIES_MAX).await?;
+            registered.extend(page.segments.into_iter().map(|segment| segment.path));
+            after = page.next;
+            if after.is_none() {
+                return Ok(Self::new(shard.directory(), rule, registered));
+            }
+        }
+    }
+
     /// For the directory `root`, of which the manifest has the paths `registered` already.
     #[must_use]
     pub fn new(
@@ -93,6 +111,22 @@ impl DirectoryAdapter {
             last = next;
         }
         Err(CutError::Restless)
+    }
+
+    /// Takes a cut and commits it as one batch, all or none of it. `None` if nothing has changed.
+    ///
+    /// # Errors
+    /// No cut could be taken, or its batch did not happen; the next call tries again from what was committed last.
+    pub async fn commit(&mut self, shard: &Shard, ask: Ask) -> Result<Option<Committed>, CommitError> {
+        let mut cut = self.cut().map_err(CommitError::Cut)?;
+        if cut.changes.is_empty() {
+            self.committed(cut);
+            return Ok(None);
+        }
+        let changes = std::mem::take(&mut cut.changes);
+        let committed = shard.batch(changes, ask).await.map_err(CommitError::Change)?;
+        self.committed(cut);
+        Ok(Some(committed))
     }
 
     /// The cut's changes are in the manifest: the next cut begins from them.
@@ -130,8 +164,10 @@ impl DirectoryAdapter {
         let mut after = sealed.clone();
         for (path, facts) in &sealed {
             match self.known.get(path) {
-                None => changes.push(Change::register(path)),
-                Some(known) if known != facts => changes.push(Change::update(path)),
+                None => changes.push(Change::Register(Sealed { facts: *facts, ..Sealed::at(path) })),
+                Some(known) if known != facts => {
+                    changes.push(Change::Update(Sealed { facts: *facts, ..Sealed::at(path) }));
+                }
                 Some(_) => {}
             }
         }
@@ -175,11 +211,41 @@ impl fmt::Display for CutError {
 
 impl std::error::Error for CutError {}
 
+/// A cut was not committed.
+#[derive(Debug)]
+pub enum CommitError {
+    /// None could be taken.
+    Cut(CutError),
+    /// Its batch did not happen, or is not known to have.
+    Change(ChangeError),
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut(error) => error.fmt(f),
+            Self::Change(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CommitError {}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+
+    /// What a cut would change, in a word each.
+    fn words(cut: &Cut) -> Vec<String> {
+        let word = |change: &Change| match change {
+            Change::Register(sealed) => format!("register {}", sealed.path),
+            Change::Update(sealed) => format!("update {}", sealed.path),
+            Change::Delete { path, .. } => format!("delete {path}"),
+        };
+        cut.changes.iter().map(word).collect()
+    }
 
     #[test]
     fn cuts_carry_what_was_added_updated_and_deleted_and_nothing_twice() {
@@ -189,21 +255,16 @@ mod tests {
         write("a", "1");
         write("b", "1");
         let first = adapter.cut().expect("still");
-        assert_eq!(first.changes, [Change::register("a"), Change::register("b")]);
+        assert_eq!(words(&first), ["register a", "register b"]);
         adapter.committed(first);
         assert!(adapter.cut().expect("still").changes.is_empty());
         write("a", "22");
         fs::remove_file(dir.path().join("b")).expect("removed");
         write("c", "1");
-        let expected =
-            [Change::update("a"), Change::register("c"), Change::delete("b", "gone from the directory")];
-        assert_eq!(
-            adapter.cut().expect("still").changes,
-            expected,
-            "a cut that was not committed comes again"
-        );
+        let expected = ["update a", "register c", "delete b"];
+        assert_eq!(words(&adapter.cut().expect("still")), expected, "what was not committed comes again");
         let second = adapter.cut().expect("still");
-        assert_eq!(second.changes, expected);
+        assert_eq!(words(&second), expected);
         adapter.committed(second);
         assert!(adapter.cut().expect("still").changes.is_empty());
     }
@@ -224,7 +285,6 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("a"), "1").expect("written");
         let adapter = DirectoryAdapter::new(dir.path(), SealRule::All, ["a".to_owned(), "gone".to_owned()]);
-        let expected = [Change::update("a"), Change::delete("gone", "gone from the directory")];
-        assert_eq!(adapter.cut().expect("still").changes, expected);
+        assert_eq!(words(&adapter.cut().expect("still")), ["update a", "delete gone"]);
     }
 }

@@ -10,7 +10,7 @@ use crate::segment::DigestError;
 use crate::shard::{Asked, Event as ShardEvent, Happening, Level, ProposalError, Shard};
 use crate::uring::{Core, Priority, deadline};
 
-use super::change::{Ask, Change, ChangeError, Committed, Durability};
+use super::change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
 use super::cluster::bootstrap;
 use super::error::{EventsError, LocateError, TransferLeaderError, WaitError};
 use super::event::{Event, EventCursor, What};
@@ -113,15 +113,17 @@ async fn change(shard: &Shard, changes: Vec<Change>, ask: Ask) -> Result<Committ
     })
 }
 
-fn asked(sealed: super::change::Sealed, update: bool) -> Asked {
-    let super::change::Sealed { path, flat, tier, labels } = sealed;
-    Asked::Sealed { update, path, flat, tier, labels }
+fn asked(sealed: Sealed, update: bool) -> Asked {
+    let Sealed { path, flat, tier, labels, facts } = sealed;
+    let facts = facts.map(|facts| (facts.inode, facts.bytes, facts.modified));
+    Asked::Sealed { update, path, flat, tier, labels, facts }
 }
 
 fn change_error(error: ProposalError) -> ChangeError {
     match error {
         ProposalError::Path { path, why } => ChangeError::Path { path, why },
-        ProposalError::Digest { path, error: DigestError::Changed { .. } } => ChangeError::Changed { path },
+        ProposalError::Changed { path }
+        | ProposalError::Digest { path, error: DigestError::Changed { .. } } => ChangeError::Changed { path },
         ProposalError::Digest { path, error } => ChangeError::File { path, why: error.to_string() },
         ProposalError::FlatDiffers { path, expected, found } => {
             ChangeError::FlatDiffers { path, expected, found }

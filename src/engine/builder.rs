@@ -56,7 +56,7 @@ impl Builder {
         self
     }
 
-    /// The cluster's id, the same on every node.
+    /// The cluster's id, the same on every node: drawn at random, once.
     #[must_use]
     pub fn cluster(mut self, cluster: ClusterId) -> Self {
         self.config.cluster = cluster;

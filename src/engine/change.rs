@@ -6,6 +6,7 @@ use crate::ids::{Digest, LogIndex, Nanos, NodeId, SegmentId};
 use crate::limits::PROPOSE_TIMEOUT;
 
 use super::reply::NoAnswer;
+use super::tree::Facts;
 
 /// One change of a shard's manifest. Changes of one batch happen together or not at all.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,13 +35,15 @@ pub struct Sealed {
     pub tier: u8,
     /// The engine's own names and values, to find the segment by.
     pub labels: Vec<(String, String)>,
+    /// What the file was like when it was chosen; one that is not like that any more is refused as changed.
+    pub facts: Option<Facts>,
 }
 
 impl Sealed {
-    /// A sealed file with nothing else said of it.
+    /// The sealed file at `path`, with nothing else said of it.
     #[must_use]
     pub fn at(path: impl Into<String>) -> Self {
-        Self { path: path.into(), flat: None, tier: 0, labels: Vec::new() }
+        Self { path: path.into(), flat: None, tier: 0, labels: Vec::new(), facts: None }
     }
 }
 
@@ -148,7 +151,7 @@ pub enum ChangeError {
         /// Why.
         why: String,
     },
-    /// The file changed while it was hashed: it was not sealed.
+    /// The file changed while it was hashed, or since it was chosen: it was not sealed.
     Changed {
         /// The path.
         path: String,

@@ -106,8 +106,9 @@ pub(super) async fn bootstrap(node: Rc<CoreNode>) -> Result<(), BootstrapError> 
         lives.insert(*member, life_of(&node, *member, *address, until).await?);
     }
     let refused = |why: &dyn std::fmt::Display| BootstrapError::Refused { why: why.to_string() };
+    let addresses = node.addresses.borrow().clone();
     let members = lives.iter().map(|(member, incarnation)| {
-        let address = config.members[member].to_string();
+        let address = addresses[member].to_string();
         (*member, Member { address, incarnation: *incarnation })
     });
     match seat.group.bootstrap(members.collect()).await {
@@ -118,7 +119,7 @@ pub(super) async fn bootstrap(node: Rc<CoreNode>) -> Result<(), BootstrapError> 
     let nodes = lives.iter().map(|(member, incarnation)| NodeRecord {
         id: *member,
         name: format!("node-{member}"),
-        address: config.members[member].to_string(),
+        address: addresses[member].to_string(),
         admin_address: None,
         incarnation: *incarnation,
         role: Role::Voter,

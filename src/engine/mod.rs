@@ -1,5 +1,9 @@
 //! The embedding API: build a node, change a shard's manifest, wait for bytes, follow events; and the hosts that drive
 //! cores.
+//!
+//! A node's cores are threads of their own. The handles, [`Engine`] and [`Shard`], go to any thread; what they are asked
+//! is answered by a [`Reply`]. Only [`Builder::open`], [`Engine::shut_down`] and dropping the last [`Engine`] block: in
+//! an asynchronous runtime they belong on a thread that may (`spawn_blocking` in tokio).
 
 mod adapter;
 mod answer;
@@ -30,7 +34,7 @@ mod tree;
 mod verify;
 
 pub use crate::uring::block_on;
-pub use adapter::{Cut, CutError, DirectoryAdapter, SealRule};
+pub use adapter::{CommitError, Cut, CutError, DirectoryAdapter, SealRule};
 pub use builder::Builder;
 pub use change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
 pub use digests::{flat_digest, tree_digest};

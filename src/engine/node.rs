@@ -104,8 +104,14 @@ async fn open(parts: CoreParts) -> Result<(CoreNode, Option<SocketAddr>), OpenEr
         node.cluster = Some(ClusterSeat::open(&node, &root).await?);
         let listen = node.parts.config.listen;
         let listening = node.transport.listen(listen).await;
-        address =
-            Some(listening.map_err(|error| OpenError::Listen { address: listen, why: error.to_string() })?);
+        let bound =
+            listening.map_err(|error| OpenError::Listen { address: listen, why: error.to_string() })?;
+        address = Some(bound);
+        // The system has chosen the port by which the others reach this node.
+        let mut addresses = node.addresses.borrow_mut();
+        if let Some(own) = addresses.get_mut(&node.parts.config.node).filter(|own| own.port() == 0) {
+            own.set_port(bound.port());
+        }
     }
     Ok((node, address))
 }

@@ -39,8 +39,10 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
     }
     for shard in node.shards.values() {
         report.groups.push(group(shard.id().group(), shard.group()));
-        let status = shard_status(shard);
-        report.not_ready.extend(not_ready(shard, &status));
+        let mut status = shard_status(shard);
+        let not_ready = not_ready(shard, &status);
+        status.ready = not_ready.is_empty();
+        report.not_ready.extend(not_ready);
         report.shards.push(status);
     }
     report
@@ -73,6 +75,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
     let stats = shard.stats();
     ShardStatus {
         shard: shard.id().0,
+        ready: false,
         segments,
         bytes,
         proposed: at.proposed.0,
@@ -103,6 +106,9 @@ fn not_ready(shard: &Shard, status: &ShardStatus) -> Vec<String> {
     let id = shard.id();
     if shard.group().watermarks().leader.is_none() {
         why.push(format!("shard {id} has no leader"));
+    }
+    if !shard.is_caught_up() {
+        why.push(format!("shard {id} does not know yet what was committed without this node"));
     }
     if status.applied < status.committed {
         why.push(format!("shard {id} has applied {} of {} committed", status.applied, status.committed));

@@ -12,7 +12,7 @@ pub struct NodeStatus {
     pub incarnation: String,
     /// Where peers reach it.
     pub address: String,
-    /// Everything that is committed stands here, as far as the configured bound says.
+    /// Every shard is ready.
     pub ready: bool,
     /// If not: why, a line each.
     pub not_ready: Vec<String>,
@@ -82,6 +82,9 @@ pub struct GroupStatus {
 pub struct ShardStatus {
     /// The shard.
     pub shard: u32,
+    /// Since this start the leader was once asked what is committed, all of that was applied here, and now every
+    /// segment of the manifest stands here and none is damaged.
+    pub ready: bool,
     /// Segments in its manifest.
     pub segments: u64,
     /// Their bytes.

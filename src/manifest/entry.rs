@@ -60,13 +60,12 @@ impl Entry {
             && (self.flat.is_none() || flat.is_none() || self.flat == flat)
     }
 
-    /// Whether the registration says nothing new of this path.
+    /// Whether the registration says nothing new of this path. Who says it and when is nothing new: what is said again
+    /// after a restart, or by another node, moves no bytes.
     pub(super) fn is_said_by(&self, registration: &ArchivedRegistration) -> bool {
         self.has_content_of(registration)
-            && self.flat == registration.flat.as_ref().map(|flat| flat.native())
+            && (registration.flat.is_none() || self.flat.is_some())
             && self.tier.0 == registration.tier.0
-            && self.origin == registration.origin.native()
-            && self.sealed_at == registration.sealed_at.native()
             && self.labels().eq(sorted(&registration.labels))
     }
 }

@@ -196,7 +196,7 @@ impl Model {
                 }
                 1
             }
-            Some(there) if update && there.said == said => return Ok(false),
+            Some(there) if update && says_nothing_new(&there.said, &said) => return Ok(false),
             Some(there) if update => there.version + 1,
             Some(there) => {
                 let flats = [there.said.flat, said.flat];
@@ -231,6 +231,11 @@ impl Model {
             assert!(page.entries.iter().map(|entry| entry.id).eq(carriers), "{pair:?}");
         }
     }
+}
+
+fn says_nothing_new(there: &Registration, said: &Registration) -> bool {
+    (there.bytes, there.root, there.tier, &there.labels) == (said.bytes, said.root, said.tier, &said.labels)
+        && (said.flat.is_none() || there.flat == said.flat)
 }
 
 fn note(entry: &super::entry::Entry) -> Note {

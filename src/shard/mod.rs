@@ -1,6 +1,7 @@
 //! One shard on its core: routes events to the rooms below and performs their actions.
 
 mod announce;
+mod catch_up;
 mod event;
 mod forward;
 mod propose;

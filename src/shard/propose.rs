@@ -7,8 +7,9 @@
 use std::fmt;
 
 use crate::ids::{Digest, LogIndex, Nanos, NodeId, SegmentId, SessionId};
+use crate::limits::ENTRY_BYTES_MAX;
 use crate::manifest::{Batch, Command, Label, Operation, Outcome, Refusal, Registration, SafePath, Tier};
-use crate::segment::{DigestError, RelativePath};
+use crate::segment::{DigestError, Digested, Identity, RelativePath};
 use crate::uring::{Core, deadline, sleep};
 
 use super::forward::Attempt;
@@ -33,6 +34,8 @@ pub enum Asked {
         tier: u8,
         /// The engine's names and values.
         labels: Vec<(String, String)>,
+        /// The file's inode, size and time of change when it was chosen.
+        facts: Option<(u64, u64, i128)>,
     },
     /// The path leaves the manifest.
     Delete {
@@ -86,6 +89,11 @@ pub enum ProposalError {
         /// Why.
         error: DigestError,
     },
+    /// A file that is not as it was when it was chosen.
+    Changed {
+        /// Its path.
+        path: String,
+    },
     /// A file without the digest that the engine gave.
     FlatDiffers {
         /// Its path.
@@ -124,7 +132,10 @@ impl Shard {
         let inner = &self.0;
         let mut drafts = Vec::new();
         let proposed = async {
-            let operations = inner.prepare(&asked, &mut drafts).await?;
+            let operations = {
+                let _preparing = Preparing::begin(inner).await;
+                inner.prepare(&asked, &mut drafts).await?
+            };
             // From here: reading files takes as long as it takes.
             let until = Core::current().now().plus(timeout);
             inner.propose_once(operations, until).await.map(|done| (done, until))
@@ -144,6 +155,24 @@ impl Shard {
         let segments = inner.applied_segments(&asked, index, unchanged, until).await;
         inner.drop_unclaimed(&drafts).await;
         Ok(inner.wait_landed(index, segments, level, until).await)
+    }
+}
+
+/// Files are being digested: drafts are not swept meanwhile.
+struct Preparing<'a>(&'a Inner);
+
+impl<'a> Preparing<'a> {
+    async fn begin(inner: &'a Inner) -> Self {
+        inner.changed.until(|| (!inner.sweeping.get()).then_some(())).await;
+        inner.preparing.set(inner.preparing.get() + 1);
+        Self(inner)
+    }
+}
+
+impl Drop for Preparing<'_> {
+    fn drop(&mut self) {
+        self.0.preparing.set(self.0.preparing.get() - 1);
+        self.0.changed.notify();
     }
 }
 
@@ -168,14 +197,12 @@ impl Inner {
                     check_path(path)?;
                     Operation::Delete { path: path.clone(), reason: reason.clone() }
                 }
-                Asked::Sealed { update, path, flat, tier, labels } => {
-                    let relative = check_path(path)?;
-                    let digested = self
-                        .store
-                        .digest_file(&relative)
-                        .await
-                        .map_err(|error| ProposalError::Digest { path: path.clone(), error })?;
-                    drafts.push((relative, digested.root));
+                Asked::Sealed { update, path, flat, tier, labels, facts } => {
+                    let digested = self.digest(path, drafts).await?;
+                    let Identity { inode, bytes, modified, .. } = digested.identity;
+                    if facts.is_some_and(|facts| facts != (inode, bytes, i128::from(modified.0))) {
+                        return Err(ProposalError::Changed { path: path.clone() });
+                    }
                     if let Some(expected) = flat.filter(|expected| *expected != digested.flat) {
                         let (path, found) = (path.clone(), digested.flat);
                         return Err(ProposalError::FlatDiffers { path, expected, found });
@@ -199,6 +226,18 @@ impl Inner {
         Ok(operations)
     }
 
+    async fn digest(
+        &self,
+        path: &str,
+        drafts: &mut Vec<(RelativePath, Digest)>,
+    ) -> Result<Digested, ProposalError> {
+        let relative = check_path(path)?;
+        let digested = self.store.digest_file(&relative).await;
+        let digested = digested.map_err(|error| ProposalError::Digest { path: path.to_owned(), error })?;
+        drafts.push((relative, digested.root));
+        Ok(digested)
+    }
+
     /// Proposes until the outcome is known or the time runs out; at most one of the attempts happens.
     async fn propose_once(
         &self,
@@ -211,11 +250,15 @@ impl Inner {
         let Ticket { session, number, low_water } = ticket;
         let proposed_at = Core::current().wall();
         let batch = Batch { session, number, low_water, proposed_at, operations };
-        let outcome = self.insist(&Command::Batch(batch).encode(), until).await;
-        // A number whose outcome is unknown stays outstanding until the session ends: nothing passes it for done.
-        let is_known = !matches!(outcome, Err(ProposalError::OutcomeUnknown));
-        if let Some(open) = self.session.borrow_mut().as_mut().filter(|open| is_known && open.id() == session)
-        {
+        let bytes = Command::Batch(batch).encode();
+        let outcome = if bytes.len() > ENTRY_BYTES_MAX {
+            Err(ProposalError::Refused(Refusal::EntryTooLong { bytes: bytes.len() as u64 }))
+        } else {
+            self.insist(&bytes, until).await
+        };
+        // Nobody sends it again from here on. One whose outcome is unknown either happened, or is refused when the
+        // low-water mark has passed it.
+        if let Some(open) = self.session.borrow_mut().as_mut().filter(|open| open.id() == session) {
             open.finish(number);
         }
         match outcome? {

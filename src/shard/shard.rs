@@ -75,6 +75,16 @@ pub(super) struct Inner {
     pub(super) driver: OnceCell<Rc<Driver>>,
     pub(super) stats: Rc<TransferStats>,
     pub(super) installed: RefCell<Installed>,
+    /// A read barrier has passed since this start.
+    pub(super) passed_barrier: Cell<bool>,
+    /// The manifest has become another one since what is missing was derived from it.
+    pub(super) derive_due: Cell<bool>,
+    /// Batches whose files are being digested.
+    pub(super) preparing: Cell<usize>,
+    /// Drafts of an earlier process are being let go: nothing is digested meanwhile.
+    pub(super) sweeping: Cell<bool>,
+    /// By the newest version of a path: those before it, whose files go when it stands here.
+    superseded: RefCell<BTreeMap<SegmentId, Vec<SegmentId>>>,
     /// Entries of this origin whose file is being pinned.
     pub(super) pinning: RefCell<BTreeSet<SegmentId>>,
     pub(super) session: RefCell<Option<Session>>,
@@ -103,6 +113,11 @@ impl Shard {
             driver: OnceCell::new(),
             stats: Rc::default(),
             installed: RefCell::default(),
+            passed_barrier: Cell::new(false),
+            derive_due: Cell::new(true),
+            preparing: Cell::new(0),
+            sweeping: Cell::new(false),
+            superseded: RefCell::default(),
             pinning: RefCell::default(),
             session: RefCell::default(),
             forwarder: RefCell::default(),
@@ -122,6 +137,7 @@ impl Shard {
                 Applied::Command { index, effect } => inner.applied(index, &effect),
                 Applied::Passed { index } => inner.installed.borrow_mut().applied(index),
                 Applied::Installed { .. } => {
+                    inner.derive_due.set(true);
                     inner.events.borrow_mut().leap();
                     inner.derive_soon();
                 }
@@ -166,6 +182,7 @@ impl Shard {
         drop(core.spawn(Priority::Bulk, driver.run()));
         drop(core.spawn(Priority::Bulk, Rc::clone(inner).derive_forever()));
         drop(core.spawn(Priority::Urgent, Rc::clone(inner).announce_forever()));
+        drop(core.spawn(Priority::Urgent, Rc::clone(inner).catch_up()));
         Ok(())
     }
 
@@ -292,12 +309,16 @@ impl Inner {
                 Change::Registered(entry) => self.came(index, entry, Happening::Registered),
                 Change::Updated { entry, previous } => {
                     self.went(previous);
+                    let mut olds = self.superseded.borrow_mut().remove(&previous.id).unwrap_or_default();
+                    olds.push(previous.id);
+                    self.superseded.borrow_mut().insert(entry.id, olds);
                     self.came(index, entry, Happening::Updated);
                 }
                 Change::Deleted { entry, reason } => {
                     self.went(entry);
                     let what = Happening::Deleted { reason: reason.to_string() };
                     self.events.borrow_mut().push(index, entry, what);
+                    self.remove_superseded(entry.id);
                     self.remove(entry.id);
                 }
                 Change::Unchanged { .. } => {}
@@ -309,7 +330,7 @@ impl Inner {
     fn came(self: &Rc<Self>, index: LogIndex, entry: &Rc<Entry>, what: Happening) {
         self.events.borrow_mut().push(index, entry, what);
         if self.store.is_held(entry.id, entry.root) {
-            return;
+            return self.remove_superseded(entry.id);
         }
         self.installed.borrow_mut().lacks(entry.id);
         self.obtain(entry);
@@ -352,6 +373,7 @@ impl Inner {
         let is_ready = self.store.has_draft(&want.path, want.root) || self.draft(&want).await;
         let pinned = if is_ready { Some(self.store.pin(&want).await) } else { None };
         self.pinning.borrow_mut().remove(&id);
+        self.changed.notify();
         match pinned {
             Some(Ok(())) => return self.landed(id),
             Some(Err(error)) => tracing::warn!(%error, segment = %id, "the file is not what was registered"),
@@ -381,6 +403,11 @@ impl Inner {
         }
     }
 
+    fn remove_superseded(self: &Rc<Self>, id: SegmentId) {
+        let olds = self.superseded.borrow_mut().remove(&id);
+        olds.into_iter().flatten().for_each(|old| self.remove(old));
+    }
+
     fn remove(self: &Rc<Self>, id: SegmentId) {
         let shard = Rc::clone(self);
         let removal = async move {
@@ -392,7 +419,8 @@ impl Inner {
     }
 
     /// A segment stands here.
-    fn landed(&self, id: SegmentId) {
+    fn landed(self: &Rc<Self>, id: SegmentId) {
+        self.remove_superseded(id);
         self.installed.borrow_mut().settled(id);
         if let Some(group) = self.group.get() {
             let machine = group.machine();
@@ -439,6 +467,7 @@ impl Inner {
         missing.iter().for_each(|entry| installed.lacks(entry.id));
         installed.applied(applied);
         self.installed.replace(installed);
+        self.derive_due.set(false);
         missing.iter().for_each(|entry| self.obtain(entry));
         surplus.into_iter().for_each(|id| self.remove(id));
         self.changed.notify();

@@ -82,6 +82,7 @@ mod tests {
     fn node(number: u64) -> NodeStatus {
         let shard = ShardStatus {
             shard: 0,
+            ready: true,
             segments: 3,
             bytes: 300,
             proposed: 5,

@@ -105,6 +105,8 @@ fn m2_an_update_is_a_new_segment_of_the_next_version_at_a_path_that_must_be_ther
     assert_eq!(shard.state.entry(&previous.id), None);
     let again = shard.apply(vec![update("a", 2)]);
     assert_eq!(again.changes.changed(), 0, "an update that says nothing new changes nothing");
+    let later = Operation::Update(Registration { sealed_at: UnixNanos(99), ..registration("a", 2) });
+    assert_eq!(shard.apply(vec![later]).changes.changed(), 0, "saying it later is nothing new");
 }
 
 #[test]

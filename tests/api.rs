@@ -1,0 +1,21 @@
+//! The embedding API as an embedder uses it: its public items only, real rings, loopback, temporary directories; nodes of
+//! one cluster in one process.
+
+#[path = "api/adapter.rs"]
+mod adapter;
+#[path = "api/changes.rs"]
+mod changes;
+#[path = "api/events.rs"]
+mod events;
+#[path = "api/life.rs"]
+mod life;
+#[path = "api/nodes.rs"]
+mod nodes;
+#[path = "api/open.rs"]
+mod open;
+#[path = "api/ready.rs"]
+mod ready;
+#[path = "api/refusals.rs"]
+mod refusals;
+#[path = "api/runtimes.rs"]
+mod runtimes;
