@@ -1,5 +1,5 @@
-//! The embedding API as an embedder uses it: its public items only, real rings, loopback, temporary directories; nodes of
-//! one cluster in one process.
+//! The embedding API as an embedder uses it: its public items only, real rings, loopback, temporary directories; the
+//! nodes of a cluster in one process.
 
 #[path = "api/adapter.rs"]
 mod adapter;
