@@ -1,6 +1,6 @@
-//! Ringway keeps the sealed, immutable segment files of a storage engine the same on several Linux hosts. A manifest that
-//! Raft commits says which segments there are; io_uring moves their bytes; SHA-256 is checked on every byte on its way; a
-//! segment counts only when it is durable under its final name.
+//! Ringway keeps the sealed, immutable segment files of a storage engine the same on several Linux hosts. A manifest
+//! that Raft commits says which segments there are; io_uring moves their bytes; SHA-256 is checked on every byte on its
+//! way; a segment counts only when it is durable under its final name.
 //!
 //! An engine opens a node in its own process and speaks to it from any thread and any asynchronous runtime, or without
 //! one: every call gives a [`engine::Reply`], which is a future and can also be waited for.

@@ -13,8 +13,14 @@ use super::status::NodeStatus;
 
 /// Collects the cores' reports; the last one to come answers for all.
 pub(crate) struct Gathering {
-    left: Mutex<(Vec<CoreReport>, usize, Option<Replier<Result<NodeStatus, NoAnswer>>>)>,
+    gathered: Mutex<Gathered>,
     empty: NodeStatus,
+}
+
+struct Gathered {
+    reports: Vec<CoreReport>,
+    expected: usize,
+    replier: Option<Replier<Result<NodeStatus, NoAnswer>>>,
 }
 
 pub(crate) fn gather(
@@ -35,7 +41,8 @@ pub(crate) fn gather(
         groups: Vec::new(),
         shards: Vec::new(),
     };
-    let gathering = Arc::new(Gathering { left: Mutex::new((Vec::new(), cores.len(), Some(replier))), empty });
+    let gathered = Gathered { reports: Vec::new(), expected: cores.len(), replier: Some(replier) };
+    let gathering = Arc::new(Gathering { gathered: Mutex::new(gathered), empty });
     for core in cores {
         match core.try_send(Request::Status(Arc::clone(&gathering))) {
             Ok(()) => {}
@@ -49,13 +56,13 @@ pub(crate) fn gather(
 impl Gathering {
     /// Takes one core's report.
     pub(crate) fn take(&self, report: CoreReport) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.0.push(report);
-        if left.0.len() < left.1 {
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        gathered.reports.push(report);
+        if gathered.reports.len() < gathered.expected {
             return;
         }
-        let reports = std::mem::take(&mut left.0);
-        if let Some(replier) = left.2.take() {
+        let reports = std::mem::take(&mut gathered.reports);
+        if let Some(replier) = gathered.replier.take() {
             replier.answer(Ok(self.merge(reports)));
         }
     }

@@ -1,9 +1,9 @@
 //! The embedding API: build a node, change a shard's manifest, wait for bytes, follow events; and the hosts that drive
 //! cores.
 //!
-//! A node's cores are threads of their own. The handles, [`Engine`] and [`Shard`], go to any thread; what they are asked
-//! is answered by a [`Reply`]. Only [`Builder::open`], [`Engine::shut_down`] and dropping the last [`Engine`] block: in
-//! an asynchronous runtime they belong on a thread that may (`spawn_blocking` in tokio).
+//! A node's cores are threads of their own. The handles, [`Engine`] and [`Shard`], go to any thread; what they are
+//! asked is answered by a [`Reply`]. Only [`Builder::open`], [`Engine::shut_down`] and dropping the last [`Engine`]
+//! block: in an asynchronous runtime they belong on a thread that may (`spawn_blocking` in tokio).
 
 mod adapter;
 mod answer;

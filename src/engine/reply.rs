@@ -18,8 +18,8 @@ struct Shared<T> {
     changed: Condvar,
 }
 
-/// The answer to come. A future for any runtime; `wait` blocks the thread instead. Who drops it only stops waiting: what
-/// was asked for happens all the same.
+/// The answer to come. A future for any runtime; `wait` blocks the thread instead. Who drops it only stops waiting:
+/// what was asked for happens all the same.
 #[must_use = "nothing else tells what came of the request"]
 pub struct Reply<T, E = NoAnswer>(Arc<Shared<Result<T, E>>>);
 

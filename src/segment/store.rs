@@ -192,8 +192,8 @@ impl Store {
         self.0.drafts.borrow().contains_key(&(path.clone(), root))
     }
 
-    /// Where the file of a version that is held may stand, as absolute paths, and what it was like when it was verified:
-    /// a file that is not like that is another one. Of an engine's file our own pin comes first.
+    /// Where the file of a version that is held may stand, as absolute paths, and what it was like when it was
+    /// verified: a file that is not like that is another one. Of an engine's file our own pin comes first.
     #[must_use]
     pub fn places_of(&self, id: SegmentId, root: Digest) -> Option<(Vec<String>, Identity)> {
         let record = self.record(id).filter(|record| record.root == root)?;

@@ -1,4 +1,5 @@
-//! The line of a shard's latest events, numbered without a gap. Who has fallen out of it is told, and reads the manifest.
+//! The line of a shard's latest events, numbered without a gap. Who has fallen out of it is told, and reads the
+//! manifest.
 
 use std::collections::VecDeque;
 

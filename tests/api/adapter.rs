@@ -119,7 +119,7 @@ fn a_directory_that_never_holds_still_gives_no_cut() {
     seal(&shard, "a", b"x");
     // The rule is asked once a file and scan: it is never twice of the same mind.
     let minds = AtomicU64::new(0);
-    let restless = move |_: &str| minds.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+    let restless = move |_: &str| minds.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
     let mut adapter = DirectoryAdapter::new(shard.directory(), SealRule::Named(Box::new(restless)), []);
     let error = block_on(adapter.commit(&shard, patient(Durability::Committed)));
     assert!(matches!(error, Err(CommitError::Cut(CutError::Restless))), "{error:?}");

@@ -24,9 +24,9 @@ fn m2_one_bad_change_refuses_its_whole_batch_and_is_named() {
     shard.wait_installed(last.index, PATIENCE).wait().expect("here");
     seal(&shard, "good", b"good");
     let with = |bad: Change| refused(&shard, vec![Change::register("good"), bad]);
-    let ordinal = |error: &ChangeError| match error {
-        ChangeError::Refused { ordinal, .. } => *ordinal,
-        other => panic!("{other:?}"),
+    let ordinal = |error: &ChangeError| {
+        let ChangeError::Refused { ordinal, .. } = error else { panic!("{error:?}") };
+        *ordinal
     };
     let missing = with(Change::register("missing"));
     assert!(matches!(&missing, ChangeError::File { path, .. } if path == "missing"), "{missing:?}");
