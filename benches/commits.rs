@@ -1,0 +1,251 @@
+//! Registrations of a cluster of three on this machine: how many in a second by one client and with 256 in flight, and
+//! how long one takes alone and beside a bulk transfer to both followers.
+//!
+//! `cargo bench --bench commits [-- --dir DIR] [--seconds 5] [--bulk-mib 2048]`. Three engines of one core each in one
+//! process, on loopback, their roots side by side under DIR (a temporary directory): logs and bulk share one disk, as
+//! in a real node. A registration is a sealed file of 4 KiB, hashed and pinned by its origin, which leads the group;
+//! it counts when its entry is committed: in two logs, synced.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ringway::engine::{Ask, Engine, Sealed, Shard};
+use ringway::ids::{ClusterId, GroupId, NodeId, ShardId};
+
+#[path = "machine/mod.rs"]
+mod machine;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+const NODES: u64 = 3;
+const IN_FLIGHT: usize = 256;
+const FILE_BYTES: usize = 4096;
+const BULK_FILE_BYTES: usize = 64 << 20;
+
+struct Options {
+    dir: PathBuf,
+    seconds: u64,
+    bulk_mib: usize,
+}
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let temporary = tempfile::tempdir()?;
+    let mut options = Options { dir: temporary.path().to_owned(), seconds: 5, bulk_mib: 2048 };
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
+        match argument.as_str() {
+            "--dir" => options.dir = PathBuf::from(value()?),
+            "--seconds" => options.seconds = value()?.parse()?,
+            "--bulk-mib" => options.bulk_mib = value()?.parse()?,
+            // `cargo bench` adds `--bench`; `cargo test` runs benches without it, to see that they build.
+            "--bench" => {}
+            other => return Err(format!("unknown argument {other}").into()),
+        }
+    }
+    machine::print();
+    let engines = open(&options.dir)?;
+    let origin = engines[0].shard(ShardId(0))?;
+    let time = Duration::from_secs(options.seconds);
+    let mut files = Files { shard: &origin, made: 0 };
+
+    files.make(64)?;
+    let _warm = one_client(&mut files, Duration::from_millis(500))?;
+    let alone = one_client(&mut files, time)?;
+    alone.print("one client");
+    in_flight(&mut files, time)?;
+
+    let bulk = plant_bulk(&origin, options.bulk_mib)?;
+    let begun = Instant::now();
+    for path in &bulk {
+        origin.register(Sealed::at(path), Ask::default()).wait()??;
+    }
+    println!(
+        "bulk: {} MiB hashed and registered in {:.1} s",
+        options.bulk_mib,
+        begun.elapsed().as_secs_f64()
+    );
+    let before = served(&engines[0])?;
+    let beside = while_moving(&mut files, &engines, time)?;
+    let moved = served(&engines[0])? - before;
+    beside.print("one client beside the bulk");
+    println!("    meanwhile {:.2} GB served", moved as f64 / 1e9);
+    engines.into_iter().for_each(Engine::shut_down);
+    Ok(())
+}
+
+/// Three nodes with one shard, led by the first.
+fn open(dir: &Path) -> Result<Vec<Engine>, Failure> {
+    let listeners: Vec<TcpListener> =
+        (0..NODES).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    drop(listeners);
+    let secret = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    let mut engines = Vec::new();
+    for (number, address) in (1..=NODES).zip(&addresses) {
+        let mut builder = Engine::builder()
+            .cluster(ClusterId([7; 16]))
+            .node(NodeId(number), *address)
+            .root(dir.join(format!("node-{number}")))
+            .shards(1)
+            .secret(secret);
+        for (other, address) in (1..=NODES).zip(&addresses) {
+            builder = builder.member(NodeId(other), *address);
+        }
+        engines.push(builder.open()?);
+    }
+    engines[0].bootstrap().wait()??;
+    let group = ShardId(0).group();
+    loop {
+        let status = engines[0].status().wait()?;
+        let leader = status.groups.iter().find(|other| other.group == group.0).and_then(|group| group.leader);
+        match leader {
+            Some(1) => return Ok(engines),
+            Some(other) => {
+                let leader = &engines[usize::try_from(other - 1)?];
+                let _it_may_have_moved = leader.transfer_leader(GroupId(group.0), NodeId(1)).wait()?;
+            }
+            None => {}
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Sealed files at the origin, each for one registration.
+struct Files<'a> {
+    shard: &'a Shard,
+    made: usize,
+}
+
+impl Files<'_> {
+    /// Makes the next ones, and their names.
+    fn make(&mut self, count: usize) -> Result<Vec<String>, Failure> {
+        let dir = self.shard.directory();
+        let range = self.made..self.made + count;
+        self.made += count;
+        range
+            .map(|number| {
+                let path = format!("small/{:03}/{number}", number / 1000);
+                let file = dir.join(&path);
+                if let Some(folder) = file.parent() {
+                    std::fs::create_dir_all(folder)?;
+                }
+                let content: Vec<u8> =
+                    (0..FILE_BYTES).map(|at| (at ^ number ^ (number >> 8)) as u8).collect();
+                std::fs::write(file, content)?;
+                Ok(path)
+            })
+            .collect()
+    }
+}
+
+/// How long each registration took.
+struct Sample(Vec<Duration>);
+
+impl Sample {
+    fn print(mut self, what: &str) {
+        let time: Duration = self.0.iter().sum();
+        self.0.sort_unstable();
+        let at = |share: f64| {
+            let place = ((self.0.len() as f64 - 1.0) * share).round() as usize;
+            self.0.get(place).map_or(0.0, |took| took.as_secs_f64() * 1e3)
+        };
+        let rate = self.0.len() as f64 / time.as_secs_f64();
+        println!(
+            "{what}: {} registrations, {rate:.0} in a second; p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+            self.0.len(),
+            at(0.5),
+            at(0.99),
+            at(1.0)
+        );
+    }
+}
+
+fn one_client(files: &mut Files<'_>, time: Duration) -> Result<Sample, Failure> {
+    let (mut sample, mut spent) = (Vec::new(), Duration::ZERO);
+    while spent < time {
+        for path in files.make(64)? {
+            let begun = Instant::now();
+            files.shard.register(Sealed::at(path), Ask::default()).wait()??;
+            sample.push(begun.elapsed());
+            spent += begun.elapsed();
+        }
+    }
+    Ok(Sample(sample))
+}
+
+fn in_flight(files: &mut Files<'_>, time: Duration) -> Result<(), Failure> {
+    // Made beforehand: the clock sees registrations only.
+    let paths = files.make(usize::try_from(time.as_secs())? * 8_000)?;
+    let (mut waiting, mut done) = (VecDeque::new(), 0_usize);
+    let begun = Instant::now();
+    for path in paths {
+        if waiting.len() == IN_FLIGHT
+            && let Some(first) = waiting.pop_front()
+        {
+            settle(first)?;
+            done += 1;
+        }
+        if begun.elapsed() >= time {
+            break;
+        }
+        waiting.push_back(files.shard.register(Sealed::at(path), Ask::default()));
+    }
+    for reply in waiting {
+        settle(reply)?;
+        done += 1;
+    }
+    let rate = done as f64 / begun.elapsed().as_secs_f64();
+    println!("{IN_FLIGHT} in flight: {done} registrations, {rate:.0} in a second");
+    Ok(())
+}
+
+type Registered = ringway::engine::Reply<Result<ringway::engine::Committed, ringway::engine::ChangeError>>;
+
+fn settle(reply: Registered) -> Result<(), Failure> {
+    reply.wait()??;
+    Ok(())
+}
+
+fn plant_bulk(shard: &Shard, mib: usize) -> Result<Vec<String>, Failure> {
+    let mut paths = Vec::new();
+    std::fs::create_dir_all(shard.directory().join("bulk"))?;
+    for number in 0..(mib << 20).div_ceil(BULK_FILE_BYTES) {
+        let mut state = number as u64 + 1;
+        let content: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as u8
+        })
+        .take(BULK_FILE_BYTES)
+        .collect();
+        let path = format!("bulk/{number}");
+        std::fs::write(shard.directory().join(&path), content)?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// Registers one file after another while the followers still fetch the bulk, `least` at the least.
+fn while_moving(files: &mut Files<'_>, engines: &[Engine], least: Duration) -> Result<Sample, Failure> {
+    let mut all = Vec::new();
+    let begun = Instant::now();
+    loop {
+        all.extend(one_client(files, Duration::from_millis(500))?.0);
+        let mut missing = 0;
+        for engine in &engines[1..] {
+            missing += engine.status().wait()?.shards.iter().map(|shard| shard.missing).sum::<u64>();
+        }
+        if missing < 8 || begun.elapsed() > least * 20 {
+            println!("bulk: on both followers after {:.1} s", begun.elapsed().as_secs_f64());
+            return Ok(Sample(all));
+        }
+    }
+}
+
+fn served(engine: &Engine) -> Result<u64, Failure> {
+    Ok(engine.status().wait()?.shards.iter().map(|shard| shard.bytes_served).sum())
+}
