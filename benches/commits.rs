@@ -12,8 +12,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringway::engine::{Ask, Engine, Sealed, Shard};
-use ringway::ids::{ClusterId, GroupId, NodeId, ShardId};
+use ringway::engine::{Ask, Change, Engine, Sealed, Shard};
+use ringway::ids::{ClusterId, GroupId, Nanos, NodeId, ShardId};
 
 #[path = "machine/mod.rs"]
 mod machine;
@@ -58,21 +58,19 @@ fn main() -> Result<(), Failure> {
     alone.print("one client");
     in_flight(&mut files, time)?;
 
-    let bulk = plant_bulk(&origin, options.bulk_mib)?;
-    let begun = Instant::now();
-    for path in &bulk {
-        origin.register(Sealed::at(path), Ask::default()).wait()??;
-    }
-    println!(
-        "bulk: {} MiB hashed and registered in {:.1} s",
-        options.bulk_mib,
-        begun.elapsed().as_secs_f64()
-    );
-    let before = served(&engines[0])?;
-    let beside = while_moving(&mut files, &engines, time)?;
-    let moved = served(&engines[0])? - before;
+    let bulk = Bulk { origin: &origin, followers: &engines[1..], mib: options.bulk_mib };
+    bulk.register("alone")?;
+    bulk.wait("alone", || {
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(())
+    })?;
+    bulk.register("beside")?;
+    let mut beside = Sample::default();
+    bulk.wait("beside", || {
+        beside.0.extend(one_client(&mut files, Duration::from_millis(500))?.0);
+        Ok(())
+    })?;
     beside.print("one client beside the bulk");
-    println!("    meanwhile {:.2} GB served", moved as f64 / 1e9);
     engines.into_iter().for_each(Engine::shut_down);
     Ok(())
 }
@@ -144,6 +142,7 @@ impl Files<'_> {
 }
 
 /// How long each registration took.
+#[derive(Default)]
 struct Sample(Vec<Duration>);
 
 impl Sample {
@@ -211,41 +210,62 @@ fn settle(reply: Registered) -> Result<(), Failure> {
     Ok(())
 }
 
-fn plant_bulk(shard: &Shard, mib: usize) -> Result<Vec<String>, Failure> {
-    let mut paths = Vec::new();
-    std::fs::create_dir_all(shard.directory().join("bulk"))?;
-    for number in 0..(mib << 20).div_ceil(BULK_FILE_BYTES) {
-        let mut state = number as u64 + 1;
-        let content: Vec<u8> = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) as u8
-        })
-        .take(BULK_FILE_BYTES)
-        .collect();
-        let path = format!("bulk/{number}");
-        std::fs::write(shard.directory().join(&path), content)?;
-        paths.push(path);
-    }
-    Ok(paths)
+/// Large segments on their way to both followers.
+struct Bulk<'a> {
+    origin: &'a Shard,
+    followers: &'a [Engine],
+    mib: usize,
 }
 
-/// Registers one file after another while the followers still fetch the bulk, `least` at the least.
-fn while_moving(files: &mut Files<'_>, engines: &[Engine], least: Duration) -> Result<Sample, Failure> {
-    let mut all = Vec::new();
-    let begun = Instant::now();
-    loop {
-        all.extend(one_client(files, Duration::from_millis(500))?.0);
-        let mut missing = 0;
-        for engine in &engines[1..] {
-            missing += engine.status().wait()?.shards.iter().map(|shard| shard.missing).sum::<u64>();
+impl Bulk<'_> {
+    /// Writes them and registers them, under a name of their own.
+    fn register(&self, name: &str) -> Result<(), Failure> {
+        let folder = self.origin.directory().join(name);
+        std::fs::create_dir_all(&folder)?;
+        let count = (self.mib << 20).div_ceil(BULK_FILE_BYTES);
+        for number in 0..count {
+            let mut state = number as u64 + 1;
+            let content: Vec<u8> = std::iter::repeat_with(|| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 33) as u8
+            })
+            .take(BULK_FILE_BYTES)
+            .collect();
+            std::fs::write(folder.join(number.to_string()), content)?;
         }
-        if missing < 8 || begun.elapsed() > least * 20 {
-            println!("bulk: on both followers after {:.1} s", begun.elapsed().as_secs_f64());
-            return Ok(Sample(all));
+        let begun = Instant::now();
+        let changes = (0..count).map(|number| Change::register(format!("{name}/{number}"))).collect();
+        self.origin.batch(changes, Ask { timeout: Nanos::from_secs(120), ..Ask::default() }).wait()??;
+        println!(
+            "bulk {name}: {} MiB hashed and registered in {:.1} s",
+            self.mib,
+            begun.elapsed().as_secs_f64()
+        );
+        Ok(())
+    }
+
+    /// Waits until they stand on both followers, doing something else meanwhile.
+    fn wait(&self, name: &str, mut meanwhile: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+        let begun = Instant::now();
+        loop {
+            meanwhile()?;
+            let mut there = true;
+            for follower in self.followers {
+                // The last of them by name: pages begin behind a path.
+                let before = Some(format!("{name}/"));
+                let page = follower.shard(ShardId(0))?.segments(before, 1000).wait()?;
+                let mut bulk = page.segments.iter().filter(|segment| segment.path.starts_with(name));
+                there &= bulk.all(|segment| segment.here);
+            }
+            let seconds = begun.elapsed().as_secs_f64();
+            if there {
+                let rate = (self.mib << 20) as f64 / 1e9 / seconds;
+                println!("bulk {name}: on both followers after {seconds:.1} s, {rate:.2} GB/s to each");
+                return Ok(());
+            }
+            if seconds > 120.0 {
+                return Err(format!("bulk {name}: not there after {seconds:.0} s").into());
+            }
         }
     }
-}
-
-fn served(engine: &Engine) -> Result<u64, Failure> {
-    Ok(engine.status().wait()?.shards.iter().map(|shard| shard.bytes_served).sum())
 }
