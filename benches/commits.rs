@@ -96,7 +96,7 @@ fn open(dir: &Path) -> Result<Vec<Engine>, Failure> {
         }
         engines.push(builder.open()?);
     }
-    engines[0].bootstrap().wait()??;
+    engines[0].bootstrap().wait()?;
     let group = ShardId(0).group();
     loop {
         let status = engines[0].status().wait()?;
@@ -105,7 +105,7 @@ fn open(dir: &Path) -> Result<Vec<Engine>, Failure> {
             Some(1) => return Ok(engines),
             Some(other) => {
                 let leader = &engines[usize::try_from(other - 1)?];
-                let _it_may_have_moved = leader.transfer_leader(GroupId(group.0), NodeId(1)).wait()?;
+                let _it_may_have_moved = leader.transfer_leader(GroupId(group.0), NodeId(1)).wait();
             }
             None => {}
         }
@@ -169,7 +169,7 @@ fn one_client(files: &mut Files<'_>, time: Duration) -> Result<Sample, Failure> 
     while spent < time {
         for path in files.make(64)? {
             let begun = Instant::now();
-            files.shard.register(Sealed::at(path), Ask::default()).wait()??;
+            files.shard.register(Sealed::at(path), Ask::default()).wait()?;
             sample.push(begun.elapsed());
             spent += begun.elapsed();
         }
@@ -203,10 +203,10 @@ fn in_flight(files: &mut Files<'_>, time: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-type Registered = ringway::engine::Reply<Result<ringway::engine::Committed, ringway::engine::ChangeError>>;
+type Registered = ringway::engine::Reply<ringway::engine::Committed, ringway::engine::ChangeError>;
 
 fn settle(reply: Registered) -> Result<(), Failure> {
-    reply.wait()??;
+    reply.wait()?;
     Ok(())
 }
 
@@ -235,7 +235,7 @@ impl Bulk<'_> {
         }
         let begun = Instant::now();
         let changes = (0..count).map(|number| Change::register(format!("{name}/{number}"))).collect();
-        self.origin.batch(changes, Ask { timeout: Nanos::from_secs(120), ..Ask::default() }).wait()??;
+        self.origin.batch(changes, Ask { timeout: Nanos::from_secs(120), ..Ask::default() }).wait()?;
         println!(
             "bulk {name}: {} MiB hashed and registered in {:.1} s",
             self.mib,
