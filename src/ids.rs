@@ -229,10 +229,29 @@ bytes!(
     ArchivedIncarnation
 );
 bytes!(
-    /// A proposer's durable session; its proposals are numbered within it.
+    /// A proposer's durable session; its proposals are numbered within it. Its node, then eight bytes of chance.
     SessionId(16),
     ArchivedSessionId
 );
+
+impl SessionId {
+    /// A session of a node, told from its others by chance.
+    #[must_use]
+    pub fn of(node: NodeId, chance: [u8; 8]) -> Self {
+        let mut id = Self::default();
+        id.0[..8].copy_from_slice(&node.0.to_le_bytes());
+        id.0[8..].copy_from_slice(&chance);
+        id
+    }
+
+    /// The node that proposes in it.
+    #[must_use]
+    pub fn node(self) -> NodeId {
+        let mut node = [0; 8];
+        node.copy_from_slice(&self.0[..8]);
+        NodeId(u64::from_le_bytes(node))
+    }
+}
 
 /// A segment: the log index of the entry that registered it and its place in that entry's batch.
 #[derive(

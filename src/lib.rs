@@ -95,6 +95,11 @@ mod cluster;
 #[doc(hidden)]
 pub mod cluster;
 #[cfg(not(feature = "sim"))]
+mod journal;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod journal;
+#[cfg(not(feature = "sim"))]
 mod manifest;
 #[cfg(feature = "sim")]
 #[doc(hidden)]

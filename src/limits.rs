@@ -156,6 +156,8 @@ pub const PAGE_ENTRIES_MAX: usize = 1000;
 pub const ENTRIES_MAX: usize = 10_000_000;
 /// Outcomes kept for a proposer's session: the width of its window of numbers.
 pub const SESSION_OUTCOMES_MAX: usize = 1024;
+/// Numbers of its session that a proposer reserves on its disk with one flush.
+pub const SESSION_NUMBERS_RESERVED: u64 = 4096;
 /// Sessions kept in a manifest; more are refused until old ones are retired.
 pub const SESSIONS_MAX: usize = 4096;
 /// Retired sessions that a manifest remembers, so that a late message does not open one again.

@@ -19,3 +19,5 @@ mod ready;
 mod refusals;
 #[path = "api/runtimes.rs"]
 mod runtimes;
+#[path = "api/sessions.rs"]
+mod sessions;

@@ -13,4 +13,5 @@ mod crash {
     mod landing;
     mod recovery;
     pub mod rig;
+    mod session;
 }

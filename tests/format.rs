@@ -5,7 +5,8 @@
 use ringway::digest::{
     ChunkList, Kernel, TreeAndFlat, VerifiedChunks, chunk_digest, root_digest, sidecar_decode, sidecar_encode,
 };
-use ringway::ids::Digest;
+use ringway::ids::{Digest, NodeId, SessionId};
+use ringway::journal::SessionRecord;
 use ringway::limits::CHUNK_BYTES;
 use ringway::wire::archive::{ArchiveHeader, ArchiveKind, archive_buffer, open_archive, seal_archive};
 use ringway::wire::{Class, HEADER_BYTES, Header, Kind, Purpose, Refusal, Role};
@@ -192,4 +193,15 @@ fn the_archive_is_written_and_read_as_its_vector() {
     let found = open_archive(&vector.bytes(), ArchiveKind::Manifest, 1, 100)
         .map(|(head, bytes)| (head, bytes.to_vec()));
     assert_eq!(found, Ok((header, payload.to_vec())));
+}
+
+#[test]
+fn the_record_of_a_session_is_written_and_read_as_its_vector() {
+    let vectors = vectors(&text(), "session");
+    let [vector] = &vectors[..] else { panic!("one record") };
+    let session = SessionId::of(NodeId(3), std::array::from_fn(|at| 0x10 + at as u8));
+    let record = SessionRecord { session, reserved: 8192 };
+    assert_eq!(record.encode().as_slice(), vector.bytes());
+    assert_eq!(SessionRecord::decode(&vector.bytes()), Ok(record));
+    assert_eq!((vector.of("session"), session.node()), (&session.0[..], NodeId(3)));
 }

@@ -135,6 +135,7 @@ fn change_error(error: ProposalError) -> ChangeError {
         ProposalError::NoLeader { last } => ChangeError::NoLeader { last },
         ProposalError::OutcomeUnknown => ChangeError::OutcomeUnknown,
         ProposalError::TooMany => ChangeError::TooMany,
+        ProposalError::Disk { why } => ChangeError::Disk { why },
         ProposalError::Stopped => ChangeError::Stopped,
     }
 }

@@ -182,6 +182,11 @@ pub enum ChangeError {
     OutcomeUnknown,
     /// As many changes are waiting as may; this one was not taken.
     TooMany,
+    /// This node's disk refuses the record of its proposals: nothing was sent.
+    Disk {
+        /// Why.
+        why: String,
+    },
     /// The node has stopped, or the shard after a disk error. A change that was under way may have happened.
     Stopped,
 }
@@ -228,6 +233,7 @@ impl fmt::Display for ChangeError {
             Self::OutcomeUnknown => {
                 f.write_str("the time ran out after the change was sent; asking again is safe")
             }
+            Self::Disk { why } => f.write_str(why),
             Self::TooMany => f.write_str("as many changes are waiting as may; try again"),
             Self::Stopped => f.write_str("the shard has stopped"),
         }

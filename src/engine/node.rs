@@ -214,6 +214,7 @@ async fn open_shard(
         store: Rc::new(store),
         transport: transport.clone(),
         addresses: Rc::clone(addresses),
+        journal: dir,
     });
     let options = GroupOptions {
         group: id.group(),

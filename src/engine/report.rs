@@ -70,6 +70,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
     let at = shard.watermarks();
     let machine = shard.group().machine();
     let (segments, bytes) = (machine.borrow().len() as u64, machine.borrow().bytes_total());
+    let sessions = machine.borrow().sessions().count() as u64;
     let now = Core::current().now();
     let transfers = shard.transfers(UNAVAILABLE_SHOWN);
     let stats = shard.stats();
@@ -78,6 +79,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
         ready: false,
         segments,
         bytes,
+        sessions,
         proposed: at.proposed.0,
         committed: at.committed.0,
         applied: at.applied.0,

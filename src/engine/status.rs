@@ -89,6 +89,8 @@ pub struct ShardStatus {
     pub segments: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Proposers' sessions in its manifest: one for each node that has proposed.
+    pub sessions: u64,
     /// Watermark, as a log index.
     pub proposed: u64,
     /// Watermark, as a log index.

@@ -43,6 +43,14 @@ pub(super) enum Admission {
     Refused(Refusal),
 }
 
+impl Session {
+    /// A number that no proposal has had, as far as outcomes are kept.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.outcomes.last_key_value().map_or(self.low_water, |(last, _)| self.low_water.max(last + 1))
+    }
+}
+
 impl Sessions {
     pub(super) fn open(&mut self, id: SessionId, index: LogIndex) -> Outcome {
         if self.open.contains_key(&id) {
@@ -129,6 +137,10 @@ impl Sessions {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
         self.open.iter().map(|(id, session)| (*id, session.as_ref()))
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.open.get(&id).map(Rc::as_ref)
     }
 
     pub(super) fn after(&self, id: Option<SessionId>) -> impl Iterator<Item = (SessionId, &Session)> {

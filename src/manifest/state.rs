@@ -118,9 +118,15 @@ impl State {
         self.by_id.range((start, Unbounded)).map(|(_, entry)| entry)
     }
 
-    /// Open sessions: by them an operator, or the leader, tells which are old enough to retire.
+    /// Open sessions.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &Session)> {
         self.sessions.iter()
+    }
+
+    /// An open session.
+    #[must_use]
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(id)
     }
 
     pub(super) fn insert(&mut self, entry: Rc<Entry>) {

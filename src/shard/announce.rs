@@ -52,6 +52,7 @@ impl Inner {
                 |driver: &Driver| driver.with_sources(|sources| sources.nodes().eq(others.iter().copied()));
             if let Some(driver) = self.driver.get().filter(|driver| !known(driver)) {
                 driver.set_sources(others.iter().copied());
+                self.retire_soon();
             }
             for node in &others {
                 told.entry(*node).or_insert_with(|| {

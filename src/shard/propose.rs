@@ -5,15 +5,16 @@
 //! once. When the time runs out after it was sent, the answer says so and invites nobody to guess.
 
 use std::fmt;
+use std::rc::Rc;
 
-use crate::ids::{Digest, LogIndex, Nanos, NodeId, SegmentId, SessionId};
+use crate::ids::{Digest, LogIndex, Nanos, NodeId, SegmentId};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::manifest::{Batch, Command, Label, Operation, Outcome, Refusal, Registration, SafePath, Tier};
 use crate::segment::{DigestError, Digested, Identity, RelativePath};
 use crate::uring::{Core, deadline, sleep};
 
 use super::forward::Attempt;
-use super::proposer::{Session, Ticket};
+use super::proposer::Ticket;
 use super::shard::{Inner, Shard};
 
 /// Rest between attempts while nobody leads.
@@ -114,6 +115,11 @@ pub enum ProposalError {
     OutcomeUnknown,
     /// As many as may be are outstanding.
     TooMany,
+    /// This node's own record of its proposals cannot be written.
+    Disk {
+        /// Why.
+        why: String,
+    },
     /// The shard has stopped.
     Stopped,
 }
@@ -174,6 +180,14 @@ impl Drop for Preparing<'_> {
         self.0.preparing.set(self.0.preparing.get() - 1);
         self.0.changed.notify();
     }
+}
+
+/// What a leader has answered.
+pub(super) struct Answered {
+    pub(super) index: LogIndex,
+    pub(super) outcome: Outcome,
+    /// No earlier attempt at the same bytes was sent.
+    pub(super) is_first: bool,
 }
 
 /// A batch that happened.
@@ -240,70 +254,61 @@ impl Inner {
 
     /// Proposes until the outcome is known or the time runs out; at most one of the attempts happens.
     async fn propose_once(
-        &self,
-        operations: Vec<Operation>,
+        self: &Rc<Self>,
+        mut operations: Vec<Operation>,
         until: Nanos,
     ) -> Result<Performed, ProposalError> {
-        self.ensure_session(until).await?;
-        let ticket =
-            self.session.borrow_mut().as_mut().and_then(Session::ticket).ok_or(ProposalError::TooMany)?;
-        let Ticket { session, number, low_water } = ticket;
-        let proposed_at = Core::current().wall();
-        let batch = Batch { session, number, low_water, proposed_at, operations };
-        let bytes = Command::Batch(batch).encode();
-        let outcome = if bytes.len() > ENTRY_BYTES_MAX {
-            Err(ProposalError::Refused(Refusal::EntryTooLong { bytes: bytes.len() as u64 }))
-        } else {
-            self.insist(&bytes, until).await
-        };
-        // Nobody sends it again from here on. One whose outcome is unknown either happened, or is refused when the
-        // low-water mark has passed it.
-        if let Some(open) = self.session.borrow_mut().as_mut().filter(|open| open.id() == session) {
-            open.finish(number);
-        }
-        match outcome? {
-            (_, Outcome::Applied { index, unchanged, .. }) => Ok(Performed { index, unchanged }),
-            (_, Outcome::Refused(refusal)) => {
-                if matches!(refusal, Refusal::SessionUnknown | Refusal::SessionRetired) {
-                    self.session.replace(None);
+        loop {
+            let Ticket { session, number, low_water } = self.ticket(until).await?;
+            let proposed_at = Core::current().wall();
+            let command = Command::Batch(Batch { session, number, low_water, proposed_at, operations });
+            let bytes = command.encode();
+            let answered = if bytes.len() > ENTRY_BYTES_MAX {
+                Err(ProposalError::Refused(Refusal::EntryTooLong { bytes: bytes.len() as u64 }))
+            } else {
+                self.insist(&bytes, until).await
+            };
+            // Nobody sends it again from here on. One whose outcome is unknown either happened, or is refused when
+            // the low-water mark has passed it.
+            if let Some(open) = self.session.borrow_mut().as_mut().filter(|open| open.id() == session) {
+                open.finish(number);
+            }
+            match answered? {
+                Answered { outcome: Outcome::Applied { index, unchanged, .. }, .. } => {
+                    return Ok(Performed { index, unchanged });
                 }
-                Err(ProposalError::Refused(refusal))
+                Answered {
+                    outcome: Outcome::Refused(Refusal::SessionUnknown | Refusal::SessionRetired),
+                    is_first,
+                    ..
+                } => {
+                    self.forget_session(session);
+                    if !is_first {
+                        // An earlier attempt may have happened before the session went.
+                        return Err(ProposalError::OutcomeUnknown);
+                    }
+                }
+                Answered { outcome: Outcome::Refused(refusal), .. } => {
+                    return Err(ProposalError::Refused(refusal));
+                }
+                Answered { outcome: Outcome::SessionOpened | Outcome::SessionRetired, index, .. } => {
+                    unreachable!("a batch at {index} was answered as a session")
+                }
             }
-            (index, Outcome::SessionOpened | Outcome::SessionRetired) => {
-                unreachable!("a batch at {index} was answered as a session")
-            }
-        }
-    }
-
-    /// Opens a session under a new id, once for this start of the node.
-    async fn ensure_session(&self, until: Nanos) -> Result<(), ProposalError> {
-        if self.session.borrow().is_some() {
-            return Ok(());
-        }
-        let id = SessionId(Core::current().random());
-        let (_, outcome) = self.insist(&Command::OpenSession { session: id }.encode(), until).await?;
-        match outcome {
-            Outcome::SessionOpened => {
-                // Of two that came at once, one session is used; the other stays empty until it is retired.
-                self.session.borrow_mut().get_or_insert_with(|| Session::new(id));
-                Ok(())
-            }
-            Outcome::Refused(refusal) => Err(ProposalError::Refused(refusal)),
-            Outcome::Applied { .. } | Outcome::SessionRetired => {
-                unreachable!("an opening was answered as something else")
-            }
+            let Command::Batch(batch) = command else { unreachable!("it was made as one") };
+            operations = batch.operations;
         }
     }
 
     /// Sends the same bytes again until a leader answers what became of them.
-    async fn insist(&self, bytes: &[u8], until: Nanos) -> Result<(LogIndex, Outcome), ProposalError> {
+    pub(super) async fn insist(&self, bytes: &[u8], until: Nanos) -> Result<Answered, ProposalError> {
         let (mut was_sent, mut last) = (false, None);
         loop {
             let changed = self.changed.notified();
             match deadline(until, self.attempt(bytes)).await {
                 Ok(Attempt::Applied(index, outcome)) => {
                     let outcome = Outcome::decode(&outcome).map_err(|_| ProposalError::OutcomeUnknown)?;
-                    return Ok((index, outcome));
+                    return Ok(Answered { index, outcome, is_first: !was_sent });
                 }
                 Ok(Attempt::Stopped) => return Err(ProposalError::Stopped),
                 Ok(Attempt::Unknown) => was_sent = true,

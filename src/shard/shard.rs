@@ -6,7 +6,6 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::ids::{Incarnation, LogIndex, NodeId, SegmentId, ShardId};
@@ -15,48 +14,16 @@ use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::TransferStats;
-use crate::transfer::{Driver, Fetcher, Unavailable, Want};
+use crate::transfer::{Driver, Fetcher, Want};
 use crate::transport::{Peer, Transport};
-use crate::uring::{Core, Notify, Priority, sleep};
+use crate::uring::{Core, Dir, Notify, Priority, sleep};
 
 use super::event::{Event, Events, EventsGone, Happening};
 use super::forward::Forwarder;
+use super::parts::{Addresses, ShardParts, StartError, Transfers};
 use super::proposer::Session;
+use super::session::{Kept, load};
 use super::watermark::{Installed, Watermarks};
-
-/// Where nodes are reached; shared by all shards of a core, kept up to date by the cluster group.
-pub type Addresses = Rc<RefCell<BTreeMap<NodeId, SocketAddr>>>;
-
-/// What a shard is made of.
-pub struct ShardParts {
-    /// Its number.
-    pub id: ShardId,
-    /// This node.
-    pub node: NodeId,
-    /// This node's life.
-    pub incarnation: Incarnation,
-    /// Its files on this disk, recovered.
-    pub store: Rc<Store>,
-    /// The core's connections.
-    pub transport: Transport,
-    /// Where nodes are reached.
-    pub addresses: Addresses,
-}
-
-/// How a shard's fetches stand.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Transfers {
-    /// Segments of the manifest that do not stand here.
-    pub missing: u64,
-    /// Segments that stand here and are damaged.
-    pub damaged: u64,
-    /// Fetches under way.
-    pub in_flight: u64,
-    /// Some of the segments that no source could serve yet.
-    pub unavailable: Vec<Unavailable>,
-    /// Everything waits for room on the disk.
-    pub paused: bool,
-}
 
 /// One shard on its core. Clones are the same shard.
 #[derive(Clone)]
@@ -88,6 +55,13 @@ pub(super) struct Inner {
     /// Entries of this origin whose file is being pinned.
     pub(super) pinning: RefCell<BTreeSet<SegmentId>>,
     pub(super) session: RefCell<Option<Session>>,
+    /// What stands on the disk of it while it is not open.
+    pub(super) kept_session: Cell<Kept>,
+    /// Somebody opens it or reserves numbers.
+    pub(super) session_busy: Cell<bool>,
+    /// Old sessions are being retired.
+    pub(super) retiring: Cell<bool>,
+    pub(super) journal: Dir,
     /// The stream on which proposals go to another node that leads.
     pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
     pub(super) events: RefCell<Events>,
@@ -100,7 +74,7 @@ impl Shard {
     /// A shard that waits for its group.
     #[must_use]
     pub fn new(parts: ShardParts) -> Self {
-        let ShardParts { id, node, incarnation, store, transport, addresses } = parts;
+        let ShardParts { id, node, incarnation, store, transport, addresses, journal } = parts;
         Self(Rc::new(Inner {
             id,
             node,
@@ -120,6 +94,10 @@ impl Shard {
             superseded: RefCell::default(),
             pinning: RefCell::default(),
             session: RefCell::default(),
+            kept_session: Cell::new(Kept::Earlier(None)),
+            session_busy: Cell::new(false),
+            retiring: Cell::new(false),
+            journal,
             forwarder: RefCell::default(),
             events: RefCell::default(),
             changed: Notify::default(),
@@ -150,15 +128,16 @@ impl Shard {
     ///
     /// # Errors
     /// This disk refuses something.
-    pub async fn start(&self, group: Group<State>) -> Result<(), crate::segment::DiskError> {
+    pub async fn start(&self, group: Group<State>) -> Result<(), StartError> {
         let inner = &self.0;
+        inner.kept_session.set(load(&inner.journal).await.map_err(StartError::Session)?);
         let wanted: Vec<SegmentWant> = group
             .machine()
             .borrow()
             .entries(None)
             .filter_map(|entry| segment_want(entry))
             .collect::<Vec<_>>();
-        inner.store.reconcile(wanted).await?;
+        inner.store.reconcile(wanted).await.map_err(StartError::Segments)?;
         assert!(inner.group.set(group).is_ok(), "a shard is started once");
         let fetcher = Fetcher::new(
             inner.transport.clone(),
@@ -470,6 +449,7 @@ impl Inner {
         self.derive_due.set(false);
         missing.iter().for_each(|entry| self.obtain(entry));
         surplus.into_iter().for_each(|id| self.remove(id));
+        self.retire_soon();
         self.changed.notify();
     }
 }

@@ -85,6 +85,7 @@ mod tests {
             ready: true,
             segments: 3,
             bytes: 300,
+            sessions: 1,
             proposed: 5,
             committed: 5,
             applied: 5,
