@@ -1,5 +1,5 @@
-//! The node's session in a shard: durable on this disk, opened by a committed entry, its numbers reserved in blocks; and
-//! the retirement, by committed entries too, of sessions in which nobody proposes any more.
+//! The node's session in a shard: durable on this disk, opened by a committed entry, its numbers reserved in blocks;
+//! and the retirement, by committed entries too, of sessions in which nobody proposes any more.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -103,13 +103,14 @@ impl Inner {
         loop {
             let (record, first) = self.reserved_record().await?;
             let session = record.session;
-            let opened = self.insist(&Command::OpenSession { session }.encode(), until).await;
-            let outcome = opened.map_err(|error| match error {
+            let opened = match self.insist(&Command::OpenSession { session }.encode(), until).await {
                 // The change itself was never sent.
-                ProposalError::OutcomeUnknown => ProposalError::NoLeader { last: self.group().leader() },
-                error => error,
-            })?;
-            match outcome.outcome {
+                Err(ProposalError::OutcomeUnknown) => {
+                    return Err(ProposalError::NoLeader { last: self.group().leader() });
+                }
+                opened => opened?,
+            };
+            match opened.outcome {
                 Outcome::SessionOpened => {
                     self.session.replace(Some(Session::new(session, first, record.reserved)));
                     self.retire_soon();

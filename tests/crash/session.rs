@@ -1,4 +1,5 @@
-//! The record of a proposer's session: whatever is cut off, no number is given twice and no session is lost that was used.
+//! The record of a proposer's session: whatever is cut off, no number is given twice, and no session is lost that was
+//! used.
 
 use std::cell::RefCell;
 use std::ops::Range;
