@@ -168,21 +168,31 @@ fn more_operations_than_both_queues_hold_all_complete() {
     core.shut_down();
 }
 
+/// (sets of flags left out, deferred task work, submission without an array)
+const LESSER_RINGS: [(usize, bool, bool); 4] =
+    [(0, true, true), (1, true, false), (2, false, false), (3, false, false)];
+
 #[test]
-fn a_ring_without_deferred_work_does_the_same() {
-    let core = core_with(KernelOptions { deferred: false, ..KernelOptions::default() });
-    assert!(!core.probe().uses("deferred task work"), "{}", core.probe());
-    let inner = core.clone();
-    drive(&core, async move {
-        let (one, two) = pair(&inner).await;
-        let receiving =
-            inner.spawn(Priority::Urgent, async move { two.receive_all(Buffer::heap(9), 0..9).await.0 });
-        sleep(Nanos::from_millis(5)).await;
-        let (sent, _) = one.send_all(Buffer::from_bytes(b"nine long"), 0..9, false).await;
-        sent.expect("connected");
-        assert_eq!(receiving.await, Some(Ok(9)));
-    });
-    core.shut_down();
+fn rings_of_older_kernels_do_the_same_and_the_probe_says_which_they_are() {
+    for (left_out, deferred, no_array) in LESSER_RINGS {
+        let core = core_with(KernelOptions { left_out, ..KernelOptions::default() });
+        let probe = core.probe().clone();
+        if left_out > 0 {
+            assert_eq!(probe.uses("deferred task work"), deferred, "{probe}");
+            assert_eq!(probe.uses("submission without an array"), no_array, "{probe}");
+        }
+        let inner = core.clone();
+        drive(&core, async move {
+            let (one, two) = pair(&inner).await;
+            let receiving =
+                inner.spawn(Priority::Urgent, async move { two.receive_all(Buffer::heap(9), 0..9).await.0 });
+            sleep(Nanos::from_millis(5)).await;
+            let (sent, _) = one.send_all(Buffer::from_bytes(b"nine long"), 0..9, false).await;
+            sent.expect("connected");
+            assert_eq!(receiving.await, Some(Ok(9)), "{left_out} left out");
+        });
+        core.shut_down();
+    }
 }
 
 const CHILD: &str = "RINGWAY_TEST_CHILD_HOLDS";

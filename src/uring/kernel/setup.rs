@@ -20,13 +20,13 @@ pub struct KernelOptions {
     pub completions: u32,
     /// Register the slab's buffers.
     pub registered: bool,
-    /// Let the kernel defer its work to our calls (DEFER_TASKRUN) where it can.
-    pub deferred: bool,
+    /// Sets of flags to leave out, the best first: how a kernel that does not know them is tried on one that does.
+    pub left_out: usize,
 }
 
 impl Default for KernelOptions {
     fn default() -> Self {
-        Self { entries: RING_ENTRIES, completions: COMPLETIONS, registered: true, deferred: true }
+        Self { entries: RING_ENTRIES, completions: COMPLETIONS, registered: true, left_out: 0 }
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) fn open(options: KernelOptions) -> Result<(IoUring, Abilities, Probe)
 
 fn build(options: KernelOptions) -> Result<(IoUring, &'static Step), RingError> {
     let mut last = Errno::INVALID;
-    for step in STEPS.iter().filter(|step| options.deferred || !step.deferred) {
+    for step in STEPS.iter().skip(options.left_out) {
         match step.build(options) {
             Ok(uring) => return Ok((uring, step)),
             Err(Errno::INVALID) => last = Errno::INVALID,
