@@ -187,6 +187,8 @@ pub const PROPOSE_TIMEOUT: Nanos = Nanos::from_secs(5);
 pub const LOG_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of one batch of a log: what goes out with one write and one flush. One entry may pass it.
 pub const LOG_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A log that waits for room on its disk looks this often.
+pub const LOG_ROOM_INTERVAL: Nanos = Nanos::from_millis(500);
 /// Bytes of entries that wait to be written to a log; above it, appending waits.
 pub const LOG_PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of a log's latest entries that are kept in memory, those that wait to be written not counted.

@@ -99,6 +99,8 @@ fn stop_with_stdin(stop: Arc<AtomicBool>) -> io::Result<()> {
 fn open_failure(error: OpenError) -> Failure {
     let exit = match &error {
         OpenError::Config(_) | OpenError::Secret { .. } | OpenError::Root { .. } => Exit::Config,
+        OpenError::Damaged { .. } => Exit::Damaged,
+        OpenError::DiskFull { .. } => Exit::DiskFull,
         OpenError::Core { .. } | OpenError::Listen { .. } | OpenError::Files { .. } | _ => Exit::Failed,
     };
     Failure::new(exit, error)

@@ -30,8 +30,7 @@ impl ClusterSeat {
     pub(super) async fn open(node: &CoreNode, root: &Dir) -> Result<Self, OpenError> {
         let config = &node.parts.config;
         let path = config.root.join("cluster");
-        let bad = |why: &dyn std::fmt::Display| OpenError::Files { path: path.clone(), why: why.to_string() };
-        let dir = folder(root, "cluster").await.map_err(|errno| bad(&errno))?;
+        let dir = folder(root, "cluster").await.map_err(OpenError::disk(&path))?;
         let cores = node.parts.cores.clone();
         let changed: Rc<Notify> = Rc::default();
         let hooked = Rc::clone(&changed);
@@ -45,7 +44,7 @@ impl ClusterSeat {
             hook: Some(Rc::new(move |_| hooked.notify())),
             config: group_config(&config.raft),
         };
-        let group = Group::open(options).await.map_err(|error| bad(&error))?;
+        let group = Group::open(options).await.map_err(OpenError::group(&path))?;
         drop(Core::current().spawn(Priority::Urgent, tell_forever(group.clone(), cores, changed)));
         Ok(Self { group })
     }

@@ -1,10 +1,12 @@
 //! What can go wrong when a node is opened, asked or steered: one error type an operation.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 use crate::ids::{LogIndex, NodeId, ShardId};
+use crate::raft;
+use crate::uring::Errno;
 
 use super::event::EventCursor;
 use super::reply::NoAnswer;
@@ -46,6 +48,47 @@ pub enum OpenError {
         /// Why.
         why: String,
     },
+    /// A shard's files, or the cluster group's, are damaged. Nothing was changed.
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What, and where.
+        why: String,
+    },
+    /// The disk has no room to open them.
+    DiskFull {
+        /// The directory.
+        path: PathBuf,
+        /// For what.
+        why: String,
+    },
+}
+
+impl OpenError {
+    /// For `map_err`: the files below `path` could not be opened.
+    pub(crate) fn group(path: &Path) -> impl FnOnce(raft::OpenError) -> Self {
+        let path = path.to_owned();
+        move |error| {
+            let why = error.to_string();
+            if error.is_damage() {
+                Self::Damaged { path, why }
+            } else {
+                Self::files(&path, error.is_disk_full(), &why)
+            }
+        }
+    }
+
+    /// Files below `path` could not be opened, for want of room or otherwise.
+    pub(crate) fn files(path: &Path, is_disk_full: bool, why: &dyn fmt::Display) -> Self {
+        let (path, why) = (path.to_owned(), why.to_string());
+        if is_disk_full { Self::DiskFull { path, why } } else { Self::Files { path, why } }
+    }
+
+    /// For `map_err`: the disk refuses something below `path`.
+    pub(crate) fn disk(path: &Path) -> impl FnOnce(Errno) -> Self {
+        let path = path.to_owned();
+        move |errno| Self::files(&path, errno.is_disk_full(), &errno)
+    }
 }
 
 impl fmt::Display for OpenError {
@@ -56,7 +99,9 @@ impl fmt::Display for OpenError {
             Self::Root { root, why } => write!(f, "{}: {why}", root.display()),
             Self::Core { why } => f.write_str(why),
             Self::Listen { address, why } => write!(f, "cannot listen on {address}: {why}"),
-            Self::Files { path, why } => write!(f, "{}: {why}", path.display()),
+            Self::Files { path, why } | Self::Damaged { path, why } | Self::DiskFull { path, why } => {
+                write!(f, "{}: {why}", path.display())
+            }
         }
     }
 }

@@ -192,9 +192,8 @@ async fn open_shard(
 ) -> Result<Shard, OpenError> {
     let config = &parts.config;
     let path = config.shard_dir(id);
-    let bad = |why: &dyn std::fmt::Display| OpenError::Files { path: path.clone(), why: why.to_string() };
-    let dir = folder(root, &format!("shard-{:04}", id.0)).await.map_err(|errno| bad(&errno))?;
-    let raft = folder(&dir, "raft").await.map_err(|errno| bad(&errno))?;
+    let dir = folder(root, &format!("shard-{:04}", id.0)).await.map_err(OpenError::disk(&path))?;
+    let raft = folder(&dir, "raft").await.map_err(OpenError::disk(&path))?;
     let segments = config.segments_dir(id);
     let store = StoreOptions {
         private: private_of(&segments).map_or_else(|| text(&path), |above| text(&above))?,
@@ -205,7 +204,11 @@ async fn open_shard(
         boot: parts.boot,
         gate: parts.gate.clone(),
     };
-    let (store, recovery) = Store::open(store).await.map_err(|error| bad(&error))?;
+    let opened = Store::open(store).await;
+    let (store, recovery) = opened.map_err(|error| OpenError::files(&path, error.is_disk_full(), &error))?;
+    if let Some(cut) = &recovery.inventory_cut {
+        tracing::warn!(shard = %id, %cut, "the inventory is damaged; what it lost is hashed again");
+    }
     tracing::debug!(shard = %id, ?recovery, "the shard's files are recovered");
     let shard = Shard::new(ShardParts {
         id,
@@ -226,8 +229,9 @@ async fn open_shard(
         hook: Some(shard.hook()),
         config: group_config(&config.raft),
     };
-    let group = Group::open(options).await.map_err(|error| bad(&error))?;
-    shard.start(group).await.map_err(|error| bad(&error))?;
+    let group = Group::open(options).await.map_err(OpenError::group(&path))?;
+    let started = shard.start(group).await;
+    started.map_err(|error| OpenError::files(&path, error.is_disk_full(), &error))?;
     Ok(shard)
 }
 

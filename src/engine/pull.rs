@@ -248,8 +248,13 @@ async fn open_store(options: &PullOptions, boot: [u8; 16]) -> Result<Rc<Store>, 
         boot,
         gate: Gate::new(),
     };
-    let (store, recovery) = Store::open(store).await.map_err(|error| bad(&error))?;
+    let (store, recovery) = Store::open(store)
+        .await
+        .map_err(|error| if error.is_disk_full() { PullError::DiskFull } else { bad(&error) })?;
     tracing::debug!(?recovery, "the destination's state");
+    if let Some(cut) = &recovery.inventory_cut {
+        tracing::warn!(%cut, "the destination's inventory is damaged; what it lost is hashed again");
+    }
     Ok(Rc::new(store))
 }
 
@@ -317,6 +322,8 @@ impl Pull {
         let mut left = self.listed.iter().peekable();
         let done = loop {
             let changed = self.changed.notified();
+            // What the plan has no room for is not forgotten: it is `left`.
+            let _has_room = driver.take_overflow();
             while let Some((id, file)) = left.peek() {
                 if !driver.want(wanted(**id, file)) {
                     break;

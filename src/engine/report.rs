@@ -1,7 +1,7 @@
 //! What a core tells of itself and of what runs on it.
 
 use crate::ids::{GroupId, Nanos};
-use crate::raft::{Group, Machine};
+use crate::raft::{Group, GroupRole, Machine};
 use crate::shard::Shard;
 use crate::uring::Core;
 
@@ -33,6 +33,7 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
         CoreReport { core: status, groups: Vec::new(), shards: Vec::new(), not_ready: Vec::new() };
     if let Some(seat) = &node.cluster {
         report.groups.push(group(GroupId::CLUSTER, seat.group()));
+        report.not_ready.extend(log_not_ready(GroupId::CLUSTER, seat.group()));
         if seat.group().machine().borrow().cluster().is_none() {
             report.not_ready.push("the cluster is not founded, or this node has not heard of it".to_owned());
         }
@@ -103,9 +104,21 @@ fn shard_status(shard: &Shard) -> ShardStatus {
     }
 }
 
+/// A group whose log does not take what it is told.
+fn log_not_ready<M: Machine>(id: GroupId, group: &Group<M>) -> Option<String> {
+    let figures = group.figures();
+    if figures.watermarks.role == GroupRole::Stopped {
+        return Some(format!(
+            "group {id} has stopped on this node; its log tells why, a restart recovers it"
+        ));
+    }
+    let waits = figures.log.waits_for_room;
+    waits.then(|| format!("group {id}: the disk is full; its log goes on when there is room"))
+}
+
 fn not_ready(shard: &Shard, status: &ShardStatus) -> Vec<String> {
-    let mut why = Vec::new();
     let id = shard.id();
+    let mut why: Vec<_> = log_not_ready(id.group(), shard.group()).into_iter().collect();
     if shard.group().watermarks().leader.is_none() {
         why.push(format!("shard {id} has no leader"));
     }
@@ -114,6 +127,9 @@ fn not_ready(shard: &Shard, status: &ShardStatus) -> Vec<String> {
     }
     if status.applied < status.committed {
         why.push(format!("shard {id} has applied {} of {} committed", status.applied, status.committed));
+    }
+    if let Some(paused) = &status.paused {
+        why.push(format!("shard {id}: {paused}"));
     }
     if status.missing > 0 {
         why.push(format!("shard {id} lacks {} segments", status.missing));

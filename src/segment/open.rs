@@ -300,6 +300,17 @@ pub enum OpenError {
 
 from_disk!(OpenError);
 
+impl OpenError {
+    /// The disk has no room.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Disk(error) => error.is_disk_full(),
+            Self::Locked { .. } | Self::TwoFileSystems { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

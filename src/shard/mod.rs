@@ -7,6 +7,7 @@ mod forward;
 mod parts;
 mod propose;
 mod proposer;
+mod room;
 mod session;
 #[expect(clippy::module_inception, reason = "the room is named after the thing that it owns")]
 mod shard;

@@ -58,6 +58,18 @@ pub struct Transfers {
     pub paused: bool,
 }
 
+impl StartError {
+    /// The disk has no room.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Segments(error) => error.is_disk_full(),
+            Self::Session(SessionFileError::Disk { errno }) => errno.is_disk_full(),
+            Self::Session(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,7 +14,7 @@ use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::TransferStats;
-use crate::transfer::{Driver, Fetcher, Want};
+use crate::transfer::{Driver, Failure, Fetcher};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Notify, Priority, sleep};
 
@@ -67,6 +67,10 @@ pub(super) struct Inner {
     pub(super) events: RefCell<Events>,
     /// Anything that somebody may wait for: watermarks, announcements, roles.
     pub(super) changed: Notify,
+    /// The last fetch that had an end met a full disk.
+    pub(super) is_full: Cell<bool>,
+    /// The first entry that the plan of fetches had no room for.
+    pub(super) left_out: Cell<Option<SegmentId>>,
     pub(super) stopped: Cell<bool>,
 }
 
@@ -101,6 +105,8 @@ impl Shard {
             forwarder: RefCell::default(),
             events: RefCell::default(),
             changed: Notify::default(),
+            is_full: Cell::new(false),
+            left_out: Cell::new(None),
             stopped: Cell::new(false),
         }))
     }
@@ -150,10 +156,13 @@ impl Shard {
             let address = addresses.borrow().get(&node).copied()?;
             Some(Peer { node: Some(node), address })
         };
-        let hook = move |id, done: Result<(), _>| {
-            if let (Some(inner), Ok(())) = (landed.upgrade(), done) {
+        let hook = move |id, done: Result<(), Failure>| {
+            let Some(inner) = landed.upgrade() else { return };
+            inner.heard_of_room(done);
+            if done.is_ok() {
                 inner.landed(id);
             }
+            inner.refill();
         };
         let driver = Driver::new(fetcher, Box::new(peers), Box::new(hook), Rc::clone(&inner.stats));
         assert!(inner.driver.set(Rc::clone(&driver)).is_ok(), "a shard is started once");
@@ -332,19 +341,6 @@ impl Inner {
         }
     }
 
-    fn fetch(&self, entry: &Entry) {
-        let Some(driver) = self.driver.get() else { return };
-        if !self.pinning.borrow().contains(&entry.id) {
-            driver.want(Want {
-                id: entry.id,
-                path: entry.path().as_str().into(),
-                bytes: entry.bytes,
-                root: entry.root,
-                origin: entry.origin,
-            });
-        }
-    }
-
     /// At the origin. An entry whose proposer was killed before it was applied comes without a draft: the file
     /// under its name is hashed again then, since nobody else may have it.
     async fn pin(self: Rc<Self>, entry: Rc<Entry>, want: SegmentWant) {
@@ -377,6 +373,7 @@ impl Inner {
         if let Some(driver) = self.driver.get() {
             driver.forget(entry.id);
         }
+        self.refill();
         if !self.store.is_held(entry.id, entry.root) {
             self.installed.borrow_mut().settled(entry.id);
         }

@@ -26,7 +26,8 @@ pub struct Served {
 pub struct Directory {
     root: Dir,
     direct: bool,
-    files: BTreeMap<Digest, Served>,
+    /// Never empty: files of the same content serve for each other.
+    files: BTreeMap<Digest, Vec<Served>>,
 }
 
 /// An open file of the directory.
@@ -42,19 +43,34 @@ pub struct DirectoryReader {
 const RESIDENT_PART: u64 = 2;
 
 impl Directory {
-    /// Files below `root`. They are asked for by the root of their content; of several with the same, one is enough.
+    /// Files below `root`. They are asked for by the root of their content; of several with the same, one that has
+    /// not changed is enough.
     #[must_use]
     pub fn new(root: Dir, direct: bool, files: impl IntoIterator<Item = Served>) -> Self {
-        let files = files.into_iter().map(|served| (served.chunks.root(), served)).collect();
-        Self { root, direct, files }
+        let mut by_root = BTreeMap::<_, Vec<_>>::new();
+        for served in files {
+            by_root.entry(served.chunks.root()).or_default().push(served);
+        }
+        Self { root, direct, files: by_root }
     }
 
     pub(super) fn chunk_list(&self, root: Digest) -> Result<VerifiedChunks, Refusal> {
-        self.files.get(&root).map(|served| served.chunks.clone()).ok_or(Refusal::NotHere)
+        let first = self.files.get(&root).and_then(|same| same.first());
+        first.map(|served| served.chunks.clone()).ok_or(Refusal::NotHere)
     }
 
     pub(super) async fn open(&self, root: Digest) -> Result<DirectoryReader, Refusal> {
-        let served = self.files.get(&root).ok_or(Refusal::NotHere)?;
+        let mut refusal = Refusal::NotHere;
+        for served in self.files.get(&root).into_iter().flatten() {
+            match self.open_one(served).await {
+                Ok(reader) => return Ok(reader),
+                Err(refused) => refusal = refused,
+            }
+        }
+        Err(refusal)
+    }
+
+    async fn open_one(&self, served: &Served) -> Result<DirectoryReader, Refusal> {
         let bytes = served.chunks.len();
         let open = async |direct| {
             self.root.open(&served.path, OpenOptions { direct, ..OpenOptions::default() }).await

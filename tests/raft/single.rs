@@ -37,6 +37,24 @@ fn r1_r7_a_group_of_one_commits_alone_and_keeps_it_through_kills_and_power_cuts(
 }
 
 #[test]
+fn a_log_whose_disk_is_full_waits_for_room_and_loses_nothing() {
+    let mut cluster = one(5);
+    let rule = Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Allocate).path("log").times(4);
+    let fault = cluster.sim.fault(ONE, rule);
+    // More than a file of the log holds.
+    let command = vec![7; 1 << 20];
+    for _ in 0..20 {
+        cluster.propose(&command);
+    }
+    assert_eq!(cluster.sim.hits(ONE, fault), 4);
+    let figures = cluster.group(ONE).figures();
+    assert!(!figures.log.waits_for_room && figures.watermarks.role == GroupRole::Leader, "{figures:?}");
+    cluster.power_cut(ONE);
+    cluster.restart(ONE);
+    cluster.converge(secs(20));
+}
+
+#[test]
 fn a_group_that_was_never_bootstrapped_refuses_and_a_second_bootstrap_is_refused() {
     let mut cluster = Cluster::new(1, SimOptions::default(), 2);
     cluster.start(ONE);

@@ -204,6 +204,38 @@ fn millis(length: Nanos) -> u64 {
     length.0 / Nanos::MILLISECOND.0
 }
 
+impl OpenError {
+    /// Bytes on the disk are not what was written there.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log(LogOpenError::Corrupt { .. } | LogOpenError::Foreign { .. })
+            | Self::Snapshot(SnapshotFault::Damaged { .. } | SnapshotFault::OtherPoint { .. })
+            | Self::Gap { .. } => true,
+            Self::Log(LogOpenError::Disk { .. } | LogOpenError::Version { .. })
+            | Self::Snapshot(
+                SnapshotFault::Disk { .. } | SnapshotFault::Replaced | SnapshotFault::Order { .. },
+            )
+            | Self::Config { .. }
+            | Self::Start { .. } => false,
+        }
+    }
+
+    /// The disk has no room.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Log(LogOpenError::Disk { errno, .. })
+            | Self::Snapshot(SnapshotFault::Disk { errno, .. }) => errno.is_disk_full(),
+            Self::Log(_)
+            | Self::Snapshot(_)
+            | Self::Gap { .. }
+            | Self::Config { .. }
+            | Self::Start { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -65,6 +65,14 @@ pub const CREATE: [CreateStep; 7] = [
 ];
 
 impl CreateStep {
+    /// What has failed at this step can be tried again from the beginning: no flush has failed.
+    pub(super) fn leaves_nothing(self) -> bool {
+        match self {
+            Self::Discard | Self::Make | Self::Allocate | Self::WriteHead | Self::Rename => true,
+            Self::SyncHead | Self::SyncDirectory => false,
+        }
+    }
+
     pub(super) fn doing(self) -> &'static str {
         match self {
             Self::Discard => "discard",

@@ -116,6 +116,8 @@ pub struct LogFigures {
     pub files: u64,
     /// Entries that had to be read from disk.
     pub entries_read: u64,
+    /// What is to be written waits for room on the disk.
+    pub waits_for_room: bool,
 }
 
 /// Bytes that an entry's content takes, roughly for a change of members.

@@ -1,14 +1,15 @@
 //! The one writer of a log: what waits goes out together, in one aligned write and one flush.
 //!
 //! A write or a flush that fails stops the log for good; it is not tried again, because after a failed flush the
-//! kernel may have dropped what it could not write.
+//! kernel may have dropped what it could not write. A disk without room for the next file is waited for: nothing has
+//! been written into it yet.
 
 use std::rc::Rc;
 
 use crate::ids::{LogIndex, Term};
-use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FILE_BYTES};
+use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FILE_BYTES, LOG_ROOM_INTERVAL};
 use crate::raft::types::{Point, Vote};
-use crate::uring::{Buffer, Core, Errno, Priority};
+use crate::uring::{Buffer, Core, Errno, Priority, sleep};
 
 use super::error::LogStopped;
 use super::files::{self, Active};
@@ -73,6 +74,9 @@ fn take_batch(log: &Inner) -> Option<Next> {
 
 /// The log has ended: all who wait learn why.
 fn stop(log: &Inner, why: &LogStopped) {
+    if *why != LogStopped::Closed {
+        tracing::error!(group = %log.group, %why, "the group has stopped on this node");
+    }
     let pending = {
         let mut state = log.state.borrow_mut();
         state.stopped = Some(why.clone());
@@ -266,9 +270,8 @@ impl Writer {
             return Ok(false);
         }
         let number = self.next_file;
+        let made = self.create(number).await?;
         let log = &self.log;
-        let made = files::create(&log.dir, log.group, number, self.next_batch).await;
-        let made = made.map_err(|(step, errno)| failed(step.doing(), number, errno))?;
         self.next_file += 1;
         {
             let mut state = log.state.borrow_mut();
@@ -287,6 +290,33 @@ impl Writer {
             seal(log, full).await?;
         }
         Ok(true)
+    }
+}
+
+impl Writer {
+    /// Makes the next file; on a full disk, as soon as there is room.
+    async fn create(&self, number: u64) -> Result<Active, LogStopped> {
+        let log = &self.log;
+        loop {
+            match files::create(&log.dir, log.group, number, self.next_batch).await {
+                Err((step, errno)) if errno.is_disk_full() && step.leaves_nothing() => {
+                    let mut state = log.state.borrow_mut();
+                    if state.closing {
+                        return Err(failed(step.doing(), number, errno));
+                    }
+                    if !std::mem::replace(&mut state.figures.waits_for_room, true) {
+                        tracing::error!(group = %log.group, "the disk is full; the log waits for room");
+                    }
+                }
+                made => {
+                    if std::mem::take(&mut log.state.borrow_mut().figures.waits_for_room) && made.is_ok() {
+                        tracing::info!(group = %log.group, "there is room again; the log goes on");
+                    }
+                    return made.map_err(|(step, errno)| failed(step.doing(), number, errno));
+                }
+            }
+            sleep(LOG_ROOM_INTERVAL).await;
+        }
     }
 }
 
