@@ -101,7 +101,7 @@ fn a_replica_killed_under_load_comes_back_and_every_copy_opens_and_equals_the_so
     let _second = start(1);
     let third = start(2);
     let first = builder(&places, &places[0], &secret).open().expect("node 1 opens");
-    first.bootstrap().wait().expect("it runs").expect("all three are there");
+    first.bootstrap().wait().expect("all three are there");
 
     let live = base.path().join("live");
     let load = Load::new(&live).expect("a database");

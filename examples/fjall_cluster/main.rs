@@ -50,7 +50,7 @@ fn main() -> Result<(), Failure> {
     let [source_at, second_at, third_at] = places.as_slice() else { return Err("three places".into()) };
     let (first, second, third) = (open(source_at)?, open(second_at)?, open(third_at)?);
     // Once in a cluster's life, on one node, when all of the first members are up.
-    first.bootstrap().wait()??;
+    first.bootstrap().wait()?;
 
     let live = base.path().join("live");
     let load = Load::new(&live)?;
@@ -105,7 +105,7 @@ fn replicate(
 
 /// Waits until a replica has installed the cut's batch, and compares.
 fn check(node: &Engine, place: &Place, cut: &Named, base: &Path) -> Result<(), Failure> {
-    node.shard(SHARD)?.wait_installed(cut.committed.index, INSTALL_MAX).wait()??;
+    node.shard(SHARD)?.wait_installed(cut.committed.index, INSTALL_MAX).wait()?;
     let keys = compare(&place.segments, cut, &base.join("scratch"))?;
     println!(
         "node {}: {} opens in fjall, and its {keys} keys and values are the source's",

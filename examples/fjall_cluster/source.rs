@@ -95,7 +95,7 @@ impl Source {
         let cut = self.adapter.cut()?;
         let until = Instant::now() + PATIENCE;
         loop {
-            match self.shard.batch(cut.changes.clone(), ask).wait()? {
+            match self.shard.batch(cut.changes.clone(), ask).wait() {
                 Ok(committed) => {
                     self.adapter.committed(cut);
                     return Ok(committed);
