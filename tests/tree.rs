@@ -1,5 +1,6 @@
-//! A whole tree of everything that goes wrong first, by `ringway pull` and by `ringway up --import`: really ten thousand
-//! small files, and one that is larger than all buffers. What arrived is judged by `sha256sum`, which knows nothing of us.
+//! A whole tree of everything that goes wrong first, by `ringway pull` and by `ringway up --import`: really ten
+//! thousand small files, and one that is larger than all buffers. What arrived is judged by `sha256sum`, which knows
+//! nothing of us.
 #![cfg(feature = "daemon")]
 
 #[path = "cluster/bench.rs"]
