@@ -79,7 +79,8 @@ fn segments_may_stand_elsewhere_and_a_node_may_have_several_cores() {
 fn after_the_end_every_call_says_that_the_node_has_stopped_and_no_reply_is_left_waiting() {
     let nodes = Nodes::new(1);
     let (engine, shard) = (nodes.engine(1).clone(), nodes.shard(1));
-    register(&shard, "a", b"x");
+    let done = register(&shard, "a", b"x");
+    shard.wait_installed(done.index, PATIENCE).wait().expect("here");
     let now = shard.events_now().wait().expect("it runs");
     let events = shard.events(now);
     let installed = shard.wait_installed(LogIndex(1_000_000), PATIENCE);
