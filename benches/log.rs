@@ -107,10 +107,8 @@ fn group_commit(criterion: &mut Criterion, folder: &Path) {
             });
             let after = group.figures().log;
             let (records, flushes) = (after.records - before.records, after.batches - before.batches);
-            println!(
-                "  {records} records in {flushes} flushes; longest flush so far {:?}",
-                after.flush_longest
-            );
+            let longest = after.flush_longest.0 / 1000;
+            println!("  {records} records in {flushes} flushes; longest flush so far {longest} us");
         }
     }
     on(&core, async move { group.shut_down().await.expect("the log is sound") });
