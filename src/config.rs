@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub raft: RaftConfig,
     /// How bytes are moved.
     pub transfer: TransferConfig,
+    /// How segments are digested.
+    pub digest: DigestConfig,
 }
 
 /// How cores are driven and what they may use.
@@ -65,6 +67,17 @@ pub struct TransferConfig {
     /// Congestion control of data connections: `cubic` or `bbr`; the system's default without it.
     pub congestion: Option<&'static str>,
 }
+
+/// How segments are digested.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct DigestConfig {
+    /// One of `DIGEST_KERNELS`, instead of the one that is the fastest here. All give the same digests; a node on a
+    /// machine that lacks it does not open.
+    pub kernel: Option<&'static str>,
+}
+
+/// Names of the digest kernels.
+pub const DIGEST_KERNELS: [&str; 3] = ["ring", "sha-ni", "avx512"];
 
 /// A configuration that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -247,6 +260,7 @@ mod tests {
             cores: CoreConfig::default(),
             raft: RaftConfig::default(),
             transfer: TransferConfig::default(),
+            digest: DigestConfig::default(),
         }
     }
 

@@ -147,8 +147,8 @@ fn every_kernel_gives_the_digests_of_the_page() {
     assert!(rows.len() >= 10);
     for row in rows {
         let bytes = content(row[0].parse().unwrap());
-        for kernel in Kernel::ALL {
-            let mut hasher = TreeAndFlat::new(*kernel);
+        for kernel in Kernel::present() {
+            let mut hasher = TreeAndFlat::new(kernel);
             hasher.update(&bytes);
             let (tree, flat) = hasher.finish();
             assert_eq!((tree.root, flat), (digest(&row[1]), digest(&row[2])), "{kernel}, {} bytes", row[0]);

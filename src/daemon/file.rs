@@ -6,7 +6,9 @@ use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use ringway::config::{ConfigError, CoreConfig, NodeConfig, RaftConfig, TransferConfig};
+use ringway::config::{
+    ConfigError, CoreConfig, DIGEST_KERNELS, DigestConfig, NodeConfig, RaftConfig, TransferConfig,
+};
 use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,9 @@ pub(crate) struct NodeFile {
     /// Data connections.
     #[serde(default)]
     pub(crate) transfer: Transfer,
+    /// How segments are digested.
+    #[serde(default)]
+    pub(crate) digest: DigestPart,
 }
 
 #[derive(Deserialize, Serialize, Debug, Default)]
@@ -66,6 +71,12 @@ pub(crate) struct Raft {
 pub(crate) struct Transfer {
     pub(crate) direct: Option<bool>,
     pub(crate) congestion: Option<String>,
+}
+
+#[derive(Deserialize, Serialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DigestPart {
+    pub(crate) kernel: Option<String>,
 }
 
 /// All that a node needs to start.
@@ -137,6 +148,13 @@ impl NodeFile {
             Some("bbr") => Some("bbr"),
             Some(other) => return Err(wrong("transfer.congestion", other, "cubic, bbr or default")),
         };
+        let kernel = match self.digest.kernel.as_deref() {
+            None => None,
+            Some(given) => match DIGEST_KERNELS.iter().find(|name| **name == given) {
+                Some(name) => Some(*name),
+                None => return Err(wrong("digest.kernel", given, "ring, sha-ni or avx512")),
+            },
+        };
         let (cores, raft, transfer) =
             (CoreConfig::default(), RaftConfig::default(), TransferConfig::default());
         let millis = |given: Option<u64>, else_: Nanos| given.map_or(else_, Nanos::from_millis);
@@ -160,6 +178,7 @@ impl NodeFile {
                 snapshot_entries: self.raft.snapshot_entries.unwrap_or(raft.snapshot_entries),
             },
             transfer: TransferConfig { direct: self.transfer.direct.unwrap_or(transfer.direct), congestion },
+            digest: DigestConfig { kernel },
         })
     }
 }
@@ -202,6 +221,12 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_kernel_is_forced_by_name() {
+        let loaded = load_text(|text| format!("{text}[digest]\nkernel = \"ring\"\n")).expect("it is right");
+        assert_eq!(loaded.node.digest.kernel, Some("ring"));
+    }
+
+    #[test]
     fn a_misspelt_key_is_refused_by_name() {
         let error = load_text(|text| text.replace("shards", "shard")).expect_err("unknown key");
         assert!(error.to_string().contains("shard"), "{error}");
@@ -214,6 +239,8 @@ mod tests {
         let error = load_text(|text| text.replace("1 = \"127.0.0.1:7001\"", "1 = \"nowhere\""))
             .expect_err("no address");
         assert!(error.to_string().contains("members"), "{error}");
+        let error = load_text(|text| format!("{text}[digest]\nkernel = \"sse2\"\n")).expect_err("no kernel");
+        assert!(error.to_string().contains("digest.kernel"), "{error}");
         let error = load_text(|text| text.replace("node = 1", "node = 7")).expect_err("not a member");
         assert!(error.to_string().contains("not among the members"), "{error}");
     }

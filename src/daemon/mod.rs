@@ -4,4 +4,4 @@ mod admin;
 mod file;
 
 pub(crate) use admin::{Admin, ChangeBody, ChangeReport, Problem, TransferBody};
-pub(crate) use file::{Cores, NodeFile, Raft, Transfer, load};
+pub(crate) use file::{Cores, DigestPart, NodeFile, Raft, Transfer, load};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::digest::Kernel;
 use crate::digest::tree::{chunk_digest, root_digest};
-use crate::digest::{ChunkHasher, Kernel};
 use crate::ids::Digest;
 use crate::limits::{CHUNK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_CHUNKS_MAX};
 
@@ -63,17 +63,15 @@ impl VerifiedChunks {
     /// # Errors
     /// When the content is longer than a chunk or has another root.
     pub fn of_content(kernel: Kernel, content: &[u8], root: Digest) -> Result<Self, ChunkListError> {
-        let mut hasher = ChunkHasher::new(kernel);
-        let rest = hasher.update(content);
         let len = u64::try_from(content.len()).expect("usize fits u64");
-        if !rest.is_empty() {
+        if content.len() > CHUNK_BYTES {
             return Err(ChunkListError::Count {
                 len,
                 expected: 1,
                 found: content.len().div_ceil(CHUNK_BYTES),
             });
         }
-        let chunks = if content.is_empty() { Vec::new() } else { vec![hasher.finish()] };
+        let chunks = if content.is_empty() { Vec::new() } else { vec![chunk_digest(kernel, content)] };
         ChunkList { len, chunks }.verify(root)
     }
 

@@ -1,30 +1,76 @@
-//! The lane kernels and their choice at start.
+//! The kernels and the choice among them.
 //!
 //! A kernel digests whole leaves: independent messages of one length, the shape that lanes want. Everything
-//! above the leaves (16 digests a chunk, 32 bytes a chunk for the root) is one stream and stays with `ring`.
+//! above the leaves (16 digests a chunk, 32 bytes a chunk for the root) is one stream and stays with `ring`, and so
+//! do pieces of a leaf and the flat digest. See kernel-notes/sha256-lanes.md.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::digest::tree::{Role, begin, end};
-use crate::ids::Digest;
-use crate::limits::LEAF_BYTES;
+#[cfg(target_arch = "x86_64")]
+use crate::digest::lanes::{in_pairs, in_sixteens};
+#[cfg(target_arch = "x86_64")]
+use crate::digest::lanes_avx512::Avx512;
+#[cfg(target_arch = "x86_64")]
+use crate::digest::lanes_sha_ni::ShaNi;
+use crate::digest::tree::one_by_one;
+use crate::ids::{Digest, Nanos};
+use crate::limits::{CHUNK_LEAVES, LEAF_BYTES};
 
 /// An implementation of the leaf digest. All kernels give the same digests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kernel {
     /// One stream of `ring`: portable, with SHA-NI or the ARMv8 instructions where the processor has them.
     Ring,
+    /// Two streams at once by the SHA extensions of x86-64.
+    ShaNi,
+    /// Sixteen leaves at once in AVX-512 registers; fewer as `ShaNi` does it, or `Ring`.
+    Avx512,
 }
 
-impl Kernel {
-    /// Every kernel of this build.
-    pub const ALL: &[Self] = &[Self::Ring];
+/// Bytes of each leaf of the trial at start.
+const TRIAL_LEAF_BYTES: usize = 16 * 1024;
+/// Rounds of the trial; the best of each kernel counts. All of it takes about 2 ms.
+const TRIAL_ROUNDS: usize = 4;
 
-    /// The kernel to use: `forced` by the configuration, else the fastest on this machine.
+impl Kernel {
+    /// Every kernel by name, the plainest first; this machine may lack some.
+    pub const ALL: &[Self] = &[Self::Ring, Self::ShaNi, Self::Avx512];
+
+    /// Whether this machine has what it needs. `leaves` of one that is not present are digested by `Ring`.
     #[must_use]
-    pub fn choose(forced: Option<Self>) -> Self {
-        forced.unwrap_or(Self::Ring)
+    pub fn is_present(self) -> bool {
+        match self {
+            Self::Ring => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::ShaNi => ShaNi::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Avx512::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::ShaNi | Self::Avx512 => false,
+        }
+    }
+
+    /// The kernels that this machine has.
+    pub fn present() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|kernel| kernel.is_present())
+    }
+
+    /// The one that digests sixteen leaves in the least time by `clock`, tried here and now.
+    pub fn fastest(mut clock: impl FnMut() -> Nanos) -> Self {
+        let bytes = vec![0x5a; TRIAL_LEAF_BYTES];
+        let leaves: [&[u8]; CHUNK_LEAVES] = [&bytes; CHUNK_LEAVES];
+        let mut out = [Digest::default(); CHUNK_LEAVES];
+        let mut best = (u64::MAX, Self::Ring);
+        for kernel in (0..TRIAL_ROUNDS).flat_map(|_| Self::present()) {
+            let begun = clock();
+            kernel.leaves(&leaves, &mut out);
+            let nanos = clock().0.saturating_sub(begun.0);
+            if nanos < best.0 {
+                best = (nanos, kernel);
+            }
+        }
+        best.1
     }
 
     /// Its name in configuration and status.
@@ -32,23 +78,41 @@ impl Kernel {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ring => "ring",
+            Self::ShaNi => "sha-ni",
+            Self::Avx512 => "avx512",
         }
+    }
+
+    /// The kernel of that name, if this machine has it.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn require(self) -> Result<Self, AbsentKernel> {
+        if self.is_present() { Ok(self) } else { Err(AbsentKernel { kernel: self }) }
     }
 
     /// Digests these leaves, each of 1 to `LEAF_BYTES` bytes, into `out`, in order. They need not belong to one
     /// chunk or one segment: lanes take leaves from whatever is ready.
     pub fn leaves(self, leaves: &[&[u8]], out: &mut [Digest]) {
         assert_eq!(leaves.len(), out.len(), "one digest for each leaf");
+        for leaf in leaves {
+            assert!((1..=LEAF_BYTES).contains(&leaf.len()), "a leaf of {} bytes", leaf.len());
+        }
+        #[cfg(target_arch = "x86_64")]
         match self {
-            Self::Ring => {
-                for (leaf, digest) in leaves.iter().zip(out) {
-                    assert!((1..=LEAF_BYTES).contains(&leaf.len()), "a leaf of {} bytes", leaf.len());
-                    let mut context = begin(Role::Leaf);
-                    context.update(leaf);
-                    *digest = end(context);
+            Self::Ring => {}
+            Self::ShaNi => {
+                if let Some(lanes) = ShaNi::detect() {
+                    return in_pairs(lanes, leaves, out);
+                }
+            }
+            Self::Avx512 => {
+                if let Some(lanes) = Avx512::detect() {
+                    return in_sixteens(lanes, leaves, out);
                 }
             }
         }
+        one_by_one(leaves, out);
     }
 }
 
@@ -58,7 +122,7 @@ impl fmt::Display for Kernel {
     }
 }
 
-/// No kernel of this build has that name.
+/// No kernel has that name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnknownKernel {
     /// The name as given.
@@ -67,12 +131,28 @@ pub struct UnknownKernel {
 
 impl fmt::Display for UnknownKernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no digest kernel is named {:?}; this build has:", self.name)?;
+        write!(f, "no digest kernel is named {:?}; there are:", self.name)?;
         Kernel::ALL.iter().try_for_each(|kernel| write!(f, " {kernel}"))
     }
 }
 
 impl std::error::Error for UnknownKernel {}
+
+/// This machine has not what the kernel needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AbsentKernel {
+    /// The kernel asked for.
+    pub kernel: Kernel,
+}
+
+impl fmt::Display for AbsentKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this machine has no digest kernel {}; it has:", self.kernel)?;
+        Kernel::present().try_for_each(|kernel| write!(f, " {kernel}"))
+    }
+}
+
+impl std::error::Error for AbsentKernel {}
 
 impl FromStr for Kernel {
     type Err = UnknownKernel;
@@ -86,6 +166,7 @@ impl FromStr for Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::DIGEST_KERNELS;
 
     #[test]
     fn a_kernel_reads_its_own_name_and_no_other() {
@@ -93,14 +174,42 @@ mod tests {
             assert_eq!(kernel.to_string().parse(), Ok(*kernel));
         }
         let refused = "sse2".parse::<Kernel>().unwrap_err();
-        assert_eq!(refused.to_string(), "no digest kernel is named \"sse2\"; this build has: ring");
+        assert_eq!(refused.to_string(), "no digest kernel is named \"sse2\"; there are: ring sha-ni avx512");
     }
 
     #[test]
-    fn a_forced_kernel_is_the_one_chosen() {
-        for kernel in Kernel::ALL {
-            assert_eq!(Kernel::choose(Some(*kernel)), *kernel);
+    fn the_configuration_knows_every_kernel_by_name() {
+        assert!(DIGEST_KERNELS.iter().copied().eq(Kernel::ALL.iter().map(|kernel| kernel.name())));
+    }
+
+    #[test]
+    fn the_kernel_with_the_shortest_trial_is_the_one_chosen() {
+        for wanted in Kernel::present() {
+            // A clock that stands still while the wanted kernel runs, and for no other.
+            let order: Vec<Kernel> = Kernel::present().collect();
+            let (mut readings, mut now) = (0, 0);
+            let chosen = Kernel::fastest(|| {
+                let runs = order[readings / 2 % order.len()];
+                now += if readings % 2 == 1 && runs != wanted { 1000 } else { 1 };
+                readings += 1;
+                Nanos(now)
+            });
+            assert_eq!(chosen, wanted);
         }
+    }
+
+    #[test]
+    fn a_kernel_that_the_machine_lacks_is_refused_by_name_and_digests_nothing_wrong() {
+        for kernel in Kernel::ALL {
+            match kernel.require() {
+                Ok(found) => assert_eq!(found, *kernel),
+                Err(error) => assert!(error.to_string().contains(kernel.name()), "{error}"),
+            }
+        }
+        assert_eq!(
+            AbsentKernel { kernel: Kernel::Avx512 }.to_string().split("; it has: ring").next(),
+            Some("this machine has no digest kernel avx512")
+        );
     }
 
     #[test]

@@ -7,11 +7,17 @@
 mod chunks;
 mod flat;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx512;
+#[cfg(target_arch = "x86_64")]
+mod lanes_sha_ni;
 mod sidecar;
 mod tree;
 
 pub use chunks::{ChunkError, ChunkList, ChunkListError, VerifiedChunks, chunk_count};
 pub use flat::{FlatHasher, TreeAndFlat};
-pub use kernel::{Kernel, UnknownKernel};
+pub use kernel::{AbsentKernel, Kernel, UnknownKernel};
 pub use sidecar::{SidecarError, sidecar_bytes, sidecar_decode, sidecar_encode};
 pub use tree::{ChunkHasher, Tree, TreeHasher, chunk_digest, root_digest};

@@ -39,11 +39,11 @@ impl Role {
 
 /// The block that a hash of this role begins with: its text, zeros, the format version.
 #[must_use]
-pub fn domain_block(role: Role) -> [u8; BLOCK_BYTES] {
+pub const fn domain_block(role: Role) -> [u8; BLOCK_BYTES] {
     let mut block = [0; BLOCK_BYTES];
     let text = role.text();
-    block[..text.len()].copy_from_slice(text);
-    block[BLOCK_BYTES - 4..].copy_from_slice(&DIGEST_VERSION.to_le_bytes());
+    block.split_at_mut(text.len()).0.copy_from_slice(text);
+    block.split_at_mut(BLOCK_BYTES - 4).1.copy_from_slice(&DIGEST_VERSION.to_le_bytes());
     block
 }
 
@@ -72,6 +72,15 @@ pub(in crate::digest) fn end(context: Context) -> Digest {
     Digest(digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
 }
 
+/// Each leaf in one stream of `ring`.
+pub(in crate::digest) fn one_by_one(leaves: &[&[u8]], out: &mut [Digest]) {
+    for (leaf, digest) in leaves.iter().zip(out) {
+        let mut context = begin(Role::Leaf);
+        context.update(leaf);
+        *digest = end(context);
+    }
+}
+
 fn chunk_of_leaves(leaves: &[Digest]) -> Digest {
     let mut context = begin(Role::Chunk);
     leaves.iter().for_each(|leaf| context.update(&leaf.0));
@@ -82,10 +91,14 @@ fn chunk_of_leaves(leaves: &[Digest]) -> Digest {
 #[must_use]
 pub fn chunk_digest(kernel: Kernel, bytes: &[u8]) -> Digest {
     assert!((1..=CHUNK_BYTES).contains(&bytes.len()), "a chunk of {} bytes", bytes.len());
-    let mut hasher = ChunkHasher::new(kernel);
-    let rest = hasher.update(bytes);
-    assert!(rest.is_empty(), "a chunk left {} bytes over", rest.len());
-    hasher.finish()
+    let mut leaves: [&[u8]; CHUNK_LEAVES] = [&[]; CHUNK_LEAVES];
+    for (slot, leaf) in leaves.iter_mut().zip(bytes.chunks(LEAF_BYTES)) {
+        *slot = leaf;
+    }
+    let count = bytes.len().div_ceil(LEAF_BYTES);
+    let mut digests = [Digest::default(); CHUNK_LEAVES];
+    kernel.leaves(&leaves[..count], &mut digests[..count]);
+    chunk_of_leaves(&digests[..count])
 }
 
 /// The root of a segment of `len` bytes with these chunk digests.

@@ -68,7 +68,7 @@ fn every_kernel_gives_the_same_leaves() {
     let mut expected = vec![Digest::default(); leaves.len()];
     Kernel::Ring.leaves(&leaves, &mut expected);
     assert_eq!(chunk_of_leaves(&expected[..CHUNK_LEAVES]), naive(&bytes).chunks[0]);
-    for kernel in Kernel::ALL {
+    for kernel in Kernel::present() {
         let mut found = vec![Digest::default(); leaves.len()];
         kernel.leaves(&leaves, &mut found);
         assert_eq!(found, expected, "{kernel}");

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::auth::{Secret, SecretSet};
-use crate::config::{CoreConfig, NodeConfig, RaftConfig, TransferConfig};
+use crate::config::{CoreConfig, DigestConfig, NodeConfig, RaftConfig, TransferConfig};
 use crate::ids::{ClusterId, NodeId, ShardId};
 use crate::limits::{CHUNK_BYTES, MAILBOX_MESSAGES_MAX, RING_ENTRIES};
 use crate::uring::{Core, Gate, KernelOptions, KernelRing, MailReceiver, Pinned, Priority, mailbox, pinned};
 
 use super::boot::boot_id;
+use super::digests::kernel_of;
 use super::error::OpenError;
 use super::handle::Engine;
 use super::node::{self, CoreParts, Opened};
@@ -43,6 +44,7 @@ impl Default for Builder {
             cores: CoreConfig::default(),
             raft: RaftConfig::default(),
             transfer: TransferConfig::default(),
+            digest: DigestConfig::default(),
         };
         Self { config, secret: None, previous: None, bad_secret: None }
     }
@@ -140,6 +142,7 @@ impl Builder {
         }
         let missing = || OpenError::Secret { why: "there is none; no node starts without".to_owned() };
         let secrets = SecretSet::new(self.secret.ok_or_else(missing)?, self.previous);
+        let kernel = kernel_of(self.config.digest)?;
         make_directories(&self.config)?;
         let config = Arc::new(self.config);
         let (senders, receivers): (Vec<_>, Vec<_>) =
@@ -153,6 +156,7 @@ impl Builder {
                 index: u16::try_from(index).expect("bounded by the configuration"),
                 secrets: secrets.clone(),
                 boot: boot_id(),
+                kernel,
                 gate: gate.clone(),
                 cores: senders.clone(),
             };

@@ -108,7 +108,7 @@ mod tests {
     use crate::digest::{Kernel, TreeHasher};
 
     fn chunks(content: &[u8]) -> VerifiedChunks {
-        let mut hasher = TreeHasher::new(Kernel::choose(None));
+        let mut hasher = TreeHasher::new(Kernel::Ring);
         hasher.update(content);
         let tree = hasher.finish();
         let root = tree.root;

@@ -3,17 +3,39 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Instant;
 
-use crate::digest::{FlatHasher, Kernel, TreeHasher};
-use crate::ids::Digest;
+use crate::config::DigestConfig;
+use crate::digest::{FlatHasher, Kernel, TreeHasher, UnknownKernel};
+use crate::ids::{Digest, Nanos};
 use crate::limits::CHUNK_BYTES;
+
+use super::error::OpenError;
+
+/// The digest kernel that is the fastest on this machine: tried once, when a process first asks, in about 2 ms.
+pub(super) fn kernel() -> Kernel {
+    static FASTEST: OnceLock<Kernel> = OnceLock::new();
+    *FASTEST.get_or_init(|| {
+        let begun = Instant::now();
+        Kernel::fastest(|| Nanos(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)))
+    })
+}
+
+/// The kernel of a node: the one of that name, or the fastest.
+pub(super) fn kernel_of(config: DigestConfig) -> Result<Kernel, OpenError> {
+    let Some(name) = config.kernel else { return Ok(kernel()) };
+    let bad = |why: String| OpenError::Core { why };
+    let kernel: Kernel = name.parse().map_err(|error: UnknownKernel| bad(error.to_string()))?;
+    kernel.require().map_err(|error| bad(error.to_string()))
+}
 
 /// Root of the digest tree of a file, and its size in bytes: what a manifest says of a segment.
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn tree_digest(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut hasher = TreeHasher::new(Kernel::choose(None));
+    let mut hasher = TreeHasher::new(kernel());
     each_chunk(path, |bytes| hasher.update(bytes))?;
     let tree = hasher.finish();
     Ok((tree.root, tree.len))

@@ -37,6 +37,7 @@ pub(crate) struct CoreParts {
     pub(crate) index: u16,
     pub(crate) secrets: SecretSet,
     pub(crate) boot: [u8; 16],
+    pub(crate) kernel: Kernel,
     /// Of the device that the root is on.
     pub(crate) gate: Gate,
     pub(crate) cores: Vec<MailSender<Request>>,
@@ -200,7 +201,7 @@ async fn open_shard(
         segments_root: text(&segments)?,
         ownership: Ownership::Ours,
         direct: config.transfer.direct,
-        kernel: Kernel::choose(None),
+        kernel: parts.kernel,
         boot: parts.boot,
         gate: parts.gate.clone(),
     };

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::auth::SecretSet;
-use crate::digest::Kernel;
 use crate::ids::{GroupId, LogIndex, SegmentId};
 use crate::limits::{ANSWER_TIMEOUT, FETCH_ATTEMPTS_MAX, PAGE_ENTRIES_MAX};
 use crate::segment::{Ownership, Store, StoreOptions};
@@ -21,6 +20,7 @@ use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Gate, Notify, Priority, timeout};
 use crate::wire::{Body, Class, Cursor, ListPage, Purpose};
 
+use super::digests::kernel;
 use super::listing::{self, Listed};
 use super::point::{self, SOURCE};
 
@@ -244,7 +244,7 @@ async fn open_store(options: &PullOptions, boot: [u8; 16]) -> Result<Rc<Store>, 
         private: dest,
         ownership: Ownership::Ours,
         direct: true,
-        kernel: Kernel::choose(None),
+        kernel: kernel(),
         boot,
         gate: Gate::new(),
     };

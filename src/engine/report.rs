@@ -25,7 +25,7 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
         backend: probe.backend.to_owned(),
         kernel: probe.kernel.clone(),
         findings: findings.collect(),
-        digest: crate::digest::Kernel::choose(None).name().to_owned(),
+        digest: node.parts.kernel.name().to_owned(),
         buffers: core.slab().count(),
         buffers_free: u16::try_from(core.slab().free()).unwrap_or(u16::MAX),
     };

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::digest::{ChunkList, Kernel, TreeHasher, VerifiedChunks};
+use crate::digest::{ChunkList, TreeHasher, VerifiedChunks};
 use crate::ids::UnixNanos;
 use crate::transfer::Served;
 
 use super::cache::Cache;
-use super::digests::each_chunk;
+use super::digests::{each_chunk, kernel};
 use super::listing::Listed;
 use super::serve::{Digested, ServeError};
 use super::tree::{Facts, Found, walk};
@@ -98,7 +98,7 @@ fn progress(files: &[Found]) -> DigestProgress {
 /// `None` for a file that changes while it is read, or is gone: it is not sealed, and found again at the next start.
 fn digest(root: &Path, found: &Found) -> io::Result<Option<VerifiedChunks>> {
     let path = root.join(&found.path);
-    let mut hasher = TreeHasher::new(Kernel::choose(None));
+    let mut hasher = TreeHasher::new(kernel());
     match each_chunk(&path, |bytes| hasher.update(bytes)) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

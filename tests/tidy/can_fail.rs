@@ -97,6 +97,8 @@ fn a_banned_word_is_found_where_it_is_banned() {
     let found = |path: &str, text: &str| banned(&source(path, text)).len();
     assert_eq!(found("src/wire/a.rs", "fn f() { unsafe { g() } }"), 1);
     assert_eq!(found("src/uring/a.rs", "fn f() { unsafe { g() } }"), 0);
+    assert_eq!(found("src/digest/lanes.rs", "fn f() { unsafe { g() } }"), 1);
+    assert_eq!(found("src/digest/lanes_avx512.rs", "fn f() { unsafe { g() } }"), 0);
     assert_eq!(
         found("src/wire/a.rs", "#![deny(unsafe_code)] // unsafe\nconst A: &str = r#\"unsafe \" \"#;"),
         0

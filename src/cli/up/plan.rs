@@ -131,6 +131,7 @@ fn make(asked: &Up, root: &Path) -> Result<(), Failure> {
             cores: daemon::Cores { slab_buffers: Some(SLAB_BUFFERS), ..daemon::Cores::default() },
             raft: daemon::Raft::default(),
             transfer: daemon::Transfer::default(),
+            digest: daemon::DigestPart::default(),
         };
         let text = toml::to_string(&file).map_err(Failure::failed)?;
         write_durably(&dir.join(CONFIG), text.as_bytes())?;
