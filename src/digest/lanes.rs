@@ -13,8 +13,8 @@ pub(in crate::digest) type BlockBytes = [u8; BLOCK_BYTES];
 /// The eight words between two blocks.
 pub(in crate::digest) type State = [u32; 8];
 
-/// Fewest equally long leaves for which sixteen lanes, some of them idle, are faster than pairs. Nine whole leaves take as
-/// long either way, kernel-notes/sha256-lanes.md.
+/// Fewest equally long leaves for which sixteen lanes, some of them idle, are faster than pairs. Nine whole
+/// leaves take as long either way, kernel-notes/sha256-lanes.md.
 const WIDE_LEAVES_MIN: usize = 10;
 /// The same beside one stream without the SHA extensions, six times as slow.
 const WIDE_LEAVES_MIN_ALONE: usize = 3;
