@@ -1,0 +1,159 @@
+//! A source that lies about paths, and a destination that leads elsewhere.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use ringway::auth::{Secret, SecretSet};
+use ringway::ids::{ClusterId, Incarnation, Nanos, NodeId};
+use ringway::limits::CHUNK_BYTES;
+use ringway::transport::{Transport, TransportOptions};
+use ringway::uring::{Core, KernelOptions, KernelRing, Priority, Turn};
+use ringway::wire::{Body, Cursor, ListReply};
+
+use crate::binary::{content, errors, files, secret, serve, write};
+use crate::disk::Disk;
+use crate::tools::{finish, pull, refused};
+
+const SOON: Duration = Duration::from_secs(40);
+
+/// A source with the right secret that lists one path, whatever it is.
+struct Liar {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Liar {
+    fn start(secret: &Path, path: &[u8], bytes: u64) -> Self {
+        let text = fs::read(secret).expect("ours");
+        let mut page = 0_u32.to_le_bytes().to_vec();
+        page.extend_from_slice(&u32::try_from(path.len()).expect("short").to_le_bytes());
+        page.extend_from_slice(path);
+        page.extend_from_slice(&bytes.to_le_bytes());
+        page.extend_from_slice(&[7; 32]);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tell, told) = mpsc::channel();
+        let theirs = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let ring = KernelRing::open(KernelOptions::default()).expect("io_uring");
+            let core = Core::new(Box::new(ring), 8, CHUNK_BYTES);
+            drop(core.spawn(Priority::Urgent, lie(text, page, tell)));
+            while !theirs.load(Ordering::Relaxed) {
+                if let Turn::Park(_) = core.turn() {
+                    core.park(Some(core.now().plus(Nanos::from_millis(10))));
+                }
+            }
+            core.shut_down();
+        });
+        let address = told.recv_timeout(Duration::from_secs(10)).expect("it listens");
+        Self { address, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+async fn lie(secret: Vec<u8>, page: Vec<u8>, tell: mpsc::Sender<SocketAddr>) {
+    let secrets = SecretSet::new(Secret::parse(&secret).expect("a secret"), None);
+    let cluster = ClusterId(*b"ringway-point-v1");
+    let life = Incarnation([3; 16]);
+    let transport = Transport::new(TransportOptions::new(Some(cluster), Some(NodeId(1)), life, secrets));
+    let mut incoming = transport.incoming();
+    let address = transport.listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("loopback");
+    tell.send(address).expect("the test waits");
+    while let Some(next) = incoming.receive().await {
+        let mut stream = next.stream;
+        while let Ok(message) = stream.receive().await {
+            let Ok(Body::ListPage(ask)) = message.decode() else { break };
+            let reply = ListReply { request: ask.request, end: true, entries: &page, next: Cursor(&[]) };
+            if stream.send(reply).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn m3_a_listed_path_that_leads_out_of_the_destination_is_refused_and_nothing_is_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let secret = secret(dir.path(), "secret");
+    let long = vec![b'a'; 256];
+    let paths: [&[u8]; 11] = [
+        b"../escaped",
+        b"a/../../escaped",
+        b"/etc/escaped",
+        b"./here",
+        b"a//b",
+        b".ringway/inventory",
+        b".ringway",
+        b"nul\0byte",
+        b"new\nline",
+        b"not utf-8 \xff",
+        &long,
+    ];
+    for (number, path) in paths.into_iter().enumerate() {
+        let dest = dir.path().join(format!("below/dest-{number}"));
+        let liar = Liar::start(&secret, path, 5);
+        let output = finish(&mut pull(&liar.address.to_string(), &dest, &secret, &[]), SOON);
+        refused(&output, 1, "the source lists the path");
+        assert!(!dest.join(".ringway").exists() && files(&dest).is_empty(), "{:?}", files(&dest));
+    }
+    let liar = Liar::start(&secret, b"huge", u64::MAX);
+    let dest = dir.path().join("below/huge");
+    let output = finish(&mut pull(&liar.address.to_string(), &dest, &secret, &[]), SOON);
+    refused(&output, 1, "the source lists a file of");
+    assert!(!dir.path().join("escaped").exists() && !dir.path().join("below/escaped").exists());
+    assert!(!Path::new("/etc/escaped").exists());
+}
+
+#[test]
+fn m3_a_link_in_the_destination_is_not_followed_out_of_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    let outside = dir.path().join("outside");
+    for path in ["linked/file", "plain/file", "linked-file"] {
+        write(&source, path, &content(1, 3000));
+    }
+    fs::create_dir_all(&outside).expect("made");
+    fs::create_dir_all(&dest).expect("made");
+    write(dir.path(), "target", b"not ours");
+    symlink(&outside, dest.join("linked")).expect("made");
+    symlink(dir.path().join("target"), dest.join("linked-file")).expect("made");
+    let secret = secret(dir.path(), "secret");
+    let (_serve, address) = serve(&source, &secret, &dir.path().join("cache"));
+    let output = finish(&mut pull(&address.to_string(), &dest, &secret, &[]), SOON);
+    refused(&output, 1, "linked/file");
+    assert!(fs::read_dir(&outside).expect("readable").next().is_none(), "nothing outside");
+    assert_eq!(fs::read(dir.path().join("target")).expect("there"), b"not ours");
+    assert_eq!(fs::read(dest.join("plain/file")).expect("what could be had is there"), content(1, 3000));
+}
+
+#[test]
+fn a_destination_that_is_a_file_or_cannot_be_written_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    write(&source, "file", &content(1, 3000));
+    write(dir.path(), "plain", b"a file");
+    let secret = secret(dir.path(), "secret");
+    let (_serve, address) = serve(&source, &secret, &dir.path().join("cache"));
+    let into = |dest: &Path| finish(&mut pull(&address.to_string(), dest, &secret, &[]), SOON);
+    refused(&into(&dir.path().join("plain")), 1, "plain");
+    refused(&into(&dir.path().join("plain/below")), 1, "plain/below");
+    refused(&into(Path::new("/proc/ringway")), 1, "/proc/ringway");
+    assert_eq!(fs::read(dir.path().join("plain")).expect("there"), b"a file");
+    let Some(disk) = Disk::mount(&dest, 8) else { return };
+    disk.read_only();
+    let output = into(&dest);
+    refused(&output, 1, "dest");
+    assert!(errors(&output).contains("ead-only"), "{}", errors(&output));
+}

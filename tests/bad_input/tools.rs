@@ -1,0 +1,86 @@
+//! Processes with their standard error in a file, and what all tests of bad input ask of them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::binary::{Running, errors, ringway};
+
+/// A process that tells its log to a file.
+pub struct Logged {
+    pub running: Running,
+    log: PathBuf,
+}
+
+impl Logged {
+    pub fn start(mut command: Command, log: &Path) -> Self {
+        command.stderr(File::create(log).expect("a log"));
+        Self { running: Running::start(command), log: log.to_owned() }
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until its log has these words.
+    #[track_caller]
+    pub fn says(&self, words: &str) {
+        within(Duration::from_secs(30), words, || self.log().contains(words), || self.log());
+    }
+}
+
+#[track_caller]
+pub fn within(limit: Duration, what: &str, mut done: impl FnMut() -> bool, seen: impl Fn() -> String) {
+    let until = Instant::now() + limit;
+    while !done() {
+        assert!(Instant::now() < until, "not within {limit:?}: {what}; seen: {}", seen());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// `ringway node`.
+pub fn node(config: &Path) -> Command {
+    let mut command = ringway();
+    command.arg("node").arg("--config").arg(config);
+    command
+}
+
+/// `ringway pull`, without a word on standard output but the report.
+pub fn pull(address: &str, dest: &Path, secret: &Path, more: &[&str]) -> Command {
+    let mut command = ringway();
+    command
+        .args(["pull", address])
+        .arg(dest)
+        .arg("--secret-file")
+        .arg(secret)
+        .args(["-o", "json"])
+        .args(more);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end, with a time at which the test has failed.
+#[track_caller]
+pub fn finish(command: &mut Command, limit: Duration) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let until = Instant::now() + limit;
+    while child.try_wait().expect("a child").is_none() {
+        if Instant::now() >= until {
+            let _ended_already = child.kill();
+            let output = child.wait_with_output().expect("it has ended");
+            panic!("{command:?} did not end within {limit:?}: {}", errors(&output));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().expect("it has ended")
+}
+
+/// It failed with this code and said these words, and did not panic.
+#[track_caller]
+pub fn refused(output: &Output, code: i32, words: &str) {
+    assert_eq!(output.status.code(), Some(code), "{}", errors(output));
+    assert!(errors(output).contains(words), "{words:?} is not in: {}", errors(output));
+    assert!(!errors(output).contains("panicked"), "{}", errors(output));
+}
