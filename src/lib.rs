@@ -56,6 +56,11 @@
 )]
 
 // Row 0: plain values, in use everywhere.
+#[cfg(not(feature = "sim"))]
+mod broken;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod broken;
 pub mod config;
 pub mod ids;
 pub mod limits;

@@ -25,3 +25,6 @@ mod transfer;
 
 #[path = "raft/mod.rs"]
 mod raft;
+
+#[path = "nodes/mod.rs"]
+mod nodes;

@@ -17,6 +17,7 @@ mod error;
 mod event;
 mod gather;
 mod handle;
+mod hooks;
 mod identity;
 mod listing;
 mod node;
@@ -28,11 +29,20 @@ mod request;
 mod run;
 mod scan;
 mod serve;
+#[cfg(feature = "sim")]
+mod sim;
 mod status;
 mod token;
 mod tree;
 mod verify;
 
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use self::{
+    hooks::Watch,
+    node::Opened,
+    sim::{Opening, Seat},
+};
 pub use crate::uring::block_on;
 pub use adapter::{CommitError, Cut, CutError, DirectoryAdapter, SealRule};
 pub use builder::Builder;

@@ -14,8 +14,9 @@ use crate::auth::SecretSet;
 use crate::config::{NodeConfig, RaftConfig};
 use crate::digest::Kernel;
 use crate::ids::{GroupId, NodeId, ShardId};
+use crate::limits::LOG_ENTRIES_KEPT;
 use crate::raft::{Group, GroupConfig, GroupOptions, Member, Resolve};
-use crate::segment::{Ownership, Store, StoreOptions};
+use crate::segment::{Ownership, StoreOptions};
 use crate::shard::{Addresses, Shard, ShardParts};
 use crate::transfer::{Holdings, serve};
 use crate::transport::{Incoming, PeerIdentity, RefusedCode, Transport, TransportOptions};
@@ -27,6 +28,7 @@ use crate::wire::Purpose;
 use super::answer;
 use super::cluster::ClusterSeat;
 use super::error::OpenError;
+use super::hooks::Hooks;
 use super::identity::Identity;
 use super::reply::Replier;
 use super::request::{Placement, Request};
@@ -45,7 +47,7 @@ pub(crate) struct CoreParts {
 
 /// What opening a core found.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub struct Opened {
     pub(crate) identity: Identity,
     /// Where core 0 listens.
     pub(crate) address: Option<SocketAddr>,
@@ -65,15 +67,26 @@ pub(crate) struct CoreNode {
 /// Opens a core and works until it is told to stop.
 pub(crate) async fn run(
     parts: CoreParts,
+    mail: MailReceiver<Request>,
+    opened: Replier<Result<Opened, OpenError>>,
+) {
+    run_watched(parts, Hooks::default(), mail, opened).await;
+}
+
+/// The same, with hooks.
+pub(super) async fn run_watched(
+    parts: CoreParts,
+    hooks: Hooks,
     mut mail: MailReceiver<Request>,
     opened: Replier<Result<Opened, OpenError>>,
 ) {
-    let (node, address) = match open(parts).await {
+    let (node, address) = match open(parts, &hooks).await {
         Ok(open) => open,
         Err(error) => return opened.answer(Err(error)),
     };
     opened.answer(Ok(Opened { identity: node.identity, address }));
     let node = Rc::new(node);
+    hooks.opened(&node);
     drop(Core::current().spawn(Priority::Urgent, Rc::clone(&node).accept_forever()));
     while let Some(request) = mail.receive().await {
         if let Request::Stop(replier) = request {
@@ -84,7 +97,7 @@ pub(crate) async fn run(
     }
 }
 
-async fn open(parts: CoreParts) -> Result<(CoreNode, Option<SocketAddr>), OpenError> {
+async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<SocketAddr>), OpenError> {
     let config = Arc::clone(&parts.config);
     let bad_root =
         |why: &dyn std::fmt::Display| OpenError::Root { root: config.root.clone(), why: why.to_string() };
@@ -96,7 +109,7 @@ async fn open(parts: CoreParts) -> Result<(CoreNode, Option<SocketAddr>), OpenEr
     let transport = transport(&parts, &identity, &addresses, &placement);
     let mut shards = BTreeMap::new();
     for id in (0..config.shards).map(ShardId).filter(|id| config.core_of(id.group()) == parts.index) {
-        let shard = open_shard(&parts, &root, id, &identity, &transport, &addresses).await?;
+        let shard = open_shard(&parts, &root, id, &identity, &transport, &addresses, hooks).await?;
         shards.insert(id, shard);
     }
     let mut node = CoreNode { parts, identity, transport, addresses, placement, shards, cluster: None };
@@ -190,6 +203,7 @@ async fn open_shard(
     identity: &Identity,
     transport: &Transport,
     addresses: &Addresses,
+    hooks: &Hooks,
 ) -> Result<Shard, OpenError> {
     let config = &parts.config;
     let path = config.shard_dir(id);
@@ -205,7 +219,7 @@ async fn open_shard(
         boot: parts.boot,
         gate: parts.gate.clone(),
     };
-    let opened = Store::open(store).await;
+    let opened = hooks.open_store(store).await;
     let (store, recovery) = opened.map_err(|error| OpenError::files(&path, error.is_disk_full(), &error))?;
     if let Some(cut) = &recovery.inventory_cut {
         tracing::warn!(shard = %id, %cut, "the inventory is damaged; what it lost is hashed again");
@@ -227,7 +241,7 @@ async fn open_shard(
         gate: Some(parts.gate.clone()),
         transport: transport.clone(),
         resolve: Some(resolver(addresses)),
-        hook: Some(shard.hook()),
+        hook: Some(hooks.on_apply(id, shard.hook())),
         config: group_config(&config.raft),
     };
     let group = Group::open(options).await.map_err(OpenError::group(&path))?;
@@ -251,6 +265,7 @@ pub(super) fn group_config(raft: &RaftConfig) -> GroupConfig {
         heartbeat: raft.heartbeat,
         election: raft.election_min,
         snapshot_log_entries: raft.snapshot_entries,
+        log_entries_kept: LOG_ENTRIES_KEPT.min(raft.snapshot_entries / 4),
         ..GroupConfig::default()
     }
 }

@@ -69,6 +69,8 @@ pub enum Applied<'a, M: Machine> {
         index: LogIndex,
         /// What it gave.
         effect: M::Effect,
+        /// The state after it.
+        state: &'a M,
     },
     /// An entry without a command was passed.
     Passed {

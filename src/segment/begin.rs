@@ -15,6 +15,7 @@ use super::bytes::{read_all, write_file};
 use super::fault::{DiskError, Doing, failed};
 use super::hooks::Edge;
 use super::landing::Step;
+use super::locks::Locked;
 use super::names::Stem;
 use super::staged::Staging;
 use super::staging::Landing;
@@ -70,6 +71,17 @@ impl Store {
     /// there is none that is sound.
     pub async fn staged_chunks(&self, want: &Want) -> Option<VerifiedChunks> {
         self.0.read_list(want.stem()).await
+    }
+
+    /// Removes what is staged of a segment that the manifest has dropped, when a landing that has begun has ended.
+    /// Nobody begins again before the claim is dropped.
+    pub(super) async fn give_up(&self, id: SegmentId) -> Result<Locked<SegmentId>, DiskError> {
+        let claim = self.0.claims.lock(id).await;
+        let stems: Vec<Stem> = self.0.staged.borrow().range(Stem::all_of(id)).copied().collect();
+        for stem in stems {
+            self.0.unlink_staged(stem).await?;
+        }
+        Ok(claim)
     }
 
     /// Removes what is staged of a segment that is not wanted any more; what is being landed stays.

@@ -297,6 +297,14 @@ pub enum PinError {
 
 from_disk!(DigestError, PinError);
 
+impl PinError {
+    /// There is no file of this name, and none that was kept.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Digest(DigestError::Disk(error)) if error.errno == Errno::NOT_FOUND)
+    }
+}
+
 impl fmt::Display for DigestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -62,12 +62,13 @@ pub enum Health {
 }
 
 impl Store {
-    /// Removes a segment that the manifest has dropped: the file where the name is ours, else only our part. Open
-    /// readers go on. Asking again is no error.
+    /// Removes a segment that the manifest has dropped: the file where the name is ours, else only our part, and what
+    /// is staged of it. Open readers go on; a landing that has begun is waited for. Asking again is no error.
     ///
     /// # Errors
     /// The disk refuses something; the segment is then not held any more, and a later call goes on.
     pub async fn remove(&self, id: SegmentId) -> Result<Gone, DiskError> {
+        let _claim = self.give_up(id).await?;
         self.take_out(id, None).await
     }
 

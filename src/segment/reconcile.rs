@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::ids::SegmentId;
+use crate::ids::{LogIndex, SegmentId};
 use crate::limits::STORE_OPERATIONS_MAX;
 
 use super::adopt::Hashed;
@@ -49,8 +49,21 @@ impl Store {
     /// # Errors
     /// The disk refuses something; what was settled before stays settled.
     pub async fn reconcile(&self, wanted: impl IntoIterator<Item = Want>) -> Result<Reconciled, DiskError> {
+        self.settle_to(wanted, LogIndex(u64::MAX)).await
+    }
+
+    /// The same with a manifest that is known up to `known_to` only: what is of a later entry is not wanted yet, and
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// As `reconcile`.
+    pub async fn settle_to(
+        &self,
+        wanted: impl IntoIterator<Item = Want>,
+        known_to: LogIndex,
+    ) -> Result<Reconciled, DiskError> {
         let mut done = Reconciled::default();
-        let mut open: BTreeSet<SegmentId> = self.unsettled();
+        let mut open: BTreeSet<SegmentId> = self.unsettled(known_to);
         let mut later = Vec::new();
         let folders = Folders::default();
         let cases = stream::iter(wanted).map(|want| self.case(want.id, Some(want), &folders));
@@ -74,13 +87,14 @@ impl Store {
     }
 
     /// What is not simply held: staged, or suspect.
-    fn unsettled(&self) -> BTreeSet<SegmentId> {
+    fn unsettled(&self, known_to: LogIndex) -> BTreeSet<SegmentId> {
         let table = self.0.inventory.table();
         let suspects = table
             .after(None)
             .filter(|(_, standing)| *standing == Standing::Suspect)
             .map(|(record, _)| record.id);
-        suspects.chain(self.staged().into_iter().map(|stem| stem.id)).collect()
+        let staged = self.staged().into_iter().map(|stem| stem.id).filter(|id| id.index <= known_to);
+        suspects.chain(staged).collect()
     }
 
     /// Looks at everything that decides over a segment. Reads no content.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::broken::{self, Broken};
 use crate::digest::{ChunkError, VerifiedChunks};
 use crate::ids::Digest;
 use crate::uring::Buffer;
@@ -86,6 +87,9 @@ impl Landing {
     /// The content is not that chunk; the buffer comes back.
     pub fn verify(&self, index: u32, buffer: Buffer) -> Result<VerifiedChunk, (WriteError, Buffer)> {
         match self.0.chunks.check(self.0.store.options.kernel, index, buffer.filled()) {
+            Err(ChunkError::Digest { .. }) if broken::is(Broken::ChunksUnverified) => {
+                Ok(VerifiedChunk { index, root: self.0.want.root, buffer })
+            }
             Ok(()) => Ok(VerifiedChunk { index, root: self.0.want.root, buffer }),
             Err(error) => Err((WriteError::Content(error), buffer)),
         }

@@ -140,6 +140,12 @@ impl Store {
         self.0.inventory.table().held(id).cloned()
     }
 
+    /// The version that is known under a path, believed or not.
+    #[must_use]
+    pub fn id_at(&self, path: &RelativePath) -> Option<SegmentId> {
+        self.0.inventory.table().at_path(path).map(|(record, _)| record.id)
+    }
+
     /// All segments that are held, in the order of their ids. May be walked across waits: what changes meanwhile is
     /// seen or not.
     pub fn held(&self) -> impl Iterator<Item = Held> + use<> {

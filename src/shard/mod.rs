@@ -4,6 +4,7 @@ mod announce;
 mod catch_up;
 mod event;
 mod forward;
+mod obtain;
 mod parts;
 mod propose;
 mod proposer;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
+use crate::broken::{self, Broken};
 use crate::ids::{Incarnation, LogIndex, NodeId, SegmentId, ShardId};
 use crate::limits::DERIVE_INTERVAL;
 use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
@@ -118,10 +119,11 @@ impl Shard {
         Rc::new(move |applied| {
             let Some(inner) = shard.upgrade() else { return };
             match applied {
-                Applied::Command { index, effect } => inner.applied(index, &effect),
+                Applied::Command { index, effect, .. } => inner.applied(index, &effect),
                 Applied::Passed { index } => inner.installed.borrow_mut().applied(index),
                 Applied::Installed { .. } => {
                     inner.derive_due.set(true);
+                    inner.installed.borrow_mut().unknown();
                     inner.events.borrow_mut().leap();
                     inner.derive_soon();
                 }
@@ -137,13 +139,17 @@ impl Shard {
     pub async fn start(&self, group: Group<State>) -> Result<(), StartError> {
         let inner = &self.0;
         inner.kept_session.set(load(&inner.journal).await.map_err(StartError::Session)?);
-        let wanted: Vec<SegmentWant> = group
-            .machine()
-            .borrow()
-            .entries(None)
-            .filter_map(|entry| segment_want(entry))
-            .collect::<Vec<_>>();
-        inner.store.reconcile(wanted).await.map_err(StartError::Segments)?;
+        let (wanted, applied) = {
+            let (machine, store) = (group.machine(), &inner.store);
+            let state = machine.borrow();
+            let wants = state.entries(None).filter_map(|entry| Some((entry.origin, segment_want(entry)?)));
+            // A file that nobody knows at its origin is the engine's: it is pinned, and never set aside.
+            let ours = |(origin, want): &(NodeId, SegmentWant)| {
+                *origin != inner.node || store.id_at(&want.path).is_some()
+            };
+            (wants.filter(ours).map(|(_, want)| want).collect::<Vec<_>>(), state.applied())
+        };
+        inner.store.settle_to(wanted, applied).await.map_err(StartError::Segments)?;
         assert!(inner.group.set(group).is_ok(), "a shard is started once");
         let fetcher = Fetcher::new(
             inner.transport.clone(),
@@ -320,52 +326,10 @@ impl Inner {
         if self.store.is_held(entry.id, entry.root) {
             return self.remove_superseded(entry.id);
         }
-        self.installed.borrow_mut().lacks(entry.id);
+        if !broken::is(Broken::InstalledEarly) {
+            self.installed.borrow_mut().lacks(entry.id);
+        }
         self.obtain(entry);
-    }
-
-    /// Gets a segment that is not here: the origin pins the file that it has registered, others fetch it.
-    fn obtain(self: &Rc<Self>, entry: &Rc<Entry>) {
-        if self.driver.get().is_none() {
-            return;
-        }
-        let Some(want) = segment_want(entry) else {
-            tracing::error!(segment = %entry.id, "a path of the manifest cannot stand on a disk");
-            return;
-        };
-        if entry.origin != self.node {
-            return self.fetch(entry);
-        }
-        if self.pinning.borrow_mut().insert(entry.id) {
-            drop(Core::current().spawn(Priority::Urgent, Rc::clone(self).pin(Rc::clone(entry), want)));
-        }
-    }
-
-    /// At the origin. An entry whose proposer was killed before it was applied comes without a draft: the file
-    /// under its name is hashed again then, since nobody else may have it.
-    async fn pin(self: Rc<Self>, entry: Rc<Entry>, want: SegmentWant) {
-        let id = want.id;
-        let is_ready = self.store.has_draft(&want.path, want.root) || self.draft(&want).await;
-        let pinned = if is_ready { Some(self.store.pin(&want).await) } else { None };
-        self.pinning.borrow_mut().remove(&id);
-        self.changed.notify();
-        match pinned {
-            Some(Ok(())) => return self.landed(id),
-            Some(Err(error)) => tracing::warn!(%error, segment = %id, "the file is not what was registered"),
-            None => {}
-        }
-        if self.group().machine().borrow().entry(&id).is_some() {
-            self.fetch(&entry);
-        }
-    }
-
-    /// Hashes the file under the segment's name; whether it is the segment.
-    async fn draft(&self, want: &SegmentWant) -> bool {
-        let Ok(found) = self.store.digest_file(&want.path).await else { return false };
-        if found.root != want.root {
-            self.store.drop_draft(&want.path, found.root).await;
-        }
-        found.root == want.root
     }
 
     /// A segment is no more in the manifest.
@@ -384,18 +348,8 @@ impl Inner {
         olds.into_iter().flatten().for_each(|old| self.remove(old));
     }
 
-    fn remove(self: &Rc<Self>, id: SegmentId) {
-        let shard = Rc::clone(self);
-        let removal = async move {
-            if let Err(error) = shard.store.remove(id).await {
-                tracing::warn!(%error, segment = %id, "a deleted segment could not be removed yet");
-            }
-        };
-        drop(Core::current().spawn(Priority::Bulk, removal));
-    }
-
     /// A segment stands here.
-    fn landed(self: &Rc<Self>, id: SegmentId) {
+    pub(super) fn landed(self: &Rc<Self>, id: SegmentId) {
         self.remove_superseded(id);
         self.installed.borrow_mut().settled(id);
         if let Some(group) = self.group.get() {
@@ -433,6 +387,8 @@ impl Inner {
         for difference in difference(&state, None, held) {
             match difference {
                 Difference::Missing(entry) => missing.push(Rc::clone(entry)),
+                // The log may not have come back yet to what stands here: that it lacks.
+                Difference::Surplus { id, .. } if id.index > state.applied() => {}
                 Difference::Surplus { id, .. } => surplus.push(id),
             }
         }
@@ -444,7 +400,9 @@ impl Inner {
         installed.applied(applied);
         self.installed.replace(installed);
         self.derive_due.set(false);
-        missing.iter().for_each(|entry| self.obtain(entry));
+        if !broken::is(Broken::MissingForgotten) {
+            missing.iter().for_each(|entry| self.obtain(entry));
+        }
         surplus.into_iter().for_each(|id| self.remove(id));
         self.retire_soon();
         self.changed.notify();

@@ -3,7 +3,7 @@
 //! Installed is the highest index below which every entry is installed here, superseded or deleted. It counts landings,
 //! not health: what rots later is `damaged`, which readiness reads too, and moves no watermark.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::ids::{LogIndex, SegmentId};
 use crate::limits::ANNOUNCE_EXCEPTIONS_MAX;
@@ -37,9 +37,11 @@ impl Watermarks {
 #[derive(Debug, Default)]
 pub struct Installed {
     applied: LogIndex,
-    missing: BTreeMap<LogIndex, u32>,
+    missing: BTreeSet<SegmentId>,
     damaged: BTreeSet<SegmentId>,
     reached: LogIndex,
+    /// What is missing was derived since the start, and since the last snapshot.
+    known: bool,
 }
 
 impl Installed {
@@ -52,22 +54,24 @@ impl Installed {
 
     /// A segment of the manifest is not here yet. Called before `applied` reaches its index.
     pub fn lacks(&mut self, id: SegmentId) {
-        *self.missing.entry(id.index).or_default() += 1;
+        self.missing.insert(id);
+    }
+
+    /// The manifest has become another one at once: nothing is raised and nothing claimed before what is missing was
+    /// derived from it.
+    pub fn unknown(&mut self) {
+        self.known = false;
     }
 
     /// Forgets what is missing: the caller derives it again and says so, then `applied`.
     pub fn begin_again(&mut self) {
         self.missing.clear();
+        self.known = true;
     }
 
     /// A segment that was missing is here, superseded or deleted.
     pub fn settled(&mut self, id: SegmentId) {
-        if let Some(count) = self.missing.get_mut(&id.index) {
-            *count -= 1;
-            if *count == 0 {
-                self.missing.remove(&id.index);
-            }
-        }
+        self.missing.remove(&id);
         self.damaged.remove(&id);
         self.raise();
     }
@@ -78,8 +82,11 @@ impl Installed {
     }
 
     fn raise(&mut self) {
-        let reached = match self.missing.first_key_value() {
-            Some((first, _)) => LogIndex(first.0.saturating_sub(1)).min(self.applied),
+        if !self.known {
+            return;
+        }
+        let reached = match self.missing.first() {
+            Some(first) => LogIndex(first.index.0.saturating_sub(1)).min(self.applied),
             None => self.applied,
         };
         // Segments that a restart finds missing lie below the watermark that another life of the node had
@@ -96,7 +103,7 @@ impl Installed {
     /// Entries of the manifest whose segments are not here.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        self.missing.values().map(|count| u64::from(*count)).sum()
+        self.missing.len() as u64
     }
 
     /// Segments found damaged and not repaired yet.
@@ -108,9 +115,11 @@ impl Installed {
     /// For other nodes: an index, and the few indexes at or below it whose segments cannot be served from here.
     #[must_use]
     pub fn held(&self) -> (LogIndex, Vec<u64>) {
-        let damaged = self.damaged.iter().map(|id| id.index);
+        if !self.known {
+            return (LogIndex(0), Vec::new());
+        }
         let mut exceptions: Vec<u64> =
-            self.missing.keys().copied().chain(damaged).map(|index| index.0).collect();
+            self.missing.iter().chain(&self.damaged).map(|id| id.index.0).collect();
         exceptions.sort_unstable();
         exceptions.dedup();
         match exceptions.get(ANNOUNCE_EXCEPTIONS_MAX) {
@@ -134,7 +143,7 @@ mod tests {
 
     #[test]
     fn installed_waits_for_the_first_missing_segment_and_for_all_of_its_entry() {
-        let mut installed = Installed::default();
+        let mut installed = Installed { known: true, ..Installed::default() };
         installed.lacks(id(3, 0));
         installed.lacks(id(3, 1));
         installed.lacks(id(5, 0));
@@ -148,8 +157,34 @@ mod tests {
     }
 
     #[test]
-    fn damage_moves_no_watermark_but_is_told_to_others() {
+    fn before_what_is_missing_is_known_nothing_is_raised_and_nothing_claimed() {
         let mut installed = Installed::default();
+        installed.applied(LogIndex(6));
+        assert_eq!((installed.installed(), installed.held()), (LogIndex(0), (LogIndex(0), vec![])));
+        installed.begin_again();
+        installed.lacks(id(5, 0));
+        installed.applied(LogIndex(6));
+        assert_eq!(installed.installed(), LogIndex(4));
+        installed.unknown();
+        installed.settled(id(5, 0));
+        installed.applied(LogIndex(9));
+        assert_eq!(installed.installed(), LogIndex(4), "a snapshot came, and nobody has looked yet");
+    }
+
+    #[test]
+    fn a_segment_that_is_settled_twice_settles_no_other_of_its_batch() {
+        let mut installed = Installed { known: true, ..Installed::default() };
+        installed.lacks(id(3, 0));
+        installed.lacks(id(3, 1));
+        installed.applied(LogIndex(3));
+        installed.settled(id(3, 0));
+        installed.settled(id(3, 0));
+        assert_eq!(installed.installed(), LogIndex(2));
+    }
+
+    #[test]
+    fn damage_moves_no_watermark_but_is_told_to_others() {
+        let mut installed = Installed { known: true, ..Installed::default() };
         installed.applied(LogIndex(6));
         installed.damage(id(4, 0));
         assert_eq!(installed.installed(), LogIndex(6));
@@ -160,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_is_told_is_bounded_and_never_claims_too_much() {
-        let mut installed = Installed::default();
+        let mut installed = Installed { known: true, ..Installed::default() };
         for index in 1..=200 {
             installed.lacks(id(index * 2, 0));
         }

@@ -303,7 +303,7 @@ fn watch(node: NodeId, checks: &SharedChecks) -> Hook<Tape> {
     Rc::new(move |applied| {
         let mut checks = checks.borrow_mut();
         match applied {
-            Applied::Command { index, effect } => {
+            Applied::Command { index, effect, .. } => {
                 checks.commits.committed(node, GROUP, index, effect.digest).expect("no lost commit");
                 checks.states.applied(node, GROUP, index, effect.rolling).expect("states agree");
             }

@@ -25,6 +25,12 @@ impl NoLostCommit {
         })
     }
 
+    /// The entry that was committed at an index, if any node has said so.
+    #[must_use]
+    pub fn entry(&self, group: GroupId, index: LogIndex) -> Option<u64> {
+        self.committed.get(&(group, index)).map(|(entry, _)| *entry)
+    }
+
     /// A proposer was told that its entry is committed.
     ///
     /// # Errors

@@ -39,4 +39,16 @@ impl WatermarkOrder {
             && now.installed >= before.installed;
         hold(forward, || format!("group {group} on {node}: from {before:?} back to {now:?}"))
     }
+
+    /// The first entry of a node's manifest whose segment is not on its disk, beside what it says of itself.
+    ///
+    /// # Errors
+    /// It says that the entry is installed.
+    pub fn lacks(&self, node: NodeId, group: GroupId, installed: LogIndex, first: LogIndex) -> Verdict {
+        hold(installed < first, || {
+            format!(
+                "group {group} on {node}: installed is {installed}, and the segment of {first} is not there"
+            )
+        })
+    }
 }

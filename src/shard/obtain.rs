@@ -1,0 +1,73 @@
+//! Getting what the manifest has and this node lacks, and letting go of what it has no more: at its origin a segment's
+//! file is pinned, elsewhere it is fetched.
+
+use std::rc::Rc;
+
+use crate::ids::SegmentId;
+use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX};
+use crate::manifest::Entry;
+use crate::segment::Want as SegmentWant;
+use crate::uring::{Core, Priority, timeout};
+
+use super::shard::{Inner, segment_want};
+
+impl Inner {
+    /// Gets a segment that is not here: the origin pins the file that it has registered, others fetch it.
+    pub(super) fn obtain(self: &Rc<Self>, entry: &Rc<Entry>) {
+        if self.driver.get().is_none() {
+            return;
+        }
+        let Some(want) = segment_want(entry) else {
+            tracing::error!(segment = %entry.id, "a path of the manifest cannot stand on a disk");
+            return;
+        };
+        if self.store.id_at(&want.path).is_some_and(|id| id > entry.id) {
+            return; // the log comes back to what has superseded it
+        }
+        if entry.origin != self.node {
+            return self.fetch(entry);
+        }
+        if self.pinning.borrow_mut().insert(entry.id) {
+            drop(Core::current().spawn(Priority::Urgent, Rc::clone(self).pin(Rc::clone(entry), want)));
+        }
+    }
+
+    /// At the origin. The file is the engine's, and nobody else may have it: a disk that refuses is asked again, and
+    /// other content under the name is left alone, since it may be what the engine registers next. Only where there
+    /// is no file at all the segment is fetched.
+    async fn pin(self: Rc<Self>, entry: Rc<Entry>, want: SegmentWant) {
+        let (id, mut rest) = (want.id, BACKOFF_FIRST);
+        let is_listed = || self.group().machine().borrow().entry(&id).is_some();
+        let pinned = loop {
+            match self.store.pin(&want).await {
+                Ok(()) => break true,
+                Err(error) if error.is_gone() => break false,
+                Err(error) => tracing::warn!(%error, segment = %id, "a registered file cannot be pinned yet"),
+            }
+            let gone = self.changed.until(|| (!is_listed() || self.stopped.get()).then_some(()));
+            if timeout(rest, gone).await.is_ok() {
+                break false;
+            }
+            rest.0 = BACKOFF_MAX.0.min(rest.0 * 2);
+        };
+        self.pinning.borrow_mut().remove(&id);
+        self.changed.notify();
+        match (pinned, is_listed()) {
+            (true, true) => self.landed(id),
+            (true, false) => self.remove_one(id).await,
+            (false, true) => self.fetch(&entry),
+            (false, false) => {}
+        }
+    }
+
+    pub(super) fn remove(self: &Rc<Self>, id: SegmentId) {
+        let shard = Rc::clone(self);
+        drop(Core::current().spawn(Priority::Bulk, async move { shard.remove_one(id).await }));
+    }
+
+    async fn remove_one(&self, id: SegmentId) {
+        if let Err(error) = self.store.remove(id).await {
+            tracing::warn!(%error, segment = %id, "a deleted segment could not be removed yet");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The seven checkers, fed by what the product's nodes do: every entry that they apply, every watermark, every role.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ringway::engine::{Seat, Watch};
+use ringway::ids::{Digest, GroupId, LogIndex, NodeId, SegmentId, ShardId};
+use ringway::limits::{FETCHES_MAX, PROPOSALS_IN_FLIGHT_MAX};
+use ringway::manifest::{Change, State};
+use ringway::raft::{Applied, Group, GroupRole, Machine};
+use ringway::segment::Sabotage;
+use ringway::shard::Shard;
+use ringway::uring::{Core, Priority};
+
+use crate::sim::check::{
+    Bounded, Converges, ManifestAgreement, NoLostCommit, NoUnverifiedByte, OneLeader, Verdict,
+    WatermarkOrder, Watermarks,
+};
+use crate::sim::trace::hash;
+
+use super::secs;
+
+/// What one change of the manifest did, without the manifest's own words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fact {
+    pub path: String,
+    /// What stands there now; nothing after a delete.
+    pub content: Option<(SegmentId, Digest, u64)>,
+}
+
+/// A checker said no.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    pub checker: &'static str,
+    pub what: String,
+}
+
+/// All checkers, and what they have seen.
+pub struct Checks {
+    pub leaders: OneLeader,
+    pub commits: NoLostCommit,
+    pub manifests: ManifestAgreement,
+    pub bytes: NoUnverifiedByte,
+    pub marks: WatermarkOrder,
+    pub bounds: Bounded,
+    pub converges: Converges,
+    /// The first thing that a checker refused.
+    pub found: Option<Found>,
+    /// What every committed entry did.
+    pub log: BTreeMap<(GroupId, LogIndex), Vec<Fact>>,
+    /// What each process has applied: from a snapshot up to an index, and the entries behind it.
+    pub applied: BTreeMap<(NodeId, GroupId), (LogIndex, BTreeMap<LogIndex, u64>)>,
+    /// Snapshots that came from a leader.
+    pub installed: u64,
+}
+
+pub type SharedChecks = Rc<RefCell<Checks>>;
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            leaders: OneLeader::default(),
+            commits: NoLostCommit::default(),
+            manifests: ManifestAgreement::default(),
+            bytes: NoUnverifiedByte::default(),
+            marks: WatermarkOrder::default(),
+            bounds: Bounded::default()
+                .gauge("fetches of a shard", FETCHES_MAX as u64)
+                .gauge("proposals of a shard", PROPOSALS_IN_FLIGHT_MAX as u64)
+                .gauge("entries of a log behind its snapshot", 200),
+            converges: Converges::within(secs(90)),
+            found: None,
+            log: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            installed: 0,
+        }
+    }
+}
+
+impl Checks {
+    /// Keeps the first refusal.
+    pub fn hold(&mut self, checker: &'static str, verdict: Verdict) {
+        if let (Err(violation), None) = (verdict, &self.found) {
+            self.found = Some(Found { checker, what: violation.0 });
+        }
+    }
+
+    fn command(&mut self, node: NodeId, shard: ShardId, index: LogIndex, changes: &[Change], entry: u64) {
+        let group = shard.group();
+        let verdict = self.commits.committed(node, group, index, entry);
+        self.hold("no_lost_commit", verdict);
+        let own = self.applied.entry((node, group)).or_default();
+        own.1.insert(index, entry);
+        self.log.entry((group, index)).or_insert_with(|| changes.iter().filter_map(fact).collect());
+        for change in changes {
+            if let Change::Registered(entry) | Change::Updated { entry, .. } = change {
+                self.bytes.committed(shard, entry.path().as_str(), entry.root, entry.bytes);
+            }
+        }
+    }
+
+    /// A node's manifest at its last index.
+    pub fn state(&mut self, node: NodeId, shard: ShardId, state: &State) {
+        let verdict = self.manifests.applied(node, shard.group(), state.applied(), digest_of(state));
+        self.hold("manifest_agreement", verdict);
+    }
+
+    fn begins_with(&mut self, node: NodeId, shard: ShardId, state: &State) {
+        self.applied.insert((node, shard.group()), (state.applied(), BTreeMap::new()));
+        self.state(node, shard, state);
+    }
+}
+
+fn fact(change: &Change) -> Option<Fact> {
+    let (entry, is_there) = match change {
+        Change::Registered(entry) | Change::Updated { entry, .. } => (entry, true),
+        Change::Deleted { entry, .. } => (entry, false),
+        Change::Unchanged { .. } => return None,
+    };
+    let content = is_there.then_some((entry.id, entry.root, entry.bytes));
+    Some(Fact { path: entry.path().as_str().to_owned(), content })
+}
+
+/// All of a manifest that replicas must agree on, as one number.
+pub fn digest_of(state: &State) -> u64 {
+    let mut all = 0;
+    for entry in state.entries(None) {
+        let text = (
+            entry.id,
+            entry.path().as_str(),
+            entry.root,
+            entry.bytes,
+            entry.version,
+            entry.origin,
+            entry.tier,
+        );
+        all = hash(&[u64::to_le_bytes(all), hash(format!("{text:?}").as_bytes()).to_le_bytes()].concat());
+    }
+    let sessions = state.sessions().map(|(id, session)| hash(format!("{id:?} {session:?}").as_bytes()));
+    sessions.fold(all, |all, session| hash(&[all.to_le_bytes(), session.to_le_bytes()].concat()))
+}
+
+/// One process of a node, watched.
+pub struct Watcher {
+    pub node: NodeId,
+    pub life: u32,
+    pub checks: SharedChecks,
+    pub seats: Rc<RefCell<Vec<Seat>>>,
+    pub sabotage: Sabotage,
+}
+
+impl Watch for Watcher {
+    fn applied(&self, shard: ShardId, applied: &Applied<'_, State>) {
+        let mut checks = self.checks.borrow_mut();
+        match applied {
+            Applied::Command { index, effect, state } => {
+                // Whether a process keeps an outcome it was told before is its own affair.
+                let entry = hash(format!("{:?} {:?}", effect.outcome, effect.changes).as_bytes());
+                checks.command(self.node, shard, *index, &effect.changes.0, entry);
+                checks.state(self.node, shard, state);
+            }
+            Applied::Passed { .. } => {}
+            Applied::Installed { state } => {
+                checks.installed += 1;
+                checks.begins_with(self.node, shard, state);
+            }
+        }
+    }
+
+    fn opened(&self, seat: Seat) {
+        let core = Core::current();
+        if let Some(group) = seat.cluster() {
+            watch_group(&core, self.node, GroupId::CLUSTER, group, &self.checks);
+        }
+        for shard in seat.shards() {
+            watch_group(&core, self.node, shard.id().group(), shard.group().clone(), &self.checks);
+            drop(
+                core.spawn(
+                    Priority::Urgent,
+                    watch_shard(self.node, self.life, shard, Rc::clone(&self.checks)),
+                ),
+            );
+        }
+        self.seats.borrow_mut().push(seat);
+    }
+
+    fn sabotage(&self) -> Sabotage {
+        self.sabotage
+    }
+}
+
+/// A process begins: what its disk gives it back comes before what it applies.
+pub fn begins(checks: &SharedChecks, node: NodeId, shard: ShardId) {
+    checks.borrow_mut().applied.insert((node, shard.group()), (LogIndex(0), BTreeMap::new()));
+}
+
+fn watch_group<M: Machine>(core: &Core, node: NodeId, id: GroupId, group: Group<M>, checks: &SharedChecks) {
+    let checks = Rc::clone(checks);
+    drop(core.spawn(Priority::Urgent, async move {
+        loop {
+            let changed = group.changed().notified();
+            let marks = group.watermarks();
+            if marks.role == GroupRole::Stopped {
+                return;
+            }
+            {
+                let mut checks = checks.borrow_mut();
+                let verdict = match marks.role {
+                    GroupRole::Leader => checks.leaders.leads(id, marks.term, node),
+                    GroupRole::Learner | GroupRole::Follower | GroupRole::Candidate | GroupRole::Stopped => {
+                        checks.leaders.in_term(id, marks.term, node)
+                    }
+                };
+                checks.hold("one_leader", verdict);
+            }
+            changed.await;
+        }
+    }));
+}
+
+async fn watch_shard(node: NodeId, life: u32, shard: Shard, checks: SharedChecks) {
+    loop {
+        observe(node, life, &shard, &mut checks.borrow_mut());
+        shard.changed().await;
+    }
+}
+
+/// A shard's watermarks and gauges on one node, now.
+pub fn observe(node: NodeId, life: u32, shard: &Shard, checks: &mut Checks) {
+    let group = shard.id().group();
+    let marks = shard.watermarks();
+    let leads = shard.group().watermarks().role == GroupRole::Leader;
+    let now = Watermarks {
+        proposed: leads.then_some(marks.proposed),
+        committed: marks.committed,
+        applied: marks.applied,
+        installed: marks.installed,
+    };
+    let verdict = checks.marks.observe(node, life, group, now);
+    checks.hold("watermark_order", verdict);
+    let machine = shard.group().machine();
+    let machine = machine.borrow();
+    let lacks = machine.entries(None).find(|entry| !shard.store().is_held(entry.id, entry.root));
+    if let Some(entry) = lacks {
+        let verdict = checks.marks.lacks(node, group, marks.installed, entry.id.index);
+        checks.hold("watermark_order", verdict);
+    }
+    let fetches = shard.transfers(0).in_flight;
+    let verdict = checks.bounds.observe(node, "fetches of a shard", fetches);
+    checks.hold("bounded", verdict);
+}

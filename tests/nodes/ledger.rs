@@ -1,0 +1,217 @@
+//! What the embedders of a cluster have asked for, and what they were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringway::digest::{Kernel, TreeHasher};
+use ringway::engine::{Ask, Change, ChangeError, Committed, Durability, Reply};
+use ringway::ids::{Digest, GroupId, LogIndex, NodeId, ShardId};
+
+use super::checks::{Checks, Found};
+use super::cluster::Cluster;
+use super::host::{ROOT, Stage, poll};
+
+/// One change that an engine wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wish {
+    Put { path: String, root: Digest, update: bool },
+    Delete { path: String },
+}
+
+impl Wish {
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Put { path, .. } | Self::Delete { path } => path,
+        }
+    }
+}
+
+/// A batch that an engine asks for until it is told that it is done.
+pub struct Task {
+    pub node: NodeId,
+    pub shard: ShardId,
+    pub wishes: Vec<Wish>,
+    pub ask: Ask,
+    pub reply: Option<Reply<Committed, ChangeError>>,
+    pub attempts: u32,
+}
+
+/// A path that an engine has registered, or is about to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Known {
+    pub owner: NodeId,
+    pub versions: u32,
+    pub busy: bool,
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    pub tasks: Vec<Task>,
+    pub paths: BTreeMap<(ShardId, String), Known>,
+    pub next: u64,
+    pub acknowledged: u64,
+    pub refused: BTreeMap<String, u64>,
+    /// Files that have rotted where nobody looks: on which node, of which shard, under which path.
+    pub rotten: BTreeSet<(NodeId, ShardId, String)>,
+    /// Faults that struck, by name.
+    pub struck: BTreeMap<&'static str, u64>,
+}
+
+/// The root of some bytes.
+pub fn root_of(bytes: &[u8]) -> Digest {
+    let mut hasher = TreeHasher::new(Kernel::Ring);
+    hasher.update(bytes);
+    hasher.finish().root
+}
+
+/// Where a path of a shard stands on a node's disk.
+pub fn file(shard: ShardId, path: &str) -> String {
+    format!("{ROOT}/shard-{:04}/segments/{path}", shard.0)
+}
+
+/// What a path has when the log is applied up to an index.
+fn content_at(checks: &Checks, group: GroupId, index: LogIndex, path: &str) -> Option<Digest> {
+    let facts = checks.log.range((group, LogIndex(0))..=(group, index)).rev();
+    let of_path = |fact: &&super::checks::Fact| fact.path == path;
+    let last = facts.flat_map(|(_, facts)| facts.iter().rev()).find(of_path)?;
+    last.content.map(|(_, root, _)| root)
+}
+
+impl Cluster {
+    /// Sends what is not sent, hears what is answered.
+    pub fn poll_work(&mut self) {
+        if self.is_founded() && self.working {
+            self.begin_work();
+        }
+        let mut tasks = std::mem::take(&mut self.ledger.tasks);
+        tasks.retain_mut(|task| !self.advance(task));
+        let begun = std::mem::replace(&mut self.ledger.tasks, tasks);
+        self.ledger.tasks.extend(begun);
+    }
+
+    /// Goes on with a task; whether it is done.
+    fn advance(&mut self, task: &mut Task) -> bool {
+        let Stage::Up(engine) = &self.host(task.node).stage else {
+            task.reply = None;
+            return false;
+        };
+        let Some(reply) = &mut task.reply else {
+            let changes = task.wishes.iter().map(|wish| match wish {
+                Wish::Put { path, update: true, .. } => Change::update(path.as_str()),
+                Wish::Put { path, .. } => Change::register(path.as_str()),
+                Wish::Delete { path } => Change::delete(path.as_str(), "the engine compacted"),
+            });
+            let shard = engine.shard(task.shard).expect("a shard of the cluster");
+            task.reply = Some(shard.batch(changes.collect(), task.ask));
+            task.attempts += 1;
+            return false;
+        };
+        match poll(reply) {
+            None => false,
+            Some(Ok(committed)) => {
+                self.acknowledged(task, &committed);
+                true
+            }
+            Some(Err(error)) => {
+                task.reply = None;
+                self.refused(task, &error);
+                false
+            }
+        }
+    }
+
+    fn refused(&mut self, task: &Task, error: &ChangeError) {
+        let word: String = format!("{error:?}").chars().take_while(char::is_ascii_alphabetic).collect();
+        *self.ledger.refused.entry(word).or_default() += 1;
+        if is_final(error) {
+            let what = format!("{}: {:?} of shard {}: {error}", task.node, task.wishes, task.shard);
+            self.checks.borrow_mut().found.get_or_insert(Found { checker: "api", what });
+        }
+    }
+
+    fn acknowledged(&mut self, task: &Task, committed: &Committed) {
+        self.ledger.acknowledged += 1;
+        let group = task.shard.group();
+        let mut checks = self.checks.borrow_mut();
+        let entry = checks.commits.entry(group, committed.index);
+        let verdict = match entry {
+            Some(entry) => checks.commits.acknowledged(group, committed.index, entry),
+            None => {
+                Err(violation(format!("{group}: {} was acknowledged and nobody applied it", committed.index)))
+            }
+        };
+        checks.hold("no_lost_commit", verdict);
+        for wish in &task.wishes {
+            let expected = match wish {
+                Wish::Put { root, .. } => Some(*root),
+                Wish::Delete { .. } => None,
+            };
+            let found = content_at(&checks, group, committed.index, wish.path());
+            if found != expected {
+                let what =
+                    format!("{}: {wish:?} was acknowledged at {}: {found:?}", task.node, committed.index);
+                checks.hold("no_lost_commit", Err(violation(what)));
+            }
+        }
+        drop(checks);
+        self.landed_is_true(task, committed);
+        for wish in &task.wishes {
+            let key = (task.shard, wish.path().to_owned());
+            match wish {
+                Wish::Put { .. } => {
+                    let known = self.ledger.paths.get_mut(&key).expect("it was registered");
+                    (known.busy, known.versions) = (false, known.versions + 1);
+                }
+                Wish::Delete { path } => {
+                    self.ledger.paths.remove(&key);
+                    let file = file(task.shard, path);
+                    let mut host = self.sim.host(task.node);
+                    if host.disk.file(&file).is_some() {
+                        host.disk.remove(&file);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What an engine was told to stand on so many nodes does stand there.
+    fn landed_is_true(&mut self, task: &Task, committed: &Committed) {
+        let wanted = match task.ask.durability {
+            Durability::Committed => return,
+            Durability::Landed(count) => u64::from(count).min(self.shape.nodes),
+            Durability::LandedQuorum => self.shape.nodes / 2 + 1,
+        };
+        // What somebody took away while its node was down did stand.
+        if !committed.reached || self.ledger.struck.contains_key("file lost or changed") {
+            return;
+        }
+        let mut standing = 0;
+        for host in &self.hosts {
+            let Some(shard) = host.shard(task.shard) else {
+                standing += 1; // nobody can say of a node that is down
+                continue;
+            };
+            let machine = shard.group().machine();
+            let machine = machine.borrow();
+            let stands = |id| match machine.entry(id) {
+                Some(entry) => shard.store().is_held(*id, entry.root),
+                // Superseded, deleted, or not applied since a restart: it may have stood.
+                None => true,
+            };
+            standing += u64::from(committed.segments.iter().all(stands));
+        }
+        if standing < wanted {
+            let what = format!("{committed:?} stands on {standing} nodes, not {wanted}");
+            self.checks.borrow_mut().hold("watermark_order", Err(violation(what)));
+        }
+    }
+}
+
+fn violation(what: String) -> crate::sim::check::Violation {
+    crate::sim::check::Violation(what)
+}
+
+/// Asking again would not help, not even when the disk works again.
+fn is_final(error: &ChangeError) -> bool {
+    !error.is_retryable()
+        && !matches!(error, ChangeError::Stopped | ChangeError::File { .. } | ChangeError::Disk { .. })
+}

@@ -1,0 +1,26 @@
+//! Clusters of three and five whole nodes in simulation: the product's own code from the embedder's handle to the
+//! disk, under the product's own API and everything that breaks.
+//!
+//! `SEED=n` replays one seed of a campaign; `scripts/simulate.sh --seeds N` runs many.
+
+mod broken;
+mod campaign;
+mod cases;
+mod checks;
+mod cluster;
+mod faults;
+mod host;
+mod ledger;
+mod regressions;
+mod settle;
+mod workload;
+
+use ringway::ids::Nanos;
+
+pub fn secs(count: u64) -> Nanos {
+    Nanos::from_secs(count)
+}
+
+pub fn millis(count: u64) -> Nanos {
+    Nanos::from_millis(count)
+}

@@ -1,0 +1,82 @@
+//! Bugs that simulated clusters have found, each told in a sentence and played again.
+
+use ringway::engine::{Ask, Durability};
+use ringway::ids::{NodeId, ShardId};
+use ringway::uring::Errno;
+
+use crate::sim::{Fault, OpKind, Rule, SimOptions};
+
+use super::campaign::three;
+use super::cluster::Cluster;
+use super::workload::content;
+use super::{millis, secs};
+
+const SHARD: ShardId = ShardId(0);
+
+fn quiet(seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(seed, SimOptions::default(), three());
+    cluster.working = false;
+    assert!(cluster.until(secs(20), |cluster| cluster.is_founded()).expect("no checker minds"));
+    cluster
+}
+
+fn settles(seed: u64, cluster: &mut Cluster) {
+    let done = cluster.settle();
+    done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
+}
+
+/// Seed 23 of the campaign: an origin whose disk refused the record of its pin went to fetch the segment from the
+/// others, who wait for it; a committed segment was unavailable for ever, its file in place.
+#[test]
+fn an_origin_whose_disk_refuses_the_pin_pins_again() {
+    for seed in 1..=6 {
+        let mut cluster = quiet(seed);
+        let origin = NodeId(1 + seed % 3);
+        let place = if seed % 2 == 0 { "pins" } else { "inventory" };
+        for kind in [OpKind::Sync, OpKind::Write, OpKind::Rename] {
+            cluster.sim.fault(origin, Rule::new(Fault::Fail(Errno::IO)).on(kind).path(place).times(2));
+        }
+        let ask = Ask { durability: Durability::Committed, timeout: secs(5) };
+        cluster.ask(origin, SHARD, vec![("a".to_owned(), content(seed, 9000).to_vec())], ask);
+        settles(seed, &mut cluster);
+    }
+}
+
+/// Seeds 35 and 36: a node that starts before its log has come back took what stands beyond it for surplus and removed
+/// it; when all started at once, every replica was gone.
+#[test]
+fn what_the_log_has_not_come_back_to_yet_is_not_removed() {
+    for seed in 1..=6 {
+        let mut cluster = quiet(seed);
+        for number in 0..5_u64 {
+            let ask = Ask { durability: Durability::Landed(3), timeout: secs(20) };
+            let bytes = content(seed * 10 + number, 5000).to_vec();
+            cluster.ask(NodeId(1 + number % 3), SHARD, vec![(format!("s-{number}"), bytes)], ask);
+            assert!(
+                cluster.until(secs(20), |cluster| cluster.ledger.tasks.is_empty()).expect("no checker minds")
+            );
+        }
+        let done = cluster.all_over_again();
+        done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
+    }
+}
+
+/// Seeds 1 and 20: after a start from a snapshot, and behind one that a leader sent, the watermark rose over segments
+/// that nobody had looked for yet.
+#[test]
+fn installed_does_not_pass_what_a_snapshot_brought_and_nobody_has_looked_for() {
+    for seed in 1..=4 {
+        let shape = super::host::Shape { snapshot_entries: 16, ..three() };
+        let mut cluster = Cluster::new(seed, SimOptions::default(), shape);
+        let mut go_on = |length| {
+            let done = cluster.go_on(length);
+            done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
+        };
+        go_on(millis(2500));
+        let away = NodeId(1 + seed % 3);
+        cluster.kill(away, millis(1200));
+        let done = cluster.go_on(secs(2));
+        done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
+        settles(seed, &mut cluster);
+    }
+}
