@@ -88,8 +88,8 @@ fn tell(report: &Report, output: Output, ends: bool) {
         let state = if report.synced { "synced" } else { "not synced" };
         writeln!(
             out,
-            "{state}: {nodes} nodes, {shards} shards, {segments} segments, {} each; {} fetched, {skipped} skipped, in \
-             {seconds:.3} s",
+            "{state}: {nodes} nodes, {shards} shards, {segments} segments, {} on each node; {} fetched, \
+             {skipped} skipped, in {seconds:.3} s",
             bytes(*count),
             bytes(*bytes_fetched)
         )?;
