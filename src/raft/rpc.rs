@@ -18,7 +18,7 @@ use super::log::{Shape, entry_of};
 use super::members::{read_point, read_stored, write_point, write_stored};
 use super::payload::CommandBytes;
 use super::snapshot::SnapshotHead;
-use super::types::{Entry, Point, Types, Vote};
+use super::types::{Entry, LogId, Point, Types, Vote};
 
 /// Bytes of a vote.
 const VOTE_BYTES: usize = 24;
@@ -168,7 +168,24 @@ pub(super) fn read_append(
         entries.push(entry);
     }
     reader.finish()?;
+    check_order(&vote, prev_log_id.as_ref(), &entries)?;
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+}
+
+/// Entries follow each other and what is before them, and none is of a term after its leader's: consensus takes that
+/// for granted, and the log stops the node that is given anything else.
+fn check_order(vote: &Vote, before: Option<&LogId>, entries: &[Entry]) -> Result<(), CodecError> {
+    let mut last = before.map_or((0, 0), |id| (id.committed_leader_id().term, id.index));
+    let mut is_first = before.is_none();
+    for entry in entries {
+        let found = (entry.log_id.committed_leader_id().term, entry.log_id.index);
+        let next = if is_first { Some(0) } else { last.1.checked_add(1) };
+        if Some(found.1) != next || found.0 < last.0 || found.0 > vote.leader_id().term {
+            return Err(CodecError::Unknown { of: "place in the log", found: 0 });
+        }
+        (last, is_first) = (found, false);
+    }
+    Ok(())
 }
 
 pub(super) fn write_append_reply(reply: &AppendEntriesResponse<Types>) -> Vec<u8> {
@@ -273,6 +290,9 @@ pub(super) fn read_offer(bytes: &[u8]) -> Result<SnapshotOffer, CodecError> {
     let bytes = reader.u64()?;
     let head = SnapshotHead { point: read_point(&mut reader)?, members: read_stored(&mut reader)? };
     reader.finish()?;
+    if head.point.term.0 > vote.leader_id().term {
+        return Err(CodecError::Unknown { of: "term of a snapshot", found: 0 });
+    }
     Ok(SnapshotOffer { vote, head, bytes })
 }
 
@@ -417,6 +437,28 @@ mod tests {
     }
 
     #[test]
+    fn an_append_with_a_gap_a_step_back_or_a_later_term_is_refused() {
+        let spoiled: [fn(&mut AppendEntriesRequest<Types>); 5] = [
+            |append| append.entries[1] = Entry::new(id(3, 15), EntryPayload::Blank),
+            |append| append.entries[0] = Entry::new(id(3, 9), EntryPayload::Blank),
+            |append| append.entries[2] = Entry::new(id(2, 10), EntryPayload::Blank),
+            |append| append.entries[2] = Entry::new(id(4, 10), EntryPayload::Blank),
+            |append| append.prev_log_id = None,
+        ];
+        for (number, spoil) in spoiled.iter().enumerate() {
+            let mut append = append();
+            spoil(&mut append);
+            let memory = memory(&write_append(GROUP, &append));
+            assert!(read_append(GROUP, &memory, 16..memory.len()).is_err(), "{number}");
+        }
+        let mut first = append();
+        first.prev_log_id = None;
+        first.entries = vec![Entry::new(id(0, 1), EntryPayload::Membership(members()))];
+        let memory = memory(&write_append(GROUP, &first));
+        assert!(read_append(GROUP, &memory, 16..memory.len()).is_ok(), "a log begins at 0");
+    }
+
+    #[test]
     fn the_other_calls_and_replies_read_back() {
         for reply in [
             AppendEntriesResponse::Success,
@@ -439,7 +481,9 @@ mod tests {
             members: StoredMembership::new(Some(id(1, 1)), members()),
         };
         let offer = SnapshotOffer { vote: Vote::new_committed(5, 2), head, bytes: 12_345 };
-        assert_eq!(read_offer(&write_offer(&offer)), Ok(offer));
+        assert_eq!(read_offer(&write_offer(&offer)), Ok(offer.clone()));
+        let early = SnapshotOffer { vote: Vote::new_committed(1, 2), ..offer };
+        assert!(read_offer(&write_offer(&early)).is_err(), "a state of a later term than its sender's");
         for reply in [OfferReply::From(77), OfferReply::HigherVote(Vote::new(8, 1))] {
             assert_eq!(read_offer_reply(&write_offer_reply(&reply)), Ok(reply));
         }

@@ -1,7 +1,8 @@
 //! The beginning of a landing: a fresh staging file, or the one that an earlier attempt left.
 //!
-//! What an earlier attempt checkpointed in this boot is believed; all else that lies in the file is hashed where it
-//! lies. So nothing is fetched twice, and nothing is believed that a power cut may have taken back.
+//! What an earlier attempt checkpointed in this boot is believed as long as the file has not changed since; all else
+//! that lies in it is hashed where it lies. So nothing is fetched twice, and nothing is believed that a power cut may
+//! have taken back.
 
 use std::rc::Rc;
 
@@ -228,7 +229,7 @@ impl Staging {
         let options = OpenOptions { write: true, ..OpenOptions::default() };
         let file = self.store.folders.staging.open(&name, options).await.ok()?;
         let bytes = read_all(&file, &name).await.ok()?;
-        let found = map_decode(&bytes, &self.map_head(), count)?;
+        let found = map_decode(&bytes, &self.map_head().await.ok()?, count)?;
         self.set_map(file);
         Some(found)
     }

@@ -1,12 +1,14 @@
 //! Which chunks of a staged segment are there, in memory and as the durable map beside the staged data.
 //!
-//! The map on disk carries segment, root, length, the boot that wrote it and a checksum. A torn or foreign map is no
+//! The map on disk carries segment, root, length, the moment that it is of and a checksum. A torn or foreign map is no
 //! map: the chunks are then hashed where they lie.
 
 use std::ops::Range;
 
+use crate::digest::FlatHasher;
 use crate::ids::{Digest, LogIndex, SegmentId};
 
+use super::identity::Identity;
 use super::names::Stem;
 
 /// A set of chunks.
@@ -78,19 +80,31 @@ const LEN_AT: usize = INDEX_AT + 8;
 const ORDINAL_AT: usize = LEN_AT + 8;
 const COUNT_AT: usize = ORDINAL_AT + 4;
 const ROOT_AT: usize = COUNT_AT + 4;
-const BOOT_AT: usize = ROOT_AT + Digest::BYTES;
-const HEADER_BYTES: usize = BOOT_AT + 16;
-const _: () = assert!(HEADER_BYTES == 88 && INDEX_AT.is_multiple_of(8) && BOOT_AT.is_multiple_of(8));
+const MOMENT_AT: usize = ROOT_AT + Digest::BYTES;
+const HEADER_BYTES: usize = MOMENT_AT + 16;
+const _: () = assert!(HEADER_BYTES == 88 && INDEX_AT.is_multiple_of(8) && MOMENT_AT.is_multiple_of(8));
 
-/// Whose map it is, and in which boot it was written.
+/// Whose map it is, and of which moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct MapHead {
     /// The segment and its root.
     pub(super) stem: Stem,
     /// Its length in bytes.
     pub(super) len: u64,
-    /// The boot of the machine.
-    pub(super) boot: [u8; 16],
+    /// See [`moment`].
+    pub(super) moment: [u8; 16],
+}
+
+/// The boot that a map was written in and the staged file's identity then, hashed: what has changed since is not
+/// believed.
+pub(super) fn moment(boot: [u8; 16], file: &Identity) -> [u8; 16] {
+    let mut hasher = FlatHasher::new();
+    hasher.update(&boot);
+    for word in [file.device, file.inode, file.bytes, file.modified.0] {
+        hasher.update(&word.to_le_bytes());
+    }
+    let Digest(digest) = hasher.finish();
+    *digest.first_chunk().expect("a digest has 32 bytes")
 }
 
 /// The map as bytes.
@@ -104,7 +118,7 @@ pub(super) fn map_encode(head: &MapHead, bits: &Bits) -> Vec<u8> {
     out.extend_from_slice(&head.stem.id.ordinal.to_le_bytes());
     out.extend_from_slice(&bits.count.to_le_bytes());
     out.extend_from_slice(&head.stem.root.0);
-    out.extend_from_slice(&head.boot);
+    out.extend_from_slice(&head.moment);
     assert_eq!(out.len(), HEADER_BYTES, "the header has its exact size");
     bits.words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
     let checksum = checksum(&out);
@@ -112,8 +126,8 @@ pub(super) fn map_encode(head: &MapHead, bits: &Bits) -> Vec<u8> {
     out
 }
 
-/// The chunks that a map names, if it is whole, of this version and of this segment; and whether it was written in
-/// this boot. `None` costs local hashing and nothing else.
+/// The chunks that a map names, if it is whole, of this version and of this segment; and whether it was of this
+/// moment. `None` costs local hashing and nothing else.
 pub(super) fn map_decode(bytes: &[u8], head: &MapHead, count: u32) -> Option<(Bits, bool)> {
     let (header, words) = bytes.split_first_chunk::<HEADER_BYTES>()?;
     let found = MapHead {
@@ -125,7 +139,7 @@ pub(super) fn map_decode(bytes: &[u8], head: &MapHead, count: u32) -> Option<(Bi
             root: Digest(field(header, ROOT_AT)),
         },
         len: u64::from_le_bytes(field(header, LEN_AT)),
-        boot: field(header, BOOT_AT),
+        moment: field(header, MOMENT_AT),
     };
     let is_ours = field(header, 0) == MAGIC
         && u32::from_le_bytes(field(header, VERSION_AT)) == VERSION
@@ -141,7 +155,7 @@ pub(super) fn map_decode(bytes: &[u8], head: &MapHead, count: u32) -> Option<(Bi
     bits.set = bits.words.iter().map(|word| word.count_ones()).sum();
     let last = bits.words.last().copied().unwrap_or(0);
     let beyond = !count.is_multiple_of(WORD) && last >> (count % WORD) != 0;
-    (!beyond).then_some((bits, found.boot == head.boot))
+    (!beyond).then_some((bits, found.moment == head.moment))
 }
 
 fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
@@ -162,7 +176,7 @@ mod tests {
 
     fn head() -> MapHead {
         let id = SegmentId { index: LogIndex(9), ordinal: 2 };
-        MapHead { stem: Stem { id, root: Digest([5; 32]) }, len: 100 << 20, boot: [3; 16] }
+        MapHead { stem: Stem { id, root: Digest([5; 32]) }, len: 100 << 20, moment: [3; 16] }
     }
 
     fn some_bits() -> Bits {
@@ -182,10 +196,10 @@ mod tests {
     }
 
     #[test]
-    fn a_map_reads_what_it_wrote_and_knows_its_boot() {
+    fn a_map_reads_what_it_wrote_and_knows_its_moment() {
         let bytes = map_encode(&head(), &some_bits());
         assert_eq!(map_decode(&bytes, &head(), 100), Some((some_bits(), true)));
-        let later = MapHead { boot: [4; 16], ..head() };
+        let later = MapHead { moment: [4; 16], ..head() };
         assert_eq!(map_decode(&bytes, &later, 100), Some((some_bits(), false)));
     }
 

@@ -12,10 +12,11 @@ use crate::ids::SegmentId;
 use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
 use crate::uring::{Buffer, Core, File, Notify, Priority};
 
-use super::bitmap::{Bits, MapHead, map_encode};
+use super::bitmap::{Bits, MapHead, map_encode, moment};
 use super::bytes::{write_all, write_file};
 use super::fault::{DiskError, Doing, failed, failed_at};
 use super::hooks::{Edge, Sabotage};
+use super::identity::Identity;
 use super::landing::Step;
 use super::locks::{Locked, Locks};
 use super::staging::WithBuffer;
@@ -80,8 +81,11 @@ impl Staging {
         }
     }
 
-    pub(super) fn map_head(&self) -> MapHead {
-        MapHead { stem: self.want.stem(), len: self.want.len, boot: self.store.options.boot }
+    /// The head of a map of the file as it stands.
+    pub(super) async fn map_head(&self) -> Result<MapHead, DiskError> {
+        let stat = self.file.stat().await.map_err(failed(Doing::Stat, &self.want.path))?;
+        let moment = moment(self.store.options.boot, &Identity::from(stat));
+        Ok(MapHead { stem: self.want.stem(), len: self.want.len, moment })
     }
 
     /// Bytes of a chunk, and of the span that is read or written for it.
@@ -147,7 +151,7 @@ impl Staging {
             sync(self.file.clone()).await?;
         }
         self.write_list().await?;
-        let bytes = map_encode(&self.map_head(), bits);
+        let bytes = map_encode(&self.map_head().await?, bits);
         let name = self.want.stem().map();
         let map = self.map.borrow().clone();
         if let Some(map) = map {

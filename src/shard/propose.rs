@@ -291,8 +291,10 @@ impl Inner {
                 Answered { outcome: Outcome::Refused(refusal), .. } => {
                     return Err(ProposalError::Refused(refusal));
                 }
+                // From a member that is of another build, or worse.
                 Answered { outcome: Outcome::SessionOpened | Outcome::SessionRetired, index, .. } => {
-                    unreachable!("a batch at {index} was answered as a session")
+                    tracing::error!(%index, "a member answered a batch as a session");
+                    return Err(ProposalError::OutcomeUnknown);
                 }
             }
             let Command::Batch(batch) = command else { unreachable!("it was made as one") };

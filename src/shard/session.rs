@@ -119,8 +119,10 @@ impl Inner {
                 // This node was removed, or its root is a copy that was adopted elsewhere.
                 Outcome::Refused(Refusal::SessionRetired) => self.kept_session.set(Kept::Earlier(None)),
                 Outcome::Refused(refusal) => return Err(ProposalError::Refused(refusal)),
+                // From a member that is of another build, or worse.
                 Outcome::Applied { .. } | Outcome::SessionRetired => {
-                    unreachable!("an opening was answered as something else")
+                    tracing::error!("a member answered an opening as something else");
+                    return Err(ProposalError::OutcomeUnknown);
                 }
             }
         }

@@ -33,6 +33,37 @@ fn a_failed_fdatasync_at_landing_throws_the_staging_file_away() {
     assert!(sim.host(node).disk.paths(&format!("{PRIVATE}/staging")).is_empty());
 }
 
+/// Once the map of an earlier attempt was believed whatever had become of the file: changed bytes landed.
+#[test]
+fn weak_15_a_staged_file_that_was_changed_since_its_checkpoint_is_hashed_again() {
+    for is_changed in [false, true] {
+        let (mut sim, node, core, store) = replica(5);
+        let segment = segment(1, "a.seg", 3 * CHUNK_BYTES);
+        let (ours, wanted) = (store.clone(), segment.clone());
+        sim.block_on(&core, async move {
+            let landing = ours.begin(wanted.want.clone(), wanted.chunks.clone()).await.expect("new");
+            landing.write_chunk(0, wanted.chunk(0)).await.0.expect("written");
+            landing.write_chunk(1, wanted.chunk(1)).await.0.expect("written");
+            landing.checkpoint().await.expect("the disk is sound");
+        });
+        let file = format!("{PRIVATE}/staging/{}", segment.stem());
+        let (wanted_file, bytes) = (segment.file(), segment.bytes.clone());
+        if is_changed {
+            let mut bytes = sim.host(node).disk.file(&file).expect("staged");
+            bytes[CHUNK_BYTES + 7] ^= 1;
+            sim.host(node).disk.overwrite(&file, &bytes);
+        }
+        sim.block_on(&core, async move {
+            let landing = store.begin(segment.want.clone(), segment.chunks.clone()).await.expect("staged");
+            assert_eq!(landing.written_count(), if is_changed { 1 } else { 2 });
+            fill(&landing, &segment).await;
+            landing.land().await.expect("the disk is sound");
+        });
+        let landed = sim.host(node).disk.file(&wanted_file).expect("landed");
+        assert!(landed == *bytes, "what landed is what was wanted");
+    }
+}
+
 #[test]
 fn a_failed_fdatasync_at_a_checkpoint_ends_the_landing() {
     let (mut sim, node, core, store) = replica(2);
