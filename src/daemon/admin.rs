@@ -1,5 +1,5 @@
-//! The admin endpoint: JSON over HTTP on a few threads of its own. Anybody who reaches it may read how the node
-//! stands; changes need the token that the cluster's secret gives.
+//! The admin endpoint: JSON over HTTP on threads of its own. Anybody who reaches it by its address may read how the
+//! node stands; changes need the token that the cluster's secret gives. What it bears stands in `http.rs`.
 //!
 //! | request | answers |
 //! |---|---|
@@ -10,21 +10,15 @@
 //! | `POST /v1/transfer-leader` | hands a group's leadership over |
 //! | `GET /livez` `GET /readyz` | 200, or 503 with the reasons |
 
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use ringway::engine::{Ask, Change, ChangeError, Durability, Engine, Sealed};
 use ringway::ids::{GroupId, Nanos, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
-use tiny_http::{Header, Method, Request, Response, Server};
 
-/// Requests that are answered at a time: a change may wait for its landing while others ask how the node stands.
-const THREADS: usize = 8;
-/// Bytes of a request's body.
-const BODY_BYTES_MAX: u64 = 4 << 20;
+use super::http::{Answer, Refusal, Request, Server};
+
 /// Version of every document.
 const VERSION: u32 = 1;
 
@@ -79,92 +73,47 @@ struct Members<T> {
 #[derive(Serialize)]
 struct Empty {}
 
-/// A running endpoint.
-pub(crate) struct Admin {
-    server: Arc<Server>,
-    stopping: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-    address: SocketAddr,
-}
+/// A running endpoint; dropping it ends it.
+pub(crate) struct Admin(Server);
 
 impl Admin {
     /// Listens and answers until it is dropped.
     pub(crate) fn start(address: SocketAddr, engine: Engine, token: String) -> io::Result<Self> {
-        let server = Arc::new(Server::http(address).map_err(io::Error::other)?);
-        let address = server.server_addr().to_ip().unwrap_or(address);
-        let token: Arc<str> = token.into();
-        let mut admin = Self { server, stopping: Arc::default(), threads: Vec::new(), address };
-        for _ in 0..THREADS {
-            let (server, stopping) = (Arc::clone(&admin.server), Arc::clone(&admin.stopping));
-            let (engine, token) = (engine.clone(), Arc::clone(&token));
-            let body = move || {
-                while !stopping.load(Ordering::Relaxed) {
-                    match server.recv() {
-                        Ok(request) => answer(&engine, &token, request),
-                        // Also what `unblock` wakes with.
-                        Err(error) => tracing::debug!(%error, "no connection could be taken"),
-                    }
-                }
-            };
-            let thread = std::thread::Builder::new().name("ringway-admin".to_owned()).spawn(body)?;
-            admin.threads.push(thread);
-        }
-        Ok(admin)
+        let serve = move |request: Result<&mut Request<'_>, Refusal>| answer(&engine, &token, request);
+        Server::start(address, serve).map(Self)
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 }
 
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        // Each call ends the waiting of one thread.
-        self.threads.iter().for_each(|_| self.server.unblock());
-        for thread in self.threads.drain(..) {
-            let _ended = thread.join();
-        }
-    }
-}
-
-type Answer = Result<String, (u16, String)>;
-
-fn answer(engine: &Engine, token: &str, mut request: Request) {
-    let answer = route(engine, token, &mut request);
-    let (code, text) = match answer {
+fn answer(engine: &Engine, token: &str, request: Result<&mut Request<'_>, Refusal>) -> Answer {
+    match request.and_then(|request| route(engine, token, request)) {
         Ok(text) => (200, text),
         Err((code, error)) => (code, json(Problem { error })),
-    };
-    let kind = Header::from_bytes("Content-Type", "application/json").expect("a plain header");
-    let mut response = Response::from_string(text).with_status_code(code).with_header(kind);
-    if code == 503 {
-        response = response.with_header(Header::from_bytes("Retry-After", "1").expect("a plain header"));
-    }
-    if let Err(error) = request.respond(response) {
-        tracing::debug!(%error, "an asker has gone away");
     }
 }
 
-fn route(engine: &Engine, token: &str, request: &mut Request) -> Answer {
-    let url = request.url().to_owned();
+fn route(engine: &Engine, token: &str, request: &mut Request<'_>) -> Result<String, Refusal> {
+    let url = request.target().to_owned();
     let (path, query) = url.split_once('?').unwrap_or((&url, ""));
     match (request.method(), path) {
-        (Method::Get, "/livez") => Ok(json(Empty {})),
-        (Method::Get, "/readyz") => ready(engine),
-        (Method::Get, "/v1/status") => engine.status().wait().map(json).map_err(stopped),
-        (Method::Get, "/v1/members") => {
+        ("GET", "/livez") => Ok(json(Empty {})),
+        ("GET", "/readyz") => ready(engine),
+        ("GET", "/v1/status") => engine.status().wait().map(json).map_err(stopped),
+        ("GET", "/v1/members") => {
             engine.members().wait().map(|members| json(Members { members })).map_err(stopped)
         }
-        (Method::Get, "/v1/segments") => segments(engine, query),
-        (Method::Post, "/v1/change") => change(engine, &permitted(request, token)?),
-        (Method::Post, "/v1/transfer-leader") => transfer_leader(engine, &permitted(request, token)?),
+        ("GET", "/v1/segments") => segments(engine, query),
+        ("POST", "/v1/change") => change(engine, &permitted(request, token)?),
+        ("POST", "/v1/transfer-leader") => transfer_leader(engine, &permitted(request, token)?),
         _ => Err((404, format!("there is nothing at {path}"))),
     }
 }
 
-fn stopped(error: impl std::fmt::Display) -> (u16, String) {
+fn stopped(error: impl std::fmt::Display) -> Refusal {
     (503, error.to_string())
 }
 
@@ -172,29 +121,25 @@ fn json<T: Serialize>(body: T) -> String {
     serde_json::to_string(&Document { version: VERSION, body }).expect("plain values serialise")
 }
 
-fn ready(engine: &Engine) -> Answer {
+fn ready(engine: &Engine) -> Result<String, Refusal> {
     let status = engine.status().wait().map_err(stopped)?;
     if status.ready { Ok(json(Empty {})) } else { Err((503, status.not_ready.join("; "))) }
 }
 
 /// The body of a request that carries the token.
-fn permitted(request: &mut Request, token: &str) -> Result<String, (u16, String)> {
-    let given = request.headers().iter().find(|header| header.field.equiv("Authorization"));
+fn permitted(request: &mut Request<'_>, token: &str) -> Result<String, Refusal> {
     let expected = format!("Bearer {token}");
-    if !given.is_some_and(|header| ringway::engine::same_token(header.value.as_str(), &expected)) {
+    if !request.authorization().is_some_and(|given| ringway::engine::same_token(given, &expected)) {
         return Err((401, "a change needs the cluster's secret".to_owned()));
     }
-    let mut body = String::new();
-    let read = request.as_reader().take(BODY_BYTES_MAX).read_to_string(&mut body);
-    read.map_err(|error| (400, error.to_string()))?;
-    Ok(body)
+    request.body()
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, (u16, String)> {
+fn parse<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, Refusal> {
     serde_json::from_str(body).map_err(|error| (400, error.to_string()))
 }
 
-fn segments(engine: &Engine, query: &str) -> Answer {
+fn segments(engine: &Engine, query: &str) -> Result<String, Refusal> {
     let (mut shard, mut after, mut limit) = (0, None, 1000);
     for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         let number = || value.parse().map_err(|_| (400, format!("{key} must be a number")));
@@ -209,7 +154,7 @@ fn segments(engine: &Engine, query: &str) -> Answer {
     shard.segments(after, limit).wait().map(json).map_err(stopped)
 }
 
-fn change(engine: &Engine, body: &str) -> Answer {
+fn change(engine: &Engine, body: &str) -> Result<String, Refusal> {
     let asked: ChangeBody = parse(body)?;
     let make = |path: &String| match asked.kind.as_str() {
         "register" => Ok(Change::Register(Sealed::at(path))),
@@ -239,7 +184,7 @@ fn change(engine: &Engine, body: &str) -> Answer {
     }))
 }
 
-fn transfer_leader(engine: &Engine, body: &str) -> Answer {
+fn transfer_leader(engine: &Engine, body: &str) -> Result<String, Refusal> {
     let asked: TransferBody = parse(body)?;
     let done = engine.transfer_leader(GroupId(asked.group), NodeId(asked.to)).wait();
     done.map(|()| json(Empty {})).map_err(|error| (409, error.to_string()))

@@ -2,6 +2,8 @@
 
 mod admin;
 mod file;
+mod http;
+mod seats;
 
 pub(crate) use admin::{Admin, ChangeBody, ChangeReport, Problem, TransferBody};
 pub(crate) use file::{Cores, DigestPart, NodeFile, Raft, Transfer, load};
