@@ -3,6 +3,7 @@
 //!
 //! What the machine lacks is skipped by name, and the name is printed: `skipped: …`.
 
+mod asking;
 #[path = "../cluster/bench.rs"]
 #[allow(dead_code, reason = "the clusters' tests use the rest")]
 mod bench;

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use crate::bench::{admin, alone, setting, wait_until};
 use crate::binary::{content, errors, ringway, run, same, secret, serve, write};
-use crate::tools::{Logged, finish, pull};
+use crate::tools::{Logged, finish, pull, terminated};
 
 const CONNECTIONS: usize = 1000;
 /// Above what a process has open for itself and its peers; every silent one would add to it.
 const DESCRIPTORS_MAX: usize = 250;
+/// Both again with as many at the admin port, which has a thread for each of the 64 that it keeps.
+const DESCRIPTORS_WITH_ASKERS_MAX: usize = 400;
+const THREADS_MAX: u64 = 120;
 const GROWTH_KIB_MAX: u64 = 64 << 10;
 
 fn connect(address: SocketAddr, count: usize) -> Vec<TcpStream> {
@@ -98,8 +101,15 @@ fn a3_a_thousand_silent_connections_to_each_port_of_a_node_do_not_keep_a_cluster
     let (open, threads) = (descriptors(pid), status(pid, "Threads"));
     println!("{open} descriptors, {threads} threads beside {CONNECTIONS} silent peers");
     assert!(open < DESCRIPTORS_MAX, "{open} descriptors");
-    // The admin endpoint has no bound of its own: it belongs on a port that strangers do not reach.
-    let asking = connect(address("admin"), CONNECTIONS);
+    let mut asking = connect(address("admin"), CONNECTIONS);
+    for stream in &mut asking {
+        // The eldest have been shut down for the others.
+        let _shut_already = stream.write_all(b"POST /v1/change HTTP/1.1\r\nHost: 127");
+    }
+    let (open, threads) = (descriptors(pid), status(pid, "Threads"));
+    println!("{open} descriptors, {threads} threads beside {CONNECTIONS} silent askers too");
+    assert!(open < DESCRIPTORS_WITH_ASKERS_MAX, "{open} descriptors");
+    assert!(threads < THREADS_MAX, "{threads} threads");
     let segments = root.join("node-1/shard-0000/segments");
     let names: Vec<_> = (0..32).map(|index| format!("segment-{index}")).collect();
     for (seed, name) in (50..).zip(&names) {
@@ -116,6 +126,10 @@ fn a3_a_thousand_silent_connections_to_each_port_of_a_node_do_not_keep_a_cluster
     let (open, now, threads) = (descriptors(pid), status(pid, "VmRSS"), status(pid, "Threads"));
     println!("{open} descriptors, {threads} threads, {before} KiB before and {now} KiB now");
     assert!(now < before + GROWTH_KIB_MAX, "{before} KiB before, {now} KiB now");
+    assert!(open < DESCRIPTORS_WITH_ASKERS_MAX, "{open} descriptors");
+    assert!(threads < THREADS_MAX, "{threads} threads");
+    asking.extend(connect(address("admin"), CONNECTIONS));
+    terminated(pid, Duration::from_secs(4));
     drop((silent, asking));
     cluster.running.signal(2);
     assert_eq!(cluster.running.wait().code(), Some(0), "{}", cluster.log());

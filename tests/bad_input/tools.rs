@@ -40,6 +40,17 @@ pub fn within(limit: Duration, what: &str, mut done: impl FnMut() -> bool, seen:
     }
 }
 
+/// SIGTERM, which ends the process in time; its parent need not have taken note of it yet.
+#[track_caller]
+pub fn terminated(pid: u32, limit: Duration) {
+    let state = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let began = Instant::now();
+    assert!(Command::new("kill").arg(pid.to_string()).status().expect("kill runs").success());
+    let is_gone = || state().rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'));
+    within(limit, "SIGTERM ends it", is_gone, state);
+    println!("ended {:?} after SIGTERM", began.elapsed());
+}
+
 /// `ringway node`.
 pub fn node(config: &Path) -> Command {
     let mut command = ringway();
