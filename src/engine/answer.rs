@@ -136,6 +136,10 @@ fn change_error(error: ProposalError) -> ChangeError {
         ProposalError::OutcomeUnknown => ChangeError::OutcomeUnknown,
         ProposalError::TooMany => ChangeError::TooMany,
         ProposalError::Disk { why } => ChangeError::Disk { why },
+        ProposalError::Foreign => {
+            let why = "the leader takes this node for another one".to_owned();
+            ChangeError::Refused { ordinal: None, why }
+        }
         ProposalError::Stopped => ChangeError::Stopped,
     }
 }

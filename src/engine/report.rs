@@ -64,6 +64,7 @@ fn group<M: Machine>(id: GroupId, group: &Group<M>) -> GroupStatus {
             .collect(),
         committed: at.committed.0,
         applied: at.applied.0,
+        foreign_calls: group.figures().foreign_calls,
     }
 }
 
@@ -101,6 +102,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
         bytes_fetched: stats.bytes_fetched.get(),
         bytes_served: stats.bytes_served.get(),
         chunks_refetched: stats.chunks_refetched.get(),
+        foreign_proposals: shard.foreign_proposals(),
     }
 }
 

@@ -74,6 +74,8 @@ pub struct GroupStatus {
     pub committed: u64,
     /// Log index applied.
     pub applied: u64,
+    /// Calls refused since the node started, because a peer made them in another node's name.
+    pub foreign_calls: u64,
 }
 
 /// One shard on one node.
@@ -115,6 +117,8 @@ pub struct ShardStatus {
     pub bytes_served: u64,
     /// Chunks that arrived with a wrong digest and were fetched again, since the node started.
     pub chunks_refetched: u64,
+    /// Proposals refused since the node started, because a peer made them in another node's session.
+    pub foreign_proposals: u64,
 }
 
 /// A segment that no source could serve yet.

@@ -104,6 +104,27 @@ impl Command {
         encode_value(self)
     }
 
+    /// The node in whose name the bytes of a command change the manifest: the owner of the session, and the origin of
+    /// everything in a batch. `None` if the origin of something in it is another node.
+    ///
+    /// # Errors
+    /// The bytes are no command of this format, or too many.
+    pub fn proposer(bytes: &[u8]) -> Result<Option<NodeId>, DecodeError> {
+        let mut scratch = ValueBytes::new();
+        let batch = match Self::access(bytes, &mut scratch)? {
+            ArchivedCommand::OpenSession { session } | ArchivedCommand::RetireSession { session } => {
+                return Ok(Some(session.native().node()));
+            }
+            ArchivedCommand::Batch(batch) => batch,
+        };
+        let node = batch.session.native().node();
+        let is_own = |operation: &ArchivedOperation| match operation {
+            ArchivedOperation::Register(one) | ArchivedOperation::Update(one) => one.origin.native() == node,
+            ArchivedOperation::Delete { .. } => true,
+        };
+        Ok(batch.operations.iter().all(is_own).then_some(node))
+    }
+
     /// Reads a command in place, after checking all of it. `scratch` is used only if `bytes` are not aligned.
     ///
     /// # Errors
@@ -164,6 +185,20 @@ mod tests {
             assert_eq!(back, command());
             assert_eq!(scratch.is_empty(), shift == 0, "a copy is made only where it must be");
         }
+    }
+
+    #[test]
+    fn a_command_tells_in_whose_name_it_is_made() {
+        let session = SessionId::of(NodeId(3), [1; 8]);
+        for own in [Command::OpenSession { session }, Command::RetireSession { session }] {
+            assert_eq!(Command::proposer(&own.encode()), Ok(Some(NodeId(3))));
+        }
+        let Command::Batch(batch) = command() else { unreachable!("it is one") };
+        let own = Command::Batch(Batch { session, ..batch.clone() });
+        assert_eq!(Command::proposer(&own.encode()), Ok(Some(NodeId(3))), "origin and session are node 3's");
+        let other = Command::Batch(Batch { session: SessionId::of(NodeId(4), [1; 8]), ..batch });
+        assert_eq!(Command::proposer(&other.encode()), Ok(None), "node 4 seals nothing for node 3");
+        assert!(Command::proposer(b"no command").is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::uring::{Dir, File, Gate, Notify};
 
 use super::machine::{Applied, Machine};
 use super::payload::OutcomeBytes;
-use super::snapshot::{self, INCOMING, Loaded, SnapshotFault, SnapshotFile, SnapshotHead};
+use super::snapshot::{self, Loaded, SnapshotFault, SnapshotFile, SnapshotHead};
 use super::types::{LogId, Point, SnapshotMeta, StoredMembership, Types};
 
 /// Told of everything that happens to a state, in order, as part of applying it. It must not wait and not fail.
@@ -132,15 +132,21 @@ impl<M: Machine> Keeper<M> {
     pub(super) async fn arrive(
         &self,
         file: File,
+        name: &Rc<str>,
         head: &SnapshotHead,
     ) -> Result<SnapshotFile, SnapshotFault> {
-        let loaded = snapshot::load::<M>(file, self.0.group, INCOMING, false).await?;
+        let loaded = snapshot::load::<M>(file, self.0.group, name, Some(Rc::clone(name))).await?;
         if loaded.file.head != *head {
             return Err(SnapshotFault::OtherPoint { due: head.point, found: loaded.file.head.point });
         }
         let file = loaded.file.clone();
         self.0.arrived.replace(Some(loaded));
         Ok(file)
+    }
+
+    /// Forgets what arrived under this name, if it was not installed.
+    pub(super) fn let_go(&self, name: &Rc<str>) {
+        self.0.arrived.borrow_mut().take_if(|loaded| loaded.file.unsettled.as_ref() == Some(name));
     }
 
     fn command(&self, point: Point, command: &[u8]) -> OutcomeBytes {
@@ -163,21 +169,23 @@ impl<M: Machine> Keeper<M> {
 
     async fn install(&self, head: SnapshotHead, file: SnapshotFile) -> Result<(), SnapshotFault> {
         let Inner { group, dir, machine, current, .. } = &*self.0;
-        let arrived = self.0.arrived.take().filter(|loaded| loaded.file.head == head);
+        let is_it = |loaded: &Loaded<M>| loaded.file.unsettled == file.unsettled && loaded.file.head == head;
+        let arrived = self.0.arrived.borrow_mut().take_if(|loaded| is_it(loaded));
         let Loaded { machine: state, file } = match arrived {
             Some(loaded) => loaded,
-            None => snapshot::load::<M>(file.file, *group, INCOMING, file.settled).await?,
+            None => {
+                let name = file.unsettled.as_deref().unwrap_or("that is installed").to_owned();
+                snapshot::load::<M>(file.file, *group, &name, file.unsettled).await?
+            }
         };
         if file.head != head {
             return Err(SnapshotFault::OtherPoint { due: head.point, found: file.head.point });
         }
-        if !file.settled {
-            snapshot::settle(dir, &file, INCOMING).await?;
-        }
+        snapshot::settle(dir, &file).await?;
         machine.replace(state);
         self.0.applied.set(head.point);
         *self.0.members.borrow_mut() = head.members;
-        *current.borrow_mut() = Some(SnapshotFile { settled: true, ..file });
+        *current.borrow_mut() = Some(SnapshotFile { unsettled: None, ..file });
         if let Some(hook) = &self.0.hook {
             hook(Applied::Installed { state: &machine.borrow() });
         }

@@ -14,6 +14,8 @@ mod payload;
 mod rpc;
 mod runtime;
 mod serve;
+#[cfg(test)]
+mod serve_tests;
 mod snapshot;
 #[cfg(test)]
 mod suite_tests;

@@ -1,6 +1,10 @@
 //! Calls from other members: each stream of a peer is served by one task, each call on it by its own.
+//!
+//! A peer speaks for the node that its connection was proven as, and for no other: a call in another one's name is
+//! refused and counted.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -8,17 +12,17 @@ use openraft::Raft;
 use openraft::storage::Snapshot;
 use rkyv::util::AlignedVec;
 
-use crate::ids::GroupId;
+use crate::ids::{GroupId, NodeId};
 use crate::limits::RAFT_CALLS_MAX;
 use crate::transport::{Stream, StreamSender};
-use crate::uring::{Core, Notify, Priority};
+use crate::uring::{Core, Places, Priority};
 use crate::wire::{Body, CodecError, RaftResponse};
 
 use super::group::leader_barrier;
 use super::keeper::Keeper;
 use super::machine::Machine;
 use super::rpc::{self, Call, OfferReply, SnapshotOffer};
-use super::snapshot::{Incoming, SnapshotFault};
+use super::snapshot::{Incoming, SnapshotFault, give_up};
 use super::types::{Types, Vote};
 
 /// What serves a group's peers. Clones are the same.
@@ -29,6 +33,19 @@ struct Inner<M: Machine> {
     raft: Raft<Types, Keeper<M>>,
     keeper: Keeper<M>,
     incoming: RefCell<Option<Incoming>>,
+    /// Snapshots that have begun to come since the group was opened.
+    begun: Cell<u64>,
+    /// Calls in another node's name.
+    foreign: Cell<u64>,
+}
+
+/// A call in the name of another node than the connection was proven as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ForeignCall {
+    /// Who sent it.
+    pub(super) peer: Option<NodeId>,
+    /// In whose name.
+    pub(super) claimed: NodeId,
 }
 
 /// A call's argument, in the memory of its message.
@@ -45,14 +62,27 @@ impl Argument {
 
 impl<M: Machine> Server<M> {
     pub(super) fn new(group: GroupId, raft: Raft<Types, Keeper<M>>, keeper: Keeper<M>) -> Self {
-        Self(Rc::new(Inner { group, raft, keeper, incoming: RefCell::new(None) }))
+        Self(Rc::new(Inner {
+            group,
+            raft,
+            keeper,
+            incoming: RefCell::default(),
+            begun: Cell::default(),
+            foreign: Cell::default(),
+        }))
+    }
+
+    /// Calls that were refused because they were made in another node's name.
+    pub(super) fn foreign_calls(&self) -> u64 {
+        self.0.foreign.get()
     }
 
     /// Serves the calls of one stream until it ends.
     pub(super) async fn serve(&self, stream: Stream) {
+        let peer = stream.peer().node;
         let (sender, mut receiver) = stream.split();
         let sender = Rc::new(sender);
-        let running = Rc::new(Running::default());
+        let running = Places::new(RAFT_CALLS_MAX);
         loop {
             running.room().await;
             let Ok(message) = receiver.receive().await else { return };
@@ -65,89 +95,139 @@ impl<M: Machine> Server<M> {
             let start = message.body.len() - request.bytes.len();
             let argument = Argument { range: start..message.body.len(), memory: Rc::new(message.body) };
             let server = self.clone();
-            let (sender, running) = (Rc::clone(&sender), running.one());
+            let (sender, place) = (Rc::clone(&sender), running.take());
             // Tasks begin in the order in which they are made, and so calls reach openraft in their order.
             drop(Core::current().spawn(Priority::Urgent, async move {
-                let answer = server.answer(number, argument).await;
+                let answer = server.answer(peer, number, argument).await;
                 respond(&sender, id, answer).await;
-                drop(running);
+                drop(place);
             }));
         }
     }
 
-    /// Answers one call.
-    pub(super) async fn answer(&self, number: u8, argument: Argument) -> Result<Vec<u8>, String> {
+    /// Answers one call of a peer.
+    pub(super) async fn answer(
+        &self,
+        peer: Option<NodeId>,
+        number: u8,
+        argument: Argument,
+    ) -> Result<Vec<u8>, String> {
         let call = Call::of_number(number).ok_or_else(|| format!("there is no call {number}"))?;
         let raft = &self.0.raft;
+        let own = |vote: &Vote| self.check_name(peer, NodeId(vote.leader_id.voted_for)).map_err(text);
         match call {
             Call::Append => {
                 let request = rpc::read_append(self.0.group, &argument.memory, argument.range);
-                let reply = raft.append_entries(request.map_err(misread)?).await;
+                let request = request.map_err(misread)?;
+                own(&request.vote)?;
+                let reply = raft.append_entries(request).await;
                 reply.map(|reply| rpc::write_append_reply(&reply)).map_err(text)
             }
             Call::Vote => {
                 let request = rpc::read_vote_request(argument.bytes()).map_err(misread)?;
+                own(&request.vote)?;
                 raft.vote(request).await.map(|reply| rpc::write_vote_reply(&reply)).map_err(text)
             }
             Call::PreVote => {
                 let request = rpc::read_vote_request(argument.bytes()).map_err(misread)?;
+                own(&request.vote)?;
                 raft.pre_vote(request).await.map(|reply| rpc::write_vote_reply(&reply)).map_err(text)
             }
             Call::Transfer => {
                 let request = rpc::read_transfer(argument.bytes()).map_err(misread)?;
+                own(request.from_leader())?;
                 raft.handle_transfer_leader(request).await.map_err(text)?.map_err(text)?;
                 Ok(Vec::new())
             }
             Call::SnapshotBegin => {
                 let offer = rpc::read_offer(argument.bytes()).map_err(misread)?;
-                self.begin(offer).await.map(|reply| rpc::write_offer_reply(&reply)).map_err(text)
+                let from = own(&offer.vote)?;
+                self.begin(from, offer).await.map(|reply| rpc::write_offer_reply(&reply)).map_err(text)
             }
-            Call::SnapshotPiece => self.piece(argument.bytes()).await,
+            Call::SnapshotPiece => self.piece(peer, argument.bytes()).await,
             Call::SnapshotEnd => {
                 let offer = rpc::read_offer(argument.bytes()).map_err(misread)?;
-                self.end(offer).await.map(|vote| rpc::write_one_vote(&vote))
+                let from = own(&offer.vote)?;
+                self.end(from, offer).await.map(|vote| rpc::write_one_vote(&vote))
             }
             Call::Barrier => leader_barrier(raft).await.map(|index| rpc::write_number(index.0)).map_err(text),
         }
     }
 
-    async fn begin(&self, offer: SnapshotOffer) -> Result<OfferReply, SnapshotFault> {
+    /// The node that is spoken for, if it is the one that speaks.
+    fn check_name(&self, peer: Option<NodeId>, claimed: NodeId) -> Result<NodeId, ForeignCall> {
+        if peer == Some(claimed) {
+            return Ok(claimed);
+        }
+        self.0.foreign.set(self.0.foreign.get() + 1);
+        let foreign = ForeignCall { peer, claimed };
+        tracing::warn!(group = self.0.group.0, %foreign, "a call is refused");
+        Err(foreign)
+    }
+
+    async fn begin(&self, from: NodeId, offer: SnapshotOffer) -> Result<OfferReply, SnapshotFault> {
         let known = self.vote();
         if known > offer.vote {
             return Ok(OfferReply::HigherVote(known));
         }
         if let Some(incoming) = &*self.0.incoming.borrow()
-            && incoming.is_of(offer.head.point, offer.bytes)
+            && incoming.is_of(from, offer.head.point, offer.bytes)
         {
             return Ok(OfferReply::From(incoming.received()));
         }
-        self.0.incoming.replace(None);
-        let begun = Incoming::begin(self.0.keeper.dir(), offer.head.point, offer.bytes).await?;
-        self.0.incoming.replace(Some(begun));
+        let number = self.0.begun.get() + 1;
+        self.0.begun.set(number);
+        let dir = self.0.keeper.dir();
+        let begun = Incoming::begin(dir, number, from, (offer.head.point, offer.bytes)).await?;
+        let before = self.0.incoming.replace(Some(begun));
+        if let Some(before) = before {
+            before.give_up(dir).await;
+        }
         Ok(OfferReply::From(0))
     }
 
-    async fn piece(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    async fn piece(&self, peer: Option<NodeId>, bytes: &[u8]) -> Result<Vec<u8>, String> {
         let (point, offset, piece) = rpc::read_piece(bytes).map_err(misread)?;
         // Taken while it is written: a second sender finds none and begins anew.
-        let incoming = self.0.incoming.take().filter(|incoming| incoming.point() == point);
+        let is_it = |incoming: &mut Incoming| Some(incoming.from()) == peer && incoming.point() == point;
+        let incoming = self.0.incoming.borrow_mut().take_if(is_it);
         let mut incoming = incoming.ok_or("no snapshot was announced")?;
-        incoming.piece(self.0.keeper.gate(), offset, piece).await.map_err(text)?;
+        let written = incoming.piece(self.0.keeper.gate(), offset, piece).await;
         let received = incoming.received();
+        // One that was begun meanwhile stays.
+        let is_newer_there = self.0.incoming.borrow().is_some();
+        if written.is_err() || is_newer_there {
+            incoming.give_up(self.0.keeper.dir()).await;
+            written.map_err(text)?;
+            return Err("another snapshot has begun to come".to_owned());
+        }
         self.0.incoming.replace(Some(incoming));
         Ok(rpc::write_number(received))
     }
 
-    async fn end(&self, offer: SnapshotOffer) -> Result<Vote, String> {
-        let incoming =
-            self.0.incoming.take().filter(|incoming| incoming.is_of(offer.head.point, offer.bytes));
-        let file = incoming.ok_or("no snapshot was announced")?.finish().map_err(text)?;
-        let file = self.0.keeper.arrive(file, &offer.head).await.map_err(|fault| {
-            tracing::error!(group = self.0.group.0, %fault, "a snapshot from the leader is refused");
-            fault.to_string()
-        })?;
-        let snapshot = Snapshot { meta: offer.head.meta(), snapshot: file };
-        self.0.raft.install_full_snapshot(offer.vote, snapshot).await.map(|reply| reply.vote).map_err(text)
+    async fn end(&self, from: NodeId, offer: SnapshotOffer) -> Result<Vote, String> {
+        let is_it = |incoming: &mut Incoming| incoming.is_of(from, offer.head.point, offer.bytes);
+        let incoming = self.0.incoming.borrow_mut().take_if(is_it);
+        let incoming = incoming.ok_or("no snapshot was announced")?;
+        let (keeper, (file, name)) = (&self.0.keeper, incoming.file());
+        let arrived = match incoming.check_whole() {
+            Ok(()) => keeper.arrive(file, &name, &offer.head).await,
+            Err(fault) => Err(fault),
+        };
+        let installed = match arrived {
+            Ok(file) => {
+                let snapshot = Snapshot { meta: offer.head.meta(), snapshot: file };
+                self.0.raft.install_full_snapshot(offer.vote, snapshot).await.map_err(text)
+            }
+            Err(fault) => {
+                tracing::error!(group = self.0.group.0, %fault, "a snapshot from the leader is refused");
+                Err(fault.to_string())
+            }
+        };
+        // It has its own name by now, or consensus had no use for it.
+        keeper.let_go(&name);
+        give_up(keeper.dir(), &name).await;
+        installed.map(|reply| reply.vote)
     }
 
     fn vote(&self) -> Vote {
@@ -175,33 +255,17 @@ fn misread(error: CodecError) -> String {
     format!("the call {error}")
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+fn text(error: impl fmt::Display) -> String {
     error.to_string()
 }
 
-/// How many calls of a stream are served now.
-#[derive(Default)]
-struct Running {
-    count: std::cell::Cell<usize>,
-    fewer: Notify,
-}
-
-struct One(Rc<Running>);
-
-impl Running {
-    async fn room(&self) {
-        self.fewer.until(|| (self.count.get() < RAFT_CALLS_MAX).then_some(())).await;
-    }
-
-    fn one(self: &Rc<Self>) -> One {
-        self.count.set(self.count.get() + 1);
-        One(Rc::clone(self))
+impl fmt::Display for ForeignCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Some(peer) => write!(f, "node {peer} speaks in the name of node {}", self.claimed),
+            None => write!(f, "a peer that is no node speaks in the name of node {}", self.claimed),
+        }
     }
 }
 
-impl Drop for One {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get() - 1);
-        self.0.fewer.notify();
-    }
-}
+impl std::error::Error for ForeignCall {}

@@ -7,10 +7,11 @@ use std::rc::{Rc, Weak};
 use rkyv::util::AlignedVec;
 
 use crate::ids::{LogIndex, NodeId};
-use crate::limits::PROPOSE_TIMEOUT;
+use crate::limits::{PROPOSALS_IN_FLIGHT_MAX, PROPOSE_TIMEOUT};
+use crate::manifest::Command;
 use crate::raft::ProposeError;
 use crate::transport::{Peer, Stream, StreamReceiver, StreamSender};
-use crate::uring::{Answer, Core, Priority, question};
+use crate::uring::{Answer, Core, Places, Priority, question};
 use crate::wire::{Body, Class, Propose, ProposeReply, Purpose};
 
 use super::shard::{Inner, Shard};
@@ -26,6 +27,8 @@ pub(super) enum Attempt {
     Unknown,
     /// The group has stopped.
     Stopped,
+    /// It is not in this node's own session: nobody takes it.
+    Foreign,
 }
 
 /// Status byte of a reply.
@@ -33,6 +36,7 @@ const APPLIED: u8 = 0;
 const NOT_TAKEN: u8 = 1;
 const UNKNOWN: u8 = 2;
 const STOPPED: u8 = 3;
+const FOREIGN: u8 = 4;
 
 /// The kept stream to one leader.
 #[derive(Debug)]
@@ -124,6 +128,7 @@ fn read(reply: &ProposeReply<'_>) -> Attempt {
             Attempt::NotTaken((leader != 0).then_some(NodeId(leader)))
         }
         (STOPPED, _) => Attempt::Stopped,
+        (FOREIGN, _) => Attempt::Foreign,
         _ => Attempt::Unknown,
     }
 }
@@ -148,20 +153,45 @@ fn local(proposed: Result<(LogIndex, Vec<u8>), ProposeError>) -> Attempt {
 }
 
 impl Shard {
-    /// Answers the proposals of a peer, until its stream ends.
+    /// Answers the proposals of a peer, until its stream ends. A peer that does not read its answers is not read
+    /// either: on all its streams together, no more wait for their outcome, or for room to be told of it, than a node
+    /// may have under way.
     pub async fn serve_proposals(self, stream: Stream) {
+        let Some(peer) = stream.peer().node else { return };
+        let places = self.0.places_of(peer);
         let (sender, mut receiver) = stream.split();
         let sender = Rc::new(sender);
-        while let Ok(message) = receiver.receive().await {
+        loop {
+            places.room().await;
+            let Ok(message) = receiver.receive().await else { return };
             let Ok(Body::Propose(propose)) = message.decode() else { return };
             let (shard, sender, id, bytes) =
                 (self.clone(), Rc::clone(&sender), propose.id, aligned(propose.bytes));
+            let place = places.take();
             let answer = async move {
-                let (status, bytes) = encode(local(shard.0.group().propose(bytes, PROPOSE_TIMEOUT).await));
+                let (status, bytes) = encode(shard.0.take_from(peer, bytes).await);
                 let _gone = sender.send(ProposeReply { id, status, bytes: &bytes }).await;
+                drop(place);
             };
             drop(Core::current().spawn(Priority::Urgent, answer));
         }
+    }
+}
+
+impl Inner {
+    fn places_of(&self, peer: NodeId) -> Places {
+        let mut all = self.answering.borrow_mut();
+        all.entry(peer).or_insert_with(|| Places::new(PROPOSALS_IN_FLIGHT_MAX)).clone()
+    }
+
+    /// A peer's proposal, if it is in a session of that node.
+    async fn take_from(&self, peer: NodeId, bytes: AlignedVec) -> Attempt {
+        if Command::proposer(&bytes).is_ok_and(|proposer| proposer == Some(peer)) {
+            return local(self.group().propose(bytes, PROPOSE_TIMEOUT).await);
+        }
+        self.foreign_proposals.set(self.foreign_proposals.get() + 1);
+        tracing::warn!(%peer, shard = %self.id, "a proposal that is not in its sender's own session is refused");
+        Attempt::Foreign
     }
 }
 
@@ -175,5 +205,6 @@ fn encode(attempt: Attempt) -> (u8, Vec<u8>) {
         Attempt::NotTaken(leader) => (NOT_TAKEN, leader.map_or(0, |node| node.0).to_le_bytes().to_vec()),
         Attempt::Unknown => (UNKNOWN, Vec::new()),
         Attempt::Stopped => (STOPPED, Vec::new()),
+        Attempt::Foreign => (FOREIGN, Vec::new()),
     }
 }

@@ -120,6 +120,8 @@ pub enum ProposalError {
         /// Why.
         why: String,
     },
+    /// It is not in this node's own session: the leader refuses it.
+    Foreign,
     /// The shard has stopped.
     Stopped,
 }
@@ -313,6 +315,9 @@ impl Inner {
                     return Ok(Answered { index, outcome, is_first: !was_sent });
                 }
                 Ok(Attempt::Stopped) => return Err(ProposalError::Stopped),
+                // An earlier attempt may have been taken.
+                Ok(Attempt::Foreign) if was_sent => return Err(ProposalError::OutcomeUnknown),
+                Ok(Attempt::Foreign) => return Err(ProposalError::Foreign),
                 Ok(Attempt::Unknown) => was_sent = true,
                 Ok(Attempt::NotTaken(leader)) => last = leader.or(last),
                 Err(_) => was_sent = true,

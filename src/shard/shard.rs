@@ -17,7 +17,7 @@ use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::TransferStats;
 use crate::transfer::{Driver, Failure, Fetcher};
 use crate::transport::{Peer, Transport};
-use crate::uring::{Core, Dir, Notify, Priority, sleep};
+use crate::uring::{Core, Dir, Notify, Places, Priority, sleep};
 
 use super::event::{Event, Events, EventsGone, Happening};
 use super::forward::Forwarder;
@@ -66,6 +66,10 @@ pub(super) struct Inner {
     /// The stream on which proposals go to another node that leads.
     pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
     pub(super) events: RefCell<Events>,
+    /// Of each peer, its proposals that are being answered.
+    pub(super) answering: RefCell<BTreeMap<NodeId, Places>>,
+    /// Proposals of peers in another node's session.
+    pub(super) foreign_proposals: Cell<u64>,
     /// Anything that somebody may wait for: watermarks, announcements, roles.
     pub(super) changed: Notify,
     /// The last fetch that had an end met a full disk.
@@ -105,6 +109,8 @@ impl Shard {
             journal,
             forwarder: RefCell::default(),
             events: RefCell::default(),
+            answering: RefCell::default(),
+            foreign_proposals: Cell::default(),
             changed: Notify::default(),
             is_full: Cell::new(false),
             left_out: Cell::new(None),
@@ -211,6 +217,18 @@ impl Shard {
     #[must_use]
     pub fn stats(&self) -> &Rc<TransferStats> {
         &self.0.stats
+    }
+
+    /// Proposals that were refused because a peer made them in another node's session.
+    #[must_use]
+    pub fn foreign_proposals(&self) -> u64 {
+        self.0.foreign_proposals.get()
+    }
+
+    /// Proposals of peers that are being answered now.
+    #[must_use]
+    pub fn answering(&self) -> usize {
+        self.0.answering.borrow().values().map(Places::taken).sum()
     }
 
     /// How its fetches stand; at most `shown` unavailable segments are named.

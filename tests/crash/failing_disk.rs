@@ -182,7 +182,10 @@ fn reads_after_a_kill(checkpoint_at: u32) -> u64 {
 fn weak_15_what_was_checkpointed_last_before_a_kill_is_not_even_read_again() {
     let [untouched, written_since] = [5, 3].map(reads_after_a_kill);
     assert!(untouched <= 8, "{untouched} reads: two chunks that were never written, and small files");
-    assert!(written_since >= untouched + 6, "a file written since its checkpoint is hashed again: {written_since}");
+    assert!(
+        written_since >= untouched + 6,
+        "a file written since its checkpoint is hashed again: {written_since}"
+    );
 }
 
 /// Fails the nth operation, for every n: nothing wrong is ever acknowledged, and everything lands afterwards.

@@ -10,6 +10,7 @@ mod checks;
 mod cluster;
 mod faults;
 mod host;
+mod impostor;
 mod ledger;
 mod regressions;
 mod settle;

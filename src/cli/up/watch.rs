@@ -76,7 +76,16 @@ mod tests {
 
     fn group(group: u32) -> GroupStatus {
         let role = "follower".to_owned();
-        GroupStatus { group, role, term: 1, leader: Some(1), voters: vec![1, 2], committed: 5, applied: 5 }
+        GroupStatus {
+            group,
+            role,
+            term: 1,
+            leader: Some(1),
+            voters: vec![1, 2],
+            committed: 5,
+            applied: 5,
+            foreign_calls: 0,
+        }
     }
 
     fn node(number: u64) -> NodeStatus {
@@ -98,6 +107,7 @@ mod tests {
             bytes_fetched: 0,
             bytes_served: 0,
             chunks_refetched: 0,
+            foreign_proposals: 0,
         };
         NodeStatus {
             node: number,

@@ -179,6 +179,7 @@ impl<M: Machine> Group<M> {
             matched: matched.map(|(node, id)| (NodeId(*node), Point::of(id.as_ref()).index)).collect(),
             quorum_answered: self.quorum_answered(),
             snapshots_failed: inner.snapshots_failed.get(),
+            foreign_calls: inner.server.foreign_calls(),
         }
     }
 
@@ -231,6 +232,11 @@ impl<M: Machine> Group<M> {
 
     pub(super) fn raft(&self) -> &Raft<Types, Keeper<M>> {
         &self.0.raft
+    }
+
+    #[cfg(test)]
+    pub(in crate::raft) fn server(&self) -> &Server<M> {
+        &self.0.server
     }
 
     pub(super) fn lines(&self) -> &Lines {

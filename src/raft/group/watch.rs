@@ -83,6 +83,8 @@ pub struct GroupFigures {
     pub quorum_answered: Option<Nanos>,
     /// Snapshots that could not be written.
     pub snapshots_failed: u64,
+    /// Calls that were refused because a peer made them in another node's name.
+    pub foreign_calls: u64,
 }
 
 fn role(metrics: &Metrics) -> GroupRole {

@@ -1,6 +1,11 @@
 //! A snapshot that comes from the leader in pieces. Pieces come in order; each is written where it belongs, and the
 //! whole is checked when it is taken in.
+//!
+//! Each has a file of its own: what is checked under a name is what is renamed from it, whatever else comes meanwhile.
 
+use std::rc::Rc;
+
+use crate::ids::NodeId;
 use crate::limits::SNAPSHOT_PIECE_BYTES_MAX;
 use crate::raft::types::Point;
 use crate::uring::{Buffer, Dir, File, Gate, OpenOptions};
@@ -8,31 +13,60 @@ use crate::uring::{Buffer, Dir, File, Gate, OpenOptions};
 use super::error::SnapshotFault;
 use super::write::discard;
 
-/// What a file is named while it comes.
-pub(in crate::raft) const INCOMING: &str = "snapshot.incoming";
+/// What the one incoming file of earlier builds was named.
+const EARLIER: &str = "snapshot.incoming";
+const PREFIX: &str = "incoming-";
+
+/// A file's name while it comes; no two of one opening of the group have the same number.
+fn name(number: u64) -> String {
+    format!("{PREFIX}{number:016x}")
+}
+
+/// Whether a file is what a snapshot on its way in has left: opening discards it.
+pub(super) fn is_left_over(name: &[u8]) -> bool {
+    name == EARLIER.as_bytes() || name.starts_with(PREFIX.as_bytes())
+}
 
 /// A snapshot on its way in.
 #[derive(Debug)]
 pub struct Incoming {
+    from: NodeId,
     point: Point,
     bytes: u64,
     received: u64,
     file: File,
+    name: Rc<str>,
 }
 
 impl Incoming {
-    /// Begins one of `bytes`; what an earlier one left is gone.
-    pub(in crate::raft) async fn begin(dir: &Dir, point: Point, bytes: u64) -> Result<Self, SnapshotFault> {
-        let failed = |doing| move |errno| SnapshotFault::Disk { doing, file: INCOMING.to_owned(), errno };
-        discard(dir, INCOMING).await.map_err(failed("discard"))?;
+    /// Begins one of `bytes` from a member, under a name that nothing else has had since the group was opened.
+    pub(in crate::raft) async fn begin(
+        dir: &Dir,
+        number: u64,
+        from: NodeId,
+        (point, bytes): (Point, u64),
+    ) -> Result<Self, SnapshotFault> {
+        let name: Rc<str> = name(number).into();
         let options = OpenOptions { write: true, create: true, exclusive: true, ..OpenOptions::default() };
-        let file = dir.open(INCOMING, options).await.map_err(failed("make"))?;
-        Ok(Self { point, bytes, received: 0, file })
+        let file = dir.open(&name, options).await;
+        let file =
+            file.map_err(|errno| SnapshotFault::Disk { doing: "make", file: (*name).into(), errno })?;
+        Ok(Self { from, point, bytes, received: 0, file, name })
     }
 
-    /// Whether it is of this entry and of so many bytes.
-    pub(in crate::raft) fn is_of(&self, point: Point, bytes: u64) -> bool {
-        (self.point, self.bytes) == (point, bytes)
+    /// The member that sends it.
+    pub(in crate::raft) fn from(&self) -> NodeId {
+        self.from
+    }
+
+    /// Lets go of what has come so far.
+    pub(in crate::raft) async fn give_up(self, dir: &Dir) {
+        give_up(dir, &self.name).await;
+    }
+
+    /// Whether it is from this member, of this entry and of so many bytes.
+    pub(in crate::raft) fn is_of(&self, from: NodeId, point: Point, bytes: u64) -> bool {
+        (self.from, self.point, self.bytes) == (from, point, bytes)
     }
 
     /// The entry that it is of.
@@ -62,16 +96,28 @@ impl Incoming {
         };
         let done = self.file.write_at(Buffer::from_bytes(piece), 0..piece.len(), offset).await.0;
         drop(permit);
-        done.map_err(|errno| SnapshotFault::Disk { doing: "write", file: INCOMING.to_owned(), errno })?;
+        done.map_err(|errno| SnapshotFault::Disk { doing: "write", file: (*self.name).into(), errno })?;
         self.received += piece.len() as u64;
         Ok(())
     }
 
-    /// The file, when all of it has come.
-    pub(in crate::raft) fn finish(self) -> Result<File, SnapshotFault> {
+    /// Whether all of it has come.
+    pub(in crate::raft) fn check_whole(&self) -> Result<(), SnapshotFault> {
         if self.received != self.bytes {
             return Err(SnapshotFault::Order { due: self.bytes, found: self.received });
         }
-        Ok(self.file)
+        Ok(())
+    }
+
+    /// The file, and its name until it has its own.
+    pub(in crate::raft) fn file(&self) -> (File, Rc<str>) {
+        (self.file.clone(), Rc::clone(&self.name))
+    }
+}
+
+/// Removes a file that came in and is not taken. One that stays goes when the group is opened next.
+pub(in crate::raft) async fn give_up(dir: &Dir, name: &str) {
+    if let Err(errno) = discard(dir, name).await {
+        tracing::warn!(file = name, %errno, "what came of a snapshot stays until the next start");
     }
 }

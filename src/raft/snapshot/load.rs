@@ -1,5 +1,7 @@
 //! Taking a snapshot in: from its file into a state, every part checked; and finding the one to begin with.
 
+use std::rc::Rc;
+
 use crate::ids::GroupId;
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::raft::log::record::{HEADER_BYTES, Kind, Record, record_bytes};
@@ -8,7 +10,7 @@ use crate::uring::{Buffer, Dir, Errno, File, OpenOptions};
 
 use super::error::SnapshotFault;
 use super::format::{SnapshotHead, read_head, stamp};
-use super::incoming::INCOMING;
+use super::incoming::is_left_over;
 use super::write::{NEW, SnapshotFile, discard};
 
 /// A state, and the snapshot that it came from.
@@ -30,26 +32,28 @@ pub(in crate::raft) async fn latest<M: Machine>(
     dir: &Dir,
     group: GroupId,
 ) -> Result<Option<Loaded<M>>, SnapshotFault> {
-    for left in [NEW, INCOMING] {
+    let names = dir.list().await;
+    let names = names.map_err(|errno| SnapshotFault::Disk { doing: "list", file: String::new(), errno })?;
+    let is_left = |name: &[u8]| name == NEW.as_bytes() || is_left_over(name);
+    let left = names.iter().filter(|name| is_left(&name.bytes));
+    for left in left.filter_map(|name| std::str::from_utf8(&name.bytes).ok()) {
         let failed = |errno| SnapshotFault::Disk { doing: "discard", file: left.to_owned(), errno };
         discard(dir, left).await.map_err(failed)?;
     }
-    let names = dir.list().await;
-    let names = names.map_err(|errno| SnapshotFault::Disk { doing: "list", file: String::new(), errno })?;
     let latest = names.iter().filter(|name| number(&name.bytes).is_some()).max();
     let Some(name) = latest.and_then(|name| std::str::from_utf8(&name.bytes).ok()) else { return Ok(None) };
     let file = dir.open(name, OpenOptions::default()).await;
     let file = file.map_err(|errno| SnapshotFault::Disk { doing: "open", file: name.to_owned(), errno })?;
-    let loaded = load::<M>(file, group, name, true).await?;
+    let loaded = load::<M>(file, group, name, None).await?;
     Ok(Some(loaded))
 }
 
-/// Reads a whole snapshot file into a state.
+/// Reads a whole snapshot file into a state; `unsettled` is its name if that is not its own yet.
 pub(in crate::raft) async fn load<M: Machine>(
     file: File,
     group: GroupId,
     name: &str,
-    settled: bool,
+    unsettled: Option<Rc<str>>,
 ) -> Result<Loaded<M>, SnapshotFault> {
     let stat = file.stat().await;
     let bytes =
@@ -84,7 +88,7 @@ pub(in crate::raft) async fn load<M: Machine>(
     if machine.applied() != head.point.index {
         return Err(parts.damaged(format!("its state is of entry {}", machine.applied())));
     }
-    Ok(Loaded { machine, file: SnapshotFile { head, file, bytes, settled } })
+    Ok(Loaded { machine, file: SnapshotFile { head, file, bytes, unsettled } })
 }
 
 /// The records of a file, one after the other.

@@ -11,7 +11,7 @@ mod load;
 mod write;
 
 pub use error::SnapshotFault;
-pub(super) use incoming::{INCOMING, Incoming};
+pub(super) use incoming::{Incoming, give_up};
 pub use write::{SnapshotStep, WRITE};
 
 pub(super) use format::SnapshotHead;

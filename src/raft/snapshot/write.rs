@@ -26,8 +26,8 @@ pub struct SnapshotFile {
     pub(in crate::raft) head: SnapshotHead,
     pub(in crate::raft) file: File,
     pub(in crate::raft) bytes: u64,
-    /// It has its name already; a file that came from a peer gets it when it is installed.
-    pub(in crate::raft) settled: bool,
+    /// The name of a file that came from a peer; it gets its own when it is installed.
+    pub(in crate::raft) unsettled: Option<Rc<str>>,
 }
 
 /// The steps by which a snapshot comes to be.
@@ -124,11 +124,12 @@ pub(in crate::raft) async fn write<M: Machine>(
         }
     }
     let Some(out) = out else { unreachable!("the recipe has made it") };
-    Ok(SnapshotFile { head, file: out.file, bytes: out.bytes, settled: true })
+    Ok(SnapshotFile { head, file: out.file, bytes: out.bytes, unsettled: None })
 }
 
-/// Gives a whole file that stands under the name `from` its own.
-pub(in crate::raft) async fn settle(dir: &Dir, file: &SnapshotFile, from: &str) -> Result<(), SnapshotFault> {
+/// Gives a whole file that came from a peer its own name.
+pub(in crate::raft) async fn settle(dir: &Dir, file: &SnapshotFile) -> Result<(), SnapshotFault> {
+    let Some(from) = file.unsettled.as_deref() else { return Ok(()) };
     let name = name(&file.head);
     for step in SETTLE {
         settle_step(dir, &file.file, from, &name, step).await?;

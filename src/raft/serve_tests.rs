@@ -1,0 +1,156 @@
+//! Calls as a peer makes them, one beside the other.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use rkyv::util::AlignedVec;
+
+use crate::auth::{Secret, SecretSet};
+use crate::ids::{ClusterId, GroupId, Incarnation, LogIndex, NodeId, Term};
+use crate::manifest::State;
+use crate::transport::{Transport, TransportOptions};
+use crate::uring::Dir;
+
+use super::group::{Group, GroupConfig, GroupOptions};
+use super::machine::Machine;
+use super::rpc::{self, Call, SnapshotOffer};
+use super::serve::{Argument, Server};
+use super::snapshot::{SnapshotHead, write};
+use super::testing::{on_core, open, scratch};
+use super::types::{Point, StoredMembership, Vote};
+
+const GROUP: GroupId = GroupId(3);
+const PEER: NodeId = NodeId(2);
+
+async fn group(dir: Dir) -> Group<State> {
+    let random: [u8; 32] = std::array::from_fn(|place| place as u8 ^ 9);
+    let secrets = SecretSet::new(Secret::generate(&mut { random }).expect("not weak"), None);
+    let (cluster, node) = (Some(ClusterId([3; 16])), NodeId(1));
+    let transport = Transport::new(TransportOptions::new(cluster, Some(node), Incarnation([1; 16]), secrets));
+    let config = GroupConfig::default();
+    let options =
+        GroupOptions { group: GROUP, node, dir, gate: None, transport, resolve: None, hook: None, config };
+    Group::open(options).await.expect("an empty directory")
+}
+
+/// The bytes of a snapshot of a state of so many passed entries, and what offers it.
+async fn snapshot(entries: u64) -> (Vec<u8>, SnapshotOffer) {
+    let folder = scratch();
+    let mut state = State::new();
+    (1..=entries).for_each(|index| Machine::pass(&mut state, LogIndex(index)));
+    let frozen = Machine::freeze(&mut state);
+    let point = Point { term: Term(1), index: LogIndex(entries) };
+    let head = SnapshotHead { point, members: StoredMembership::default() };
+    let machine = Rc::new(std::cell::RefCell::new(state));
+    let file = write(&open(&folder).await, GROUP, None, head.clone(), &machine, frozen).await;
+    file.expect("room");
+    let bytes = std::fs::read(folder.path().join(name(entries))).expect("it has its name");
+    let offer = SnapshotOffer { vote: Vote::new_committed(1, PEER.0), head, bytes: bytes.len() as u64 };
+    (bytes, offer)
+}
+
+fn name(entries: u64) -> String {
+    format!("snapshot-{entries:016x}.ring")
+}
+
+async fn call(server: &Server<State>, peer: NodeId, call: Call, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut memory = AlignedVec::new();
+    memory.extend_from_slice(bytes);
+    let argument = Argument { range: 0..bytes.len(), memory: Rc::new(memory) };
+    server.answer(Some(peer), call.number(), argument).await
+}
+
+fn left_over(folder: &Path) -> Vec<String> {
+    let names =
+        std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").file_name());
+    let names = names.filter_map(|name| name.into_string().ok());
+    names.filter(|name| name.contains("incoming")).collect()
+}
+
+/// A snapshot whose end was being checked shared the name of its file with the next one that began: the file that got
+/// the final name was the one that nobody had checked.
+#[test]
+fn what_was_checked_gets_the_name_whatever_begins_meanwhile() {
+    let folder = scratch();
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        let server = group.server();
+        let (bytes, offer) = snapshot(7).await;
+        call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(&offer)).await.expect("announced");
+        call(server, PEER, Call::SnapshotPiece, &rpc::write_piece(offer.head.point, 0, &bytes))
+            .await
+            .expect("written");
+        let end = rpc::write_offer(&offer);
+        let end = call(server, PEER, Call::SnapshotEnd, &end);
+        let meanwhile = async {
+            let point = Point { term: Term(1), index: LogIndex(9) };
+            let other = SnapshotOffer { head: SnapshotHead { point, ..offer.head.clone() }, ..offer.clone() };
+            let begin = rpc::write_offer(&other);
+            call(server, PEER, Call::SnapshotBegin, &begin).await.expect("announced");
+            let piece = rpc::write_piece(point, 0, b"nothing that anybody has checked");
+            call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
+        };
+        let (ended, ()) = futures_util::future::join(end, meanwhile).await;
+        ended.expect("taken in");
+        let stands = std::fs::read(folder.path().join(name(7))).expect("it has its name");
+        assert!(stands == bytes, "{} other bytes have the name", stands.len());
+        assert_eq!(group.machine().borrow().applied(), LogIndex(7));
+        assert_eq!(left_over(folder.path()).len(), 1, "the second is still coming");
+        group.shut_down().await.expect("closed");
+    });
+    std::fs::write(folder.path().join("snapshot.incoming"), b"of an earlier build").expect("room");
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        assert_eq!(left_over(folder.path()), [""; 0], "opening lets go of what was on its way");
+        assert_eq!(group.machine().borrow().applied(), LogIndex(7));
+        group.shut_down().await.expect("closed");
+    });
+}
+
+#[test]
+fn a_snapshot_that_is_not_whole_or_not_of_use_leaves_no_file() {
+    let folder = scratch();
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        let server = group.server();
+        let (mut bytes, offer) = snapshot(7).await;
+        for _ in 0..2 {
+            call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(&offer)).await.expect("announced");
+            let piece = rpc::write_piece(offer.head.point, 0, &bytes);
+            call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
+            call(server, PEER, Call::SnapshotEnd, &rpc::write_offer(&offer)).await.expect("answered");
+            assert_eq!(left_over(folder.path()), [""; 0], "the second time it was known already");
+        }
+        bytes[40] ^= 1;
+        let (_, offer) = snapshot(8).await;
+        call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(&offer)).await.expect("announced");
+        let piece = rpc::write_piece(offer.head.point, 0, &bytes);
+        call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
+        let refused = call(server, PEER, Call::SnapshotEnd, &rpc::write_offer(&offer)).await;
+        assert!(refused.expect_err("damaged").contains("damaged"));
+        assert_eq!(left_over(folder.path()), [""; 0]);
+        group.shut_down().await.expect("closed");
+    });
+}
+
+#[test]
+fn a_snapshot_is_offered_continued_and_ended_by_one_peer_in_its_own_name() {
+    let folder = scratch();
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        let server = group.server();
+        let (bytes, offer) = snapshot(7).await;
+        let (offered, other) = (rpc::write_offer(&offer), NodeId(3));
+        for call_of in [Call::SnapshotBegin, Call::SnapshotEnd] {
+            let refused = call(server, other, call_of, &offered).await.expect_err("another's name");
+            assert_eq!(refused, "node 3 speaks in the name of node 2");
+        }
+        assert_eq!(group.figures().foreign_calls, 2);
+        call(server, PEER, Call::SnapshotBegin, &offered).await.expect("announced");
+        let piece = rpc::write_piece(offer.head.point, 0, &bytes);
+        call(server, other, Call::SnapshotPiece, &piece).await.expect_err("node 3 has announced none");
+        call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
+        call(server, PEER, Call::SnapshotEnd, &offered).await.expect("taken in");
+        group.shut_down().await.expect("closed");
+    });
+}
