@@ -34,6 +34,11 @@ pub const TURN_BULK_POLLS_MAX: usize = 16;
 pub const MAILBOX_MESSAGES_MAX: usize = 1024;
 /// Bulk writes with one device at a time, at most.
 pub const BULK_DEPTH_MAX: usize = 8;
+/// The same when there was no urgent write for `BULK_ALONE_AFTER`: a queue that nobody's flush waits behind. Pulls of
+/// 2 GiB took 2.83 s at depth 1, 2.60 at 2, 2.22 at 4, 2.30 at 8.
+pub const BULK_DEPTH_ALONE: usize = 4;
+/// How long a device counts as shared with urgent writes after the last one.
+pub const BULK_ALONE_AFTER: Nanos = Nanos::from_secs(2);
 /// How long a bulk write that has a place waits for the urgent ones. A quarter of a millisecond is about one
 /// fdatasync of a good disk, and half of what 1 MiB takes there: commits without a pause cost bulk a third of
 /// its rate, not all.

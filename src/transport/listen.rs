@@ -62,7 +62,7 @@ impl Unproven {
 
 impl Inner {
     pub(super) async fn listen(self: &Rc<Self>, address: SocketAddr) -> Result<SocketAddr, Errno> {
-        let listener = Listener::bind(address, ACCEPT_BACKLOG).await?;
+        let listener = Listener::bind_with(address, ACCEPT_BACKLOG, self.options.socket).await?;
         let address = listener.address();
         let task = Core::current().spawn(Priority::Urgent, accept(Rc::downgrade(self), listener));
         self.listeners.borrow_mut().push(task);
@@ -194,6 +194,27 @@ async fn accept(transport: Weak<Inner>, listener: Listener) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::{Secret, SecretSet};
+    use crate::ids::{ClusterId, Incarnation, NodeId};
+    use crate::transport::{Transport, TransportOptions};
+    use crate::uring::{Congestion, Op, SocketOptions};
+
+    #[test]
+    fn a_listener_has_the_options_of_the_connections_that_it_will_take() {
+        let (core, script, _) = crate::uring::test_ring::core();
+        let options = SocketOptions { congestion: Some(Congestion::Bbr) };
+        core.spawn(Priority::Urgent, async move {
+            let mut random = std::array::from_fn(|at| u8::try_from(at).expect("of 32"));
+            let secrets = SecretSet::new(Secret::generate(&mut random).expect("not all alike"), None);
+            let (cluster, node) = (Some(ClusterId([1; 16])), Some(NodeId(1)));
+            let ours = TransportOptions::new(cluster, node, Incarnation([2; 16]), secrets);
+            let transport = Transport::new(TransportOptions { socket: options, ..ours });
+            transport.listen(([127, 0, 0, 1], 0).into()).await
+        });
+        core.turn();
+        let asked = |op: &Op| matches!(op, Op::Listen { options: found, .. } if *found == options);
+        assert!(script.borrow().held.iter().any(|(_, op)| asked(op)));
+    }
 
     #[test]
     fn the_oldest_of_the_largest_crowd_gives_way() {

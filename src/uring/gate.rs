@@ -1,6 +1,8 @@
 //! One gate per device admits writes (ARCHITECTURE.md, D13): the log's go first, bulk keeps the smallest depth that
 //! holds its throughput.
 //!
+//! Where no urgent write was for a while, there is nobody to hold the depth small for, and bulk has a fixed one.
+//!
 //! An urgent permit is given at once, always. A bulk write starts when there is a place, those before it have
 //! started, and no urgent write runs; for the last it waits at most `BULK_PATIENCE`, so that endless commits do not
 //! starve it. The device is shared by all cores of the process, and so is its gate: the one thing beside mailboxes
@@ -14,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::ids::Nanos;
-use crate::limits::BULK_PATIENCE;
+use crate::limits::{BULK_ALONE_AFTER, BULK_DEPTH_ALONE, BULK_PATIENCE};
 
 use super::climb::Climb;
 use super::core::Core;
@@ -53,6 +55,8 @@ pub struct GateFigures {
 struct Admission {
     climb: Climb,
     urgent: usize,
+    /// When the last urgent write began or ended.
+    urgent_at: Option<Nanos>,
     bulk: usize,
     /// Since when the first who waits could start but for urgent writes.
     blocked_since: Option<Nanos>,
@@ -75,6 +79,7 @@ impl Admission {
         Self {
             climb: Climb::new(),
             urgent: 0,
+            urgent_at: None,
             bulk: 0,
             blocked_since: None,
             seen: Nanos(0),
@@ -84,10 +89,20 @@ impl Admission {
         }
     }
 
+    /// Whether only bulk has written for a while.
+    fn is_alone(&self, now: Nanos) -> bool {
+        self.urgent == 0 && self.urgent_at.is_none_or(|at| now.since(at) > BULK_ALONE_AFTER)
+    }
+
+    /// How many bulk writes may be with the device.
+    fn depth(&self, now: Nanos) -> usize {
+        if self.is_alone(now) { BULK_DEPTH_ALONE } else { self.climb.depth() }
+    }
+
     /// Whether the bulk write with `ticket`, or a new one, may start; if so it has.
     fn try_start(&mut self, ticket: Option<u64>, now: Nanos) -> Verdict {
         let first = self.waiting.front().map(|(first, _)| *first);
-        if self.bulk >= self.climb.depth() || (first.is_some() && first != ticket) {
+        if self.bulk >= self.depth(now) || (first.is_some() && first != ticket) {
             return Verdict::Full;
         }
         if self.urgent > 0 {
@@ -109,7 +124,7 @@ impl Admission {
 
     /// Accounts for the time since the last event, and for a write that ends now.
     fn pass(&mut self, now: Nanos, bytes: u64) {
-        let is_full = self.bulk >= self.climb.depth();
+        let is_full = self.bulk >= self.climb.depth() && !self.is_alone(now);
         let busy = if is_full { now.since(self.seen) } else { Nanos(0) };
         self.climb.record(now, busy, if is_full { bytes } else { 0 });
         self.seen = now;
@@ -123,8 +138,14 @@ impl Admission {
         self.wake_first();
     }
 
-    fn end_urgent(&mut self) {
+    fn begin_urgent(&mut self, now: Option<Nanos>) {
+        self.urgent += 1;
+        self.urgent_at = now.or(self.urgent_at);
+    }
+
+    fn end_urgent(&mut self, now: Option<Nanos>) {
         self.urgent -= 1;
+        self.urgent_at = now.or(self.urgent_at);
         if self.urgent == 0 {
             self.wake_first();
         }
@@ -156,6 +177,11 @@ impl Admission {
     }
 }
 
+/// The current core's time; none while a core is torn down.
+fn present() -> Option<Nanos> {
+    Core::try_current().map(|core| core.now())
+}
+
 impl Gate {
     /// A gate for a device that nobody else writes to.
     #[must_use]
@@ -169,7 +195,7 @@ impl Gate {
 
     /// Admits an urgent write. Never waits.
     pub fn urgent(&self) -> Urgent {
-        self.lock().urgent += 1;
+        self.lock().begin_urgent(present());
         Urgent(self.clone())
     }
 
@@ -200,7 +226,7 @@ impl Gate {
     pub fn figures(&self) -> GateFigures {
         let state = self.lock();
         GateFigures {
-            depth: state.climb.depth(),
+            depth: present().map_or(state.climb.depth(), |now| state.depth(now)),
             bulk: state.bulk,
             urgent: state.urgent,
             waiting: state.waiting.len(),
@@ -239,14 +265,13 @@ impl Drop for Place<'_> {
 
 impl Drop for Urgent {
     fn drop(&mut self) {
-        self.0.lock().end_urgent();
+        self.0.lock().end_urgent(present());
     }
 }
 
 impl Drop for Bulk {
     fn drop(&mut self) {
-        let now = Core::try_current().map(|core| core.now());
-        self.gate.lock().end_bulk(now, self.bytes);
+        self.gate.lock().end_bulk(present(), self.bytes);
     }
 }
 
@@ -288,9 +313,30 @@ mod tests {
         ticket
     }
 
+    /// An urgent write was a moment ago.
+    fn shared() -> Admission {
+        let mut state = Admission::new();
+        state.begin_urgent(Some(Nanos(0)));
+        state.end_urgent(Some(Nanos(0)));
+        state
+    }
+
+    #[test]
+    fn bulk_that_is_alone_takes_the_fixed_depth_and_gives_it_up_for_an_urgent_write() {
+        let mut state = Admission::new();
+        assert!((0..BULK_DEPTH_ALONE).all(|_| starts(&mut state, None, 1)));
+        assert!(!starts(&mut state, None, 1));
+        state.begin_urgent(Some(Nanos(2)));
+        state.end_urgent(Some(Nanos(3)));
+        (1..BULK_DEPTH_ALONE).for_each(|_| state.end_bulk(Some(Nanos(4)), 1));
+        assert!(!starts(&mut state, None, 5), "one place, and one has it");
+        let later = 4 + BULK_ALONE_AFTER.0;
+        assert!(starts(&mut state, None, later), "alone again");
+    }
+
     #[test]
     fn bulk_beyond_the_depth_waits_and_starts_in_the_order_of_arrival() {
-        let mut state = Admission::new();
+        let mut state = shared();
         assert!(starts(&mut state, None, 1));
         let (first, second) = (enqueue(&mut state), enqueue(&mut state));
         assert!(!starts(&mut state, first, 2), "the one place is taken");
@@ -305,7 +351,7 @@ mod tests {
     #[test]
     fn bulk_waits_for_urgent_writes_but_not_for_ever() {
         let mut state = Admission::new();
-        state.urgent = 1;
+        state.begin_urgent(Some(Nanos(1)));
         let ticket = enqueue(&mut state);
         assert!(!starts(&mut state, ticket, 1000));
         assert!(!starts(&mut state, ticket, 1000 + BULK_PATIENCE.0 - 1));
@@ -314,7 +360,7 @@ mod tests {
         state.end_bulk(Some(Nanos(2_000_000)), 1);
         let ticket = enqueue(&mut state);
         assert!(!starts(&mut state, ticket, 2_000_000), "the next one waits for itself");
-        state.end_urgent();
+        state.end_urgent(Some(Nanos(2_000_000)));
         assert!(starts(&mut state, ticket, 2_000_001));
         assert_eq!(state.impatient, 1);
     }
@@ -347,7 +393,7 @@ mod tests {
 
     #[test]
     fn one_who_leaves_makes_way() {
-        let mut state = Admission::new();
+        let mut state = shared();
         assert!(starts(&mut state, None, 1));
         let (first, second) = (enqueue(&mut state), enqueue(&mut state));
         state.leave(first.expect("it waits"));

@@ -26,7 +26,7 @@ mod ring;
 mod socket;
 mod task;
 #[cfg(test)]
-mod test_ring;
+pub(crate) mod test_ring;
 mod timer;
 
 pub use buffer::{Buffer, Slab, Span};
