@@ -120,6 +120,8 @@ pub const RATE_LEAST_BYTES: u64 = 64 * 1024;
 pub const ZERO_COPY_COPIED_MAX: u32 = 4;
 /// Payloads from this size on are worth a send without copying.
 pub const ZERO_COPY_BYTES_MIN: usize = 16 * 1024;
+/// Fewest bytes that are sent out of the page cache by reference; below, the calls cost more than the copies.
+pub const CACHED_BYTES_MIN: usize = 16 * 1024;
 /// From accept to authenticated.
 pub const HANDSHAKE_TIMEOUT: Nanos = Nanos::from_secs(5);
 /// To connect.

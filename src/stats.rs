@@ -81,6 +81,8 @@ pub struct TransportStats {
     pub payload_bytes_in: Counter,
     /// Bytes of payload sent.
     pub payload_bytes_out: Counter,
+    /// Of them, sent out of the page cache without copying.
+    pub payload_bytes_by_reference: Counter,
     /// Bytes of payload that arrived with a frame's head and were copied from there to their buffer.
     pub payload_bytes_moved: Counter,
     /// Payloads received into memory of their own, because they are small or the core's buffers were short.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::digest::{ChunkList, VerifiedChunks, chunk_count};
 use crate::ids::{Digest, SegmentId};
-use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
-use crate::uring::{Buffer, Dir, Errno, File, OpenOptions};
+use crate::limits::{CACHED_BYTES_MIN, CHUNK_BYTES, IO_ALIGNMENT};
+use crate::uring::{Buffer, Dir, Errno, Extent, File, OpenOptions};
 
 use super::fault::{DiskError, Doing, failed, failed_at, from_disk};
 use super::identity::Identity;
@@ -165,6 +165,17 @@ impl Reader {
     /// Shares the blocks with an empty file, copy on write.
     pub(super) async fn share(&self, to: &File) -> Result<(), Errno> {
         self.file.reflink_to(to).await
+    }
+
+    /// Chunk `index` where it is in the page cache; `None` if it is not, or there is no such chunk, or the file is read
+    /// past the cache.
+    pub async fn cached_chunk(&self, index: u32) -> Option<Extent> {
+        let at = u64::from(index) * CHUNK_BYTES as u64;
+        let bytes = usize::try_from(self.record.len.saturating_sub(at).min(CHUNK_BYTES as u64)).ok()?;
+        if self.direct || bytes < CACHED_BYTES_MIN {
+            return None;
+        }
+        self.file.cached(at, bytes).await
     }
 
     /// Reads chunk `index`; its bytes are the buffer's content. They are not hashed: whoever receives them does.

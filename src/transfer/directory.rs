@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::digest::{VerifiedChunks, chunk_count};
 use crate::ids::{Digest, UnixNanos};
-use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
-use crate::uring::{Buffer, Dir, Errno, File, OpenOptions};
+use crate::limits::{CACHED_BYTES_MIN, CHUNK_BYTES, IO_ALIGNMENT};
+use crate::uring::{Buffer, Dir, Errno, Extent, File, OpenOptions};
 use crate::wire::Refusal;
 
 /// One file of the directory, as it was when it was digested.
@@ -102,6 +102,16 @@ impl Directory {
 impl DirectoryReader {
     pub(super) fn chunk_count(&self) -> u32 {
         self.count
+    }
+
+    /// Chunk `index` where it is in the page cache; `None` if it is not, or the file is read past the cache.
+    pub(super) async fn cached_chunk(&self, index: u32) -> Option<Extent> {
+        let at = u64::from(index) * CHUNK_BYTES as u64;
+        let bytes = usize::try_from(self.bytes.saturating_sub(at).min(CHUNK_BYTES as u64)).ok()?;
+        if self.direct || bytes < CACHED_BYTES_MIN {
+            return None;
+        }
+        self.file.cached(at, bytes).await
     }
 
     pub(super) async fn read_chunk(&self, index: u32, buffer: Buffer) -> (Result<usize, Refusal>, Buffer) {

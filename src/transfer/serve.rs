@@ -13,7 +13,7 @@ use crate::limits::FRAME_DIGESTS_MAX;
 use crate::segment::{ReadError, Reader, Store};
 use crate::stats::TransferStats;
 use crate::transport::{Stream, StreamError, StreamSender};
-use crate::uring::{Buffer, Core};
+use crate::uring::{Buffer, Core, Extent};
 use crate::wire::{Body, Chunk, ChunkList, Cursor, Fetch, FetchRefused, ListReply, Refusal};
 
 use super::directory::{Directory, DirectoryReader};
@@ -31,6 +31,14 @@ pub enum Holdings {
 enum Open {
     Held(Reader),
     Plain(DirectoryReader),
+}
+
+/// A chunk to be sent.
+enum Loaded {
+    /// Out of the page cache.
+    Cached(Extent),
+    /// Out of a buffer, so many bytes.
+    Read(usize, Buffer),
 }
 
 /// Gives the page behind a cursor, of at most so many entries.
@@ -93,31 +101,30 @@ async fn answer(
     }
     let mut ahead = None;
     for chunk in fetch.first_chunk..end {
-        let (read, buffer) = match ahead.take() {
-            Some(read) => read,
+        let loaded = match ahead.take() {
+            Some(loaded) => loaded,
             None => {
                 sender.ready().await?;
-                open.read(chunk).await
+                open.load(chunk).await
             }
         };
-        let count = match read {
-            Ok(count) => count,
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
             Err(code) => return refuse(code).await,
         };
-        let body = Chunk { request: fetch.request, chunk };
-        // The buffer goes home when it is sent: with it in hand, streams that wait for a buffer wait for each other.
-        let send = async { sender.send_payload(body, buffer, 0..count).await.0 };
+        let bytes = loaded.bytes();
+        let send = loaded.send(sender, Chunk { request: fetch.request, chunk });
         // A buffer is taken only when the peer has room for it: ours are where its own payloads arrive, too.
         let next = async {
             if chunk + 1 >= end || sender.ready().await.is_err() {
                 return None;
             }
-            Some(open.read(chunk + 1).await)
+            Some(open.load(chunk + 1).await)
         };
-        let (sent, read) = join(send, next).await;
+        let (sent, loaded) = join(send, next).await;
         sent?;
-        stats.bytes_served.add(count as u64);
-        ahead = read;
+        stats.bytes_served.add(bytes as u64);
+        ahead = loaded;
     }
     Ok(())
 }
@@ -172,15 +179,41 @@ impl Open {
         }
     }
 
-    async fn read(&self, chunk: u32) -> (Result<usize, Refusal>, Buffer) {
+    /// The chunk where it is in the page cache, else read into a buffer.
+    async fn load(&self, chunk: u32) -> Result<Loaded, Refusal> {
+        let cached = match self {
+            Self::Held(reader) => reader.cached_chunk(chunk).await,
+            Self::Plain(reader) => reader.cached_chunk(chunk).await,
+        };
+        if let Some(extent) = cached {
+            return Ok(Loaded::Cached(extent));
+        }
         let core = Core::current();
         let buffer = core.slab().take().await;
-        match self {
+        let (read, buffer) = match self {
             Self::Held(reader) => {
                 let (read, buffer) = reader.read_chunk(chunk, buffer).await;
                 (read.map_err(|error| refusal(&error)), buffer)
             }
             Self::Plain(reader) => reader.read_chunk(chunk, buffer).await,
+        };
+        read.map(|count| Loaded::Read(count, buffer))
+    }
+}
+
+impl Loaded {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Cached(extent) => extent.bytes,
+            Self::Read(count, _) => *count,
+        }
+    }
+
+    /// A buffer goes home when it is sent: with it in hand, streams that wait for a buffer wait for each other.
+    async fn send(self, sender: &StreamSender, body: Chunk) -> Result<(), StreamError> {
+        match self {
+            Self::Cached(extent) => sender.send_extent(body, extent).await,
+            Self::Read(count, buffer) => sender.send_payload(body, buffer, 0..count).await.0,
         }
     }
 }

@@ -157,6 +157,7 @@ impl Connection {
             Cut::Silent | Cut::Stalled => stats.cut_for_silence.count(),
             Cut::Ended
             | Cut::Socket { .. }
+            | Cut::PayloadShort
             | Cut::Header(_)
             | Cut::Frame(_)
             | Cut::Unexpected { .. }

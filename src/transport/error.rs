@@ -300,6 +300,8 @@ pub enum Cut {
     Silent,
     /// The peer stopped reading.
     Stalled,
+    /// A file that we were sending from turned out to be shorter than the frame before it says.
+    PayloadShort,
     /// No stream was open for a while.
     Unused,
     /// The transport was shut down.
@@ -325,6 +327,7 @@ impl Cut {
             | Self::Socket { .. }
             | Self::Silent
             | Self::Stalled
+            | Self::PayloadShort
             | Self::Unused
             | Self::ShutDown => false,
         }
@@ -350,6 +353,7 @@ impl fmt::Display for Cut {
             Self::TooManyStreams { most } => write!(f, "the peer opened more than {most} streams"),
             Self::Silent => f.write_str("the peer went silent"),
             Self::Stalled => f.write_str("the peer stopped reading"),
+            Self::PayloadShort => f.write_str("a file ended while it was being sent"),
             Self::Unused => f.write_str("no stream was open for a while"),
             Self::ShutDown => f.write_str("the transport was shut down"),
         }

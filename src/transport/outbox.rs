@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::ids::{GroupId, StreamId};
 use crate::limits::OUTBOX_BYTES_MAX;
-use crate::uring::{Answer, Buffer, Notify, Span};
+use crate::uring::{Answer, Buffer, Extent, Notify, Span};
 use crate::wire::Kind;
 
 use super::error::{ResetCode, StreamError};
@@ -16,16 +16,27 @@ pub type Delivered = (Result<(), StreamError>, Buffer);
 
 /// A payload on its way.
 #[derive(Debug)]
-pub(super) struct Freight {
-    pub(super) buffer: Buffer,
-    pub(super) span: Span,
-    pub(super) answer: Answer<Delivered>,
+pub(super) enum Freight {
+    /// Out of a buffer, which goes back with the answer.
+    Memory { buffer: Buffer, span: Span, answer: Answer<Delivered> },
+    /// Out of the page cache.
+    Cached { extent: Extent, answer: Answer<Result<(), StreamError>> },
 }
 
 impl Freight {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Memory { span, .. } => span.len(),
+            Self::Cached { extent, .. } => extent.bytes,
+        }
+    }
+
     pub(super) fn fail(self, error: StreamError) {
         // Whoever gave it may have gone; then the buffer goes home here.
-        let _unclaimed = self.answer.give((Err(error), self.buffer));
+        match self {
+            Self::Memory { buffer, answer, .. } => drop(answer.give((Err(error), buffer))),
+            Self::Cached { answer, .. } => drop(answer.give(Err(error))),
+        }
     }
 }
 
@@ -235,7 +246,7 @@ mod tests {
     fn a_reset_takes_its_streams_frames_out_and_gives_their_buffers_back() {
         let outbox = Outbox::default();
         let (answer, mut question) = question();
-        let freight = Some(Freight { buffer: Buffer::heap(1), span: 0..1, answer });
+        let freight = Some(Freight::Memory { buffer: Buffer::heap(1), span: 0..1, answer });
         outbox.push(Outgoing { freight, ..frame(3, Kind::Chunk) }).expect("open");
         outbox.push(frame(5, Kind::Fetch)).expect("open");
         assert!(!outbox.reset(StreamId(3), GroupId(1), ResetCode::Dropped));

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use crate::ids::GroupId;
 use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
-use crate::uring::{Buffer, Question, Span, question};
+use crate::uring::{Buffer, Extent, Question, Span, question};
 use crate::wire::{Body, Class, Purpose};
 
 use super::connection::{Connection, is_message};
@@ -152,7 +152,27 @@ impl StreamSender {
         }
     }
 
-    /// The same, but returns when the message has its place among what is sent. Its buffer comes back later:
+    /// Sends a message with an extent behind it, out of the page cache where its pages are. A file that turns out to
+    /// be shorter costs the connection, as its frame has been announced then.
+    ///
+    /// # Errors
+    /// As [`StreamSender::send`].
+    pub async fn send_extent<'a>(
+        &self,
+        body: impl Into<Body<'a>>,
+        extent: Extent,
+    ) -> Result<(), StreamError> {
+        let bytes = extent.bytes;
+        let outgoing = self.0.encode(&body.into(), bytes)?;
+        self.0.pass(outgoing.body.len(), bytes).await?;
+        let (answer, question) = question();
+        // An error comes back through the answer.
+        let _answered =
+            self.0.push(Outgoing { freight: Some(Freight::Cached { extent, answer }), ..outgoing });
+        question.await.unwrap_or(Err(StreamError::Connection(Cut::ShutDown)))
+    }
+
+    /// Sends a message with `buffer[span]` behind it and says when the message has its place among what is sent. Its buffer comes back later:
     /// after a round trip where the route does not copy. Whoever wants throughput has several under way.
     ///
     /// # Errors
@@ -177,7 +197,7 @@ impl StreamSender {
             let sent = self.0.push(outgoing);
             let _the_question_waits = answer.give((sent, buffer));
         } else {
-            let freight = Some(Freight { buffer, span, answer });
+            let freight = Some(Freight::Memory { buffer, span, answer });
             // An error comes back through the answer, with the buffer.
             let _answered = self.0.push(Outgoing { freight, ..outgoing });
         }

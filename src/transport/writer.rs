@@ -8,13 +8,13 @@ use std::rc::Rc;
 use crate::auth::Tagger;
 use crate::ids::{GroupId, StreamId};
 use crate::limits::{READ_AHEAD_BYTES, ZERO_COPY_BYTES_MIN};
-use crate::uring::{Buffer, Core, Errno, Priority, Socket};
+use crate::uring::{Answer, Buffer, Core, Errno, Extent, Priority, Socket, Span};
 use crate::wire::{Body, Credit, HEADER_BYTES, Header, Kind, Ping, Pong, Ready, Reset, TAG_BYTES, Text};
 
 use super::connection::Connection;
 use super::error::{Cut, StreamError};
 use super::options::SendPath;
-use super::outbox::{Freight, Own};
+use super::outbox::{Delivered, Freight, Own};
 
 /// Sends on one connection until it ends.
 pub(super) struct Writer {
@@ -32,6 +32,20 @@ struct Head {
     group: GroupId,
     stream: StreamId,
     payload_bytes: usize,
+}
+
+/// A payload in memory.
+struct Loaded {
+    buffer: Buffer,
+    span: Span,
+    answer: Answer<Delivered>,
+}
+
+impl From<Loaded> for Freight {
+    fn from(loaded: Loaded) -> Self {
+        let Loaded { buffer, span, answer } = loaded;
+        Self::Memory { buffer, span, answer }
+    }
 }
 
 /// Bytes of a frame beside its body.
@@ -86,7 +100,7 @@ impl Writer {
             if next.body.len() + AROUND_BODY > room {
                 *batch = Buffer::heap(next.body.len() + AROUND_BODY);
             }
-            let payload_bytes = next.freight.as_ref().map_or(0, |freight| freight.span.len());
+            let payload_bytes = next.freight.as_ref().map_or(0, Freight::bytes);
             let head = Head { kind: next.kind, group: next.group, stream: next.stream, payload_bytes };
             self.append(batch, head, &next.body);
             self.connection.outbox.recycle(next.body);
@@ -161,18 +175,42 @@ impl Writer {
     }
 
     async fn send_payload(&mut self, freight: Freight) -> Result<(), (Option<Freight>, Cut)> {
-        let registered = freight.buffer.slot().is_some();
-        let large = freight.span.len() >= ZERO_COPY_BYTES_MIN;
-        self.connection.mark_sending(Some(freight.span.len()));
-        if registered && large && self.connection.send_path.get() == SendPath::ZeroCopy {
-            self.send_zero_copy(freight).await
-        } else {
-            self.send_copy(freight, 0).await
+        self.connection.mark_sending(Some(freight.bytes()));
+        match freight {
+            Freight::Memory { buffer, span, answer } => {
+                let registered = buffer.slot().is_some();
+                let large = span.len() >= ZERO_COPY_BYTES_MIN;
+                let loaded = Loaded { buffer, span, answer };
+                if registered && large && self.connection.send_path.get() == SendPath::ZeroCopy {
+                    self.send_zero_copy(loaded).await
+                } else {
+                    self.send_copy(loaded, 0).await
+                }
+            }
+            Freight::Cached { extent, answer } => self.send_cached(extent, answer).await,
         }
     }
 
-    async fn send_copy(&mut self, freight: Freight, from: usize) -> Result<(), (Option<Freight>, Cut)> {
-        let Freight { buffer, span, answer } = freight;
+    /// Sends out of the page cache.
+    async fn send_cached(
+        &mut self,
+        extent: Extent,
+        answer: Answer<Result<(), StreamError>>,
+    ) -> Result<(), (Option<Freight>, Cut)> {
+        let cut = match self.socket.send_extent(&extent).await {
+            Ok(true) => {
+                self.connection.shared.stats.payload_bytes_by_reference.add_bytes(extent.bytes);
+                let _gone = answer.give(Ok(()));
+                return Ok(());
+            }
+            Ok(false) => Cut::PayloadShort,
+            Err(errno) => broken(errno),
+        };
+        Err((Some(Freight::Cached { extent, answer }), cut))
+    }
+
+    async fn send_copy(&mut self, loaded: Loaded, from: usize) -> Result<(), (Option<Freight>, Cut)> {
+        let Loaded { buffer, span, answer } = loaded;
         let rest = span.start + from..span.end;
         let (sent, buffer) = self.socket.send_all(buffer, rest, false).await;
         match sent {
@@ -181,14 +219,14 @@ impl Writer {
                 let _unclaimed = answer.give((Ok(()), buffer));
                 Ok(())
             }
-            Err(errno) => Err((Some(Freight { buffer, span, answer }), broken(errno))),
+            Err(errno) => Err((Some(Freight::Memory { buffer, span, answer }), broken(errno))),
         }
     }
 
     /// Sends without copying. The next frame follows as soon as the bytes are on their way; the buffer comes
     /// back in a task of its own, because waiting for it here would cost a round trip for every payload.
-    async fn send_zero_copy(&mut self, freight: Freight) -> Result<(), (Option<Freight>, Cut)> {
-        let Freight { buffer, span, answer } = freight;
+    async fn send_zero_copy(&mut self, loaded: Loaded) -> Result<(), (Option<Freight>, Cut)> {
+        let Loaded { buffer, span, answer } = loaded;
         let bytes = span.len();
         let mut send = self.socket.start_zero_copy(buffer, span.clone());
         if send.sent().await == Ok(bytes) {
@@ -207,15 +245,15 @@ impl Writer {
             return Ok(());
         }
         let (sent, buffer) = send.finish().await;
-        let freight = Freight { buffer, span, answer };
+        let loaded = Loaded { buffer, span, answer };
         match sent {
-            Ok((0, _)) => Err((Some(freight), Cut::Ended)),
+            Ok((0, _)) => Err((Some(loaded.into()), Cut::Ended)),
             Ok((part, copied)) => {
                 self.connection.sent_without_copying(copied);
-                self.send_copy(freight, part).await
+                self.send_copy(loaded, part).await
             }
-            Err(Errno::INTERRUPTED) => self.send_copy(freight, 0).await,
-            Err(errno) => Err((Some(freight), broken(errno))),
+            Err(Errno::INTERRUPTED) => self.send_copy(loaded, 0).await,
+            Err(errno) => Err((Some(loaded.into()), broken(errno))),
         }
     }
 }

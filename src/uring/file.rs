@@ -67,7 +67,28 @@ pub(crate) async fn counted(op: Op) -> (Result<usize, Errno>, Buffer) {
     (count, buffer)
 }
 
+/// A range of a file.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// The file.
+    pub file: File,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// Its bytes.
+    pub bytes: usize,
+}
+
 impl File {
+    /// The range, if all of it is in the page cache and so can be sent from there.
+    pub async fn cached(&self, offset: u64, bytes: usize) -> Option<Extent> {
+        let resident = self.resident(offset, bytes as u64).await.ok()?;
+        (resident >= bytes as u64).then(|| Extent { file: self.clone(), offset, bytes })
+    }
+
+    pub(super) fn handle(&self) -> &Rc<Handle> {
+        &self.0
+    }
+
     /// Reads into `buffer[span]` at `offset`; fewer bytes only at the end of the file. The content is not declared.
     pub async fn read_at(
         &self,

@@ -32,7 +32,7 @@ mod timer;
 pub use buffer::{Buffer, Slab, Span};
 pub use core::{Core, Turn, WeakCore};
 pub use errno::Errno;
-pub use file::{Dir, File};
+pub use file::{Dir, Extent, File};
 pub use gate::{Bulk, Gate, GateFigures, Urgent};
 pub use handle::Handle;
 pub use host::{HostError, Pinned, block_on, pinned, run};

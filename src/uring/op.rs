@@ -88,6 +88,12 @@ pub enum Op {
     Send { socket: Rc<Handle>, buffer: Buffer, span: Span, more: bool },
     /// The same from a registered buffer without copying. -> `Count` (`more`), then the buffer with `Notified`
     SendZeroCopy { socket: Rc<Handle>, buffer: Buffer, span: Span },
+    /// Sends from a file's pages in the page cache without copying them (sendfile(2)), and never waits: some bytes, 0
+    /// at the end of the file, `Errno::AGAIN` if the connection has no room. Pages that are not in the cache are read
+    /// first, which may block: for ranges that are `Resident`. -> `Count`
+    SendFile { socket: Rc<Handle>, file: Rc<Handle>, offset: u64, bytes: usize },
+    /// Waits until a connection has room for more, or is over. -> `Done`
+    Room { socket: Rc<Handle> },
     /// Ends a connection in both directions; waiting receives complete. -> `Done`
     Shutdown { socket: Rc<Handle> },
 }
@@ -226,6 +232,7 @@ impl Op {
                 | Self::Receive { .. }
                 | Self::Send { .. }
                 | Self::SendZeroCopy { .. }
+                | Self::Room { .. }
         )
     }
 
@@ -260,6 +267,8 @@ impl Op {
             | Self::Listen { .. }
             | Self::Accept { .. }
             | Self::Connect { .. }
+            | Self::SendFile { .. }
+            | Self::Room { .. }
             | Self::Shutdown { .. } => None,
         }
     }

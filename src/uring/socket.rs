@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::buffer::{Buffer, Span};
 use super::core::Core;
 use super::errno::Errno;
-use super::file::{counted, submit};
+use super::file::{Extent, counted, submit};
 use super::handle::Handle;
 use super::op::{Op, Outcome, SocketOptions};
 use super::operation::Operation;
@@ -177,6 +177,32 @@ impl Socket {
     /// one's bytes are on their way; its buffer comes back later.
     pub fn start_zero_copy(&self, buffer: Buffer, span: Span) -> ZeroCopySend {
         ZeroCopySend(submit(Op::SendZeroCopy { socket: Rc::clone(&self.0), buffer, span }))
+    }
+
+    /// Sends an extent from the page cache without copying it. False if the file has ended before it: what went out
+    /// stays out.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn send_extent(&self, extent: &Extent) -> Result<bool, Errno> {
+        let mut sent = 0;
+        while sent < extent.bytes {
+            let op = Op::SendFile {
+                socket: Rc::clone(&self.0),
+                file: Rc::clone(extent.file.handle()),
+                offset: extent.offset + sent as u64,
+                bytes: extent.bytes - sent,
+            };
+            match submit(op).await.0 {
+                Ok(Outcome::Count(0)) => return Ok(false),
+                Ok(Outcome::Count(more)) => sent += more,
+                Ok(other) => unreachable!("a send completed with {other:?}"),
+                Err(Errno::AGAIN) => submit(Op::Room { socket: Rc::clone(&self.0) }).await.0.map(|_| ())?,
+                Err(Errno::INTERRUPTED) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(true)
     }
 
     /// Ends the connection in both directions; waiting receives and sends complete.

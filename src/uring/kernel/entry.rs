@@ -18,6 +18,7 @@ use super::address::Address;
 use super::blocking::Job;
 use super::flight::{Flight, Kept};
 use super::registration::Registration;
+use super::send_file::send_file;
 use super::setup::Abilities;
 use super::sys;
 
@@ -55,6 +56,9 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         Op::Resident { file, offset, bytes } => {
             Route::Now(sys::resident(file.raw(), *offset, *bytes).map(Outcome::Count))
         }
+        Op::SendFile { socket, file, offset, bytes } => {
+            Route::Now(send_file(socket.raw(), file.raw(), *offset, *bytes).map(Outcome::Count))
+        }
         Op::Listen { address, backlog, options } => {
             Route::Now(sys::listen(*address, *backlog, *options).map(|(raw, at)| Outcome::Listening(raw, at)))
         }
@@ -83,6 +87,7 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         | Op::Receive { .. }
         | Op::Send { .. }
         | Op::SendZeroCopy { .. }
+        | Op::Room { .. }
         | Op::Shutdown { .. } => Route::Ring(Kept::Nothing),
     }
 }
@@ -122,7 +127,9 @@ pub(super) fn entry(flight: &mut Flight, registered: &Registration, abilities: A
             content(op, registered)
         }
         Op::Receive { .. } | Op::Send { .. } | Op::SendZeroCopy { .. } => stream(op, registered, abilities),
-        Op::Accept { .. } | Op::Connect { .. } | Op::Shutdown { .. } => connection(op, kept),
+        Op::Accept { .. } | Op::Connect { .. } | Op::Room { .. } | Op::Shutdown { .. } => {
+            connection(op, kept)
+        }
         Op::OpenRoot { .. }
         | Op::Open { .. }
         | Op::Close { .. }
@@ -139,6 +146,7 @@ pub(super) fn entry(flight: &mut Flight, registered: &Registration, abilities: A
         | Op::Resident { .. }
         | Op::Map { .. }
         | Op::Reflink { .. }
+        | Op::SendFile { .. }
         | Op::Listen { .. } => unreachable!("{op:?} does not go to the ring"),
     }
 }
@@ -213,6 +221,7 @@ fn connection(op: &Op, kept: &mut Kept) -> squeue::Entry {
         (Op::Connect { .. }, Kept::To(raw, to)) => {
             opcode::Connect::new(Fd(*raw), to.pointer(), to.bytes()).build()
         }
+        (Op::Room { socket }, _) => opcode::PollAdd::new(Fd(socket.raw()), libc::POLLOUT as u32).build(),
         (Op::Shutdown { socket }, _) => opcode::Shutdown::new(Fd(socket.raw()), libc::SHUT_RDWR).build(),
         (other, _) => unreachable!("{other:?} is not about a connection, or came without its address"),
     }

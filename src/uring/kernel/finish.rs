@@ -57,6 +57,7 @@ pub(super) fn outcome(flight: &Flight, result: i32, is_notification: bool) -> Re
         | Op::Unlink { .. }
         | Op::RemoveDir { .. }
         | Op::MakeDir { .. }
+        | Op::Room { .. }
         | Op::Shutdown { .. } => value(result).map(|_| Outcome::Done),
         Op::List { .. }
         | Op::Space { .. }
@@ -64,6 +65,7 @@ pub(super) fn outcome(flight: &Flight, result: i32, is_notification: bool) -> Re
         | Op::Resident { .. }
         | Op::Map { .. }
         | Op::Reflink { .. }
+        | Op::SendFile { .. }
         | Op::Listen { .. } => unreachable!("{:?} does not go to the ring", flight.op),
     }
 }

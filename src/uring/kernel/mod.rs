@@ -13,6 +13,7 @@ mod flight;
 mod helper;
 mod registration;
 mod ring;
+mod send_file;
 mod setup;
 mod sys;
 mod wake;

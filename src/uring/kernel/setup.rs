@@ -103,7 +103,7 @@ pub(super) struct Abilities {
 }
 
 /// What no ring of ours can do without.
-const NEEDED: [(u8, &str); 17] = [
+const NEEDED: [(u8, &str); 18] = [
     (opcode::Read::CODE, "IORING_OP_READ (5.6)"),
     (opcode::Write::CODE, "IORING_OP_WRITE (5.6)"),
     (opcode::ReadFixed::CODE, "IORING_OP_READ_FIXED (5.1)"),
@@ -120,6 +120,7 @@ const NEEDED: [(u8, &str); 17] = [
     (opcode::Connect::CODE, "IORING_OP_CONNECT (5.5)"),
     (opcode::Accept::CODE, "IORING_OP_ACCEPT (5.5)"),
     (opcode::Send::CODE, "IORING_OP_SEND (5.6)"),
+    (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD (5.1)"),
     (opcode::Shutdown::CODE, "IORING_OP_SHUTDOWN (5.11)"),
 ];
 
