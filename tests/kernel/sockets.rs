@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use ringway::ids::Nanos;
 use ringway::uring::{
-    Buffer, Congestion, Core, Errno, Listener, Priority, Socket, SocketOptions, sleep, timeout,
+    Buffer, Congestion, Core, Errno, Extent, File, Listener, OpenOptions, Priority, Socket, SocketOptions,
+    sleep, timeout,
 };
 
-use super::on_core;
+use super::{on_core, open, scratch};
 
 fn any() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
@@ -87,6 +88,65 @@ fn nobody_at_the_address_and_an_address_in_use_are_errors() {
         assert_eq!(refused, Err(Errno::REFUSED));
         let again = Listener::bind(address, 16).await.expect("the address is free again at once");
         assert_eq!(again.address(), address);
+    });
+}
+
+/// A file of `bytes`, open.
+async fn file_of(folder: &tempfile::TempDir, bytes: &[u8]) -> File {
+    std::fs::write(folder.path().join("file"), bytes).expect("the folder is ours");
+    open(folder).await.open("file", OpenOptions::default()).await.expect("it was just written")
+}
+
+#[test]
+fn an_extent_is_sent_whole_out_of_the_page_cache_to_one_who_reads_late() {
+    let folder = scratch();
+    on_core(|core| async move {
+        let (one, two) = pair(&core).await;
+        let bytes: Vec<u8> = (0..24_000_000_u32).map(|index| (index % 251) as u8).collect();
+        let file = file_of(&folder, &bytes).await;
+        let (offset, length) = (4097, bytes.len() - 4097);
+        let extent = file.cached(offset, length).await.expect("what was just written is in the page cache");
+        let sending = core.spawn(Priority::Bulk, async move { (one.send_extent(&extent).await, one) });
+        sleep(Nanos::from_millis(50)).await;
+        assert!(!sending.is_ended(), "no connection takes that much unread: it waits for room");
+        let (count, got) = two.receive_all(Buffer::heap(length), 0..length).await;
+        assert_eq!(count, Ok(length));
+        assert!(got.memory()[..length] == bytes[offset as usize..]);
+        let (sent, one) = sending.await.expect("not aborted");
+        assert_eq!(sent, Ok(true));
+        let back = core.spawn(Priority::Bulk, async move { one.receive(Buffer::heap(5), 0..5).await.0 });
+        sleep(Nanos::from_millis(20)).await;
+        assert!(!back.is_ended(), "a receive on it still waits");
+        two.send_all(Buffer::from_bytes(b"after"), 0..5, false).await.0.expect("connected");
+        assert_eq!(back.await, Some(Ok(5)));
+    });
+}
+
+#[test]
+fn an_extent_beyond_its_file_or_to_a_peer_that_left_is_told() {
+    let folder = scratch();
+    on_core(|core| async move {
+        let (one, two) = pair(&core).await;
+        let file = file_of(&folder, &[7; 100_000]).await;
+        assert!(file.cached(50_000, 60_000).await.is_none(), "not all of it is there");
+        let extent = |bytes| Extent { file: file.clone(), offset: 50_000, bytes };
+        assert_eq!(one.send_extent(&extent(60_000)).await, Ok(false));
+        one.shut_down().await;
+        assert_eq!(one.send_extent(&extent(50_000)).await, Err(Errno::BROKEN_PIPE));
+        drop(two);
+    });
+}
+
+#[test]
+fn one_who_waits_for_room_for_an_extent_gives_up_and_is_freed() {
+    let folder = scratch();
+    on_core(|core| async move {
+        let (one, two) = pair(&core).await;
+        let extent =
+            file_of(&folder, &vec![7; 24_000_000]).await.cached(0, 24_000_000).await.expect("cached");
+        let sent = timeout(Nanos::from_millis(50), one.send_extent(&extent)).await;
+        assert!(sent.is_err(), "nobody reads");
+        drop((one, two));
     });
 }
 

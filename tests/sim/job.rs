@@ -53,6 +53,8 @@ pub enum Ask {
     Receive { socket: i32, all: bool },
     Send { socket: i32 },
     SendZeroCopy { socket: i32, loopback: bool },
+    SendFile { socket: i32, file: i32, offset: u64, bytes: usize },
+    Room { socket: i32 },
     Shutdown { socket: i32 },
 }
 
@@ -95,6 +97,8 @@ pub enum OpKind {
     Receive,
     Send,
     SendZeroCopy,
+    SendFile,
+    Room,
     Shutdown,
 }
 
@@ -229,6 +233,11 @@ fn sockets(op: Op) -> Parts {
             let ask = Ask::SendZeroCopy { socket: socket.raw(), loopback: false };
             (OpKind::SendZeroCopy, ask, vec![socket], Some((buffer, span)))
         }
+        Op::SendFile { socket, file, offset, bytes } => {
+            let ask = Ask::SendFile { socket: socket.raw(), file: file.raw(), offset, bytes };
+            (OpKind::SendFile, ask, vec![socket, file], None)
+        }
+        Op::Room { socket } => (OpKind::Room, Ask::Room { socket: socket.raw() }, vec![socket], None),
         Op::Shutdown { socket } => {
             (OpKind::Shutdown, Ask::Shutdown { socket: socket.raw() }, vec![socket], None)
         }

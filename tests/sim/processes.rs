@@ -138,6 +138,7 @@ impl Node {
             | Ask::Stat { file }
             | Ask::Lock { file }
             | Ask::Resident { file, .. }
+            | Ask::SendFile { file, .. }
             | Ask::Map { file, .. } => base(file).to_owned(),
             Ask::List { dir } | Ask::Space { dir } => base(dir).to_owned(),
             Ask::Listen { .. }
@@ -146,6 +147,7 @@ impl Node {
             | Ask::Receive { .. }
             | Ask::Send { .. }
             | Ask::SendZeroCopy { .. }
+            | Ask::Room { .. }
             | Ask::Shutdown { .. } => String::new(),
         }
     }

@@ -4,7 +4,7 @@ use ringway::ids::Nanos;
 use ringway::limits::CHUNK_BYTES;
 
 use super::{Rig, SIZES};
-use crate::sim::{Chance, each_seed, twice};
+use crate::sim::{Chance, Fault, OpKind, Rule, each_seed, twice};
 
 #[test]
 fn p5_segments_of_every_awkward_size_arrive_once() {
@@ -27,6 +27,25 @@ fn many_large_segments_at_once_do_not_wait_for_each_other_for_ever() {
         assert_eq!(target.stats.failed.get(), 0, "no fetch had to begin again");
         assert_eq!(target.stats.bytes_fetched.get(), rig.total());
     });
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_out_of_the_page_cache_costs_its_connection_and_lands_nothing() {
+    let mut rig = Rig::new(1, &[40_000, 3 << 20]);
+    let (source, path) = (rig.source, format!("/data/source/{}", rig.samples[1].path));
+    let sends = Rule::new(Fault::Slow(Nanos::from_millis(50))).on(OpKind::SendFile).times(1);
+    let sends = rig.sim.fault(source, sends);
+    let target = rig.start_target();
+    while rig.sim.hits(source, sends) == 0 {
+        rig.sim.run_for(Nanos::MILLISECOND);
+    }
+    rig.sim.host(source).disk.overwrite(&path, &[]);
+    rig.sim.run_for(Nanos::from_secs(5));
+    assert!(target.stats.failed.get() > 0, "the connection ended in the middle of a chunk");
+    assert_eq!(target.store.held().count(), 1, "the other one is here");
+    let shrunk = rig.samples.remove(1);
+    assert_eq!(rig.sim.host(rig.target).disk.file(&format!("/data/dest/{}", shrunk.path)), None);
+    rig.nothing_wrong_stands();
 }
 
 #[test]

@@ -76,8 +76,13 @@ impl Rig {
         for dir in ["/data/source", "/data/source/dir-0", "/data/source/dir-1", "/data/source/dir-2"] {
             sim.host(source).disk.plant_dir(dir);
         }
-        for sample in &samples {
-            sim.host(source).disk.plant_file(&format!("/data/source/{}", sample.path), &sample.bytes);
+        for (sample, index) in samples.iter().zip(0..) {
+            let (disk, path) = (&mut sim.host(source).disk, format!("/data/source/{}", sample.path));
+            disk.plant_file(&path, &sample.bytes);
+            // Half of them are served out of the page cache.
+            if (seed + index) % 2 == 0 {
+                disk.warm(&path);
+            }
         }
         sim.host(target).disk.plant_dir("/data/dest");
         let mut rig = Self { sim, source, target, samples };

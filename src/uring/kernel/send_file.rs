@@ -69,3 +69,60 @@ pub(super) fn send_file(socket: i32, file: i32, offset: u64, bytes: usize) -> Re
     set_waiting(socket, true)?;
     sent
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let dialled = TcpStream::connect(listener.local_addr().expect("bound")).expect("somebody listens");
+        (dialled, listener.accept().expect("somebody dialled").0)
+    }
+
+    /// The test binary itself: a file that is there, and in the page cache.
+    fn file() -> std::fs::File {
+        std::fs::File::open(std::env::current_exe().expect("it runs")).expect("it is there")
+    }
+
+    fn flags(socket: &TcpStream) -> i32 {
+        // SAFETY: takes no memory.
+        unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) }
+    }
+
+    #[test]
+    fn a_connection_that_is_over_is_an_error_and_no_signal() {
+        let (one, _two) = pair();
+        one.shutdown(Shutdown::Write).expect("connected");
+        // SAFETY: a signal's default is no handler of ours; sockets of other tests send with MSG_NOSIGNAL.
+        let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let sent = send_file(one.as_raw_fd(), file().as_raw_fd(), 0, 4096);
+        let pending = is_pending();
+        // SAFETY: puts back what was there.
+        unsafe { libc::signal(libc::SIGPIPE, before) };
+        assert_eq!(sent, Err(Errno::BROKEN_PIPE));
+        assert!(!pending, "the signal was taken back");
+    }
+
+    #[test]
+    fn a_connection_without_room_says_so_and_is_left_as_it_was() {
+        let (one, mut two) = pair();
+        let (file, before) = (file(), flags(&one));
+        let mut sent = 0;
+        let refused = loop {
+            match send_file(one.as_raw_fd(), file.as_raw_fd(), 0, 100_000) {
+                Ok(count) => sent += count,
+                Err(errno) => break errno,
+            }
+        };
+        assert_eq!((refused, flags(&one)), (Errno::AGAIN, before));
+        drop(one);
+        let mut got = Vec::new();
+        two.read_to_end(&mut got).expect("an orderly end");
+        assert_eq!(got.len(), sent);
+    }
+}

@@ -59,6 +59,13 @@ impl Disk {
         inode
     }
 
+    /// Reads a whole file into the page cache.
+    pub fn warm(&mut self, path: &str) {
+        let content = self.file_mut(path);
+        let mut memory = vec![0; usize::try_from(content.bytes()).expect("it fits the memory")];
+        content.read(0, &mut memory, false).expect("its medium is sound");
+    }
+
     /// Makes a symbolic link.
     pub fn plant_symlink(&mut self, path: &str, target: &str) -> Inode {
         self.plant(path, Body::Symlink(target.as_bytes().to_vec()), None)

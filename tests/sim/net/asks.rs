@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    fn end(&mut self, id: u64, result: Result<Outcome, Errno>) {
+    pub(super) fn end(&mut self, id: u64, result: Result<Outcome, Errno>) {
         if let Some(job) = self.jobs.remove(&id) {
             self.finish(job, result);
         }
@@ -59,6 +59,8 @@ impl World {
         | Ask::Receive { socket: raw, .. }
         | Ask::Send { socket: raw }
         | Ask::SendZeroCopy { socket: raw, .. }
+        | Ask::SendFile { socket: raw, .. }
+        | Ask::Room { socket: raw }
         | Ask::Shutdown { socket: raw }) = job.ask
         else {
             return Err(Errno::BAD_DESCRIPTOR);
@@ -88,6 +90,16 @@ impl World {
             (Ok(Target::Socket(conn, side)), OpKind::Shutdown) => {
                 self.shut_down(conn, side);
                 self.end(id, Ok(Outcome::Done));
+            }
+            (Ok(Target::Socket(conn, side)), OpKind::SendFile) => {
+                let sent = self.send_file(id, conn, side);
+                self.end(id, sent.map(Outcome::Count));
+            }
+            (Ok(Target::Socket(conn, side)), OpKind::Room) => {
+                if let Some(found) = self.net.conns.get_mut(&conn) {
+                    found.ends[side].rooms.push(id);
+                }
+                self.soon(NetEvent::Pump(conn, side));
             }
             (Ok(Target::Socket(conn, side)), OpKind::Receive | OpKind::Send | OpKind::SendZeroCopy) => {
                 self.enqueue(id, conn, side, kind);
@@ -149,6 +161,7 @@ impl World {
                 };
                 end.receives.retain(|other| *other != id);
                 end.sends.retain(|other| *other != id);
+                end.rooms.retain(|other| *other != id);
                 if kind == OpKind::SendZeroCopy {
                     self.sent(id, conn, side, Errno::CANCELED);
                     return;

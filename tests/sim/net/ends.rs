@@ -27,6 +27,7 @@ impl World {
         end.socket = false;
         end.receives.clear();
         end.sends.clear();
+        end.rooms.clear();
         end.notices.clear();
         let (gone, shut) = (end.reset, end.shut);
         if resets && !gone {
@@ -102,6 +103,7 @@ impl World {
                 end.socket = false;
                 end.receives.clear();
                 end.sends.clear();
+                end.rooms.clear();
                 end.notices.clear();
                 end.arrived.clear();
                 let left = if end.stalled { 0 } else { rng.index(end.transit.len() + 1) };

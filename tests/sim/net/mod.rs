@@ -7,6 +7,7 @@ mod accept;
 mod asks;
 mod cable;
 mod ends;
+mod file;
 mod stream;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -88,6 +89,7 @@ struct End {
     shut: bool,
     receives: VecDeque<u64>,
     sends: VecDeque<u64>,
+    rooms: Vec<u64>,
     notices: VecDeque<(u64, u64)>,
     window: usize,
     sent: u64,
@@ -116,6 +118,11 @@ impl End {
         self.reset && !self.ended && !std::mem::replace(&mut self.told, true)
     }
 
+    /// Bytes that the window takes now.
+    fn room(&self) -> usize {
+        self.window.saturating_sub((self.sent - self.known.1) as usize)
+    }
+
     fn new(node: NodeId, address: SocketAddr, window: usize) -> Self {
         Self {
             node,
@@ -128,6 +135,7 @@ impl End {
             shut: false,
             receives: VecDeque::new(),
             sends: VecDeque::new(),
+            rooms: Vec::new(),
             notices: VecDeque::new(),
             window,
             sent: 0,

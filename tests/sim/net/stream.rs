@@ -11,6 +11,7 @@ use super::{Conn, NetEvent, Segment};
 impl World {
     /// Moves what the program wants to send into the network, as far as the window lets it.
     pub(super) fn pump_sends(&mut self, conn: u64, side: usize) {
+        self.pump_rooms(conn, side);
         loop {
             let largest = self.options.net.segment_bytes_max as u64;
             let Self { net, jobs, rng, .. } = self;
@@ -28,7 +29,7 @@ impl World {
                 self.sent(id, conn, side, errno);
                 continue;
             }
-            let room = end.window.saturating_sub((end.sent - end.known.1) as usize);
+            let room = end.room();
             if room == 0 {
                 return;
             }
