@@ -172,9 +172,9 @@ impl StreamSender {
         question.await.unwrap_or(Err(StreamError::Connection(Cut::ShutDown)))
     }
 
-    /// Sends a message with `buffer[span]` behind it, and returns when the message has its place among what is sent. The
-    /// buffer comes back later: after a round trip where the route does not copy. Whoever wants throughput has several
-    /// under way.
+    /// Sends a message with `buffer[span]` behind it, and returns when the message has its place among what is sent.
+    /// The buffer comes back later: after a round trip where the route does not copy. Whoever wants throughput has
+    /// several under way.
     ///
     /// # Errors
     /// As [`StreamSender::send`], with the buffer.

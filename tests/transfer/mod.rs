@@ -80,7 +80,7 @@ impl Rig {
             let (disk, path) = (&mut sim.host(source).disk, format!("/data/source/{}", sample.path));
             disk.plant_file(&path, &sample.bytes);
             // Half of them are served out of the page cache.
-            if (seed + index) % 2 == 0 {
+            if (seed + index).is_multiple_of(2) {
                 disk.warm(&path);
             }
         }
