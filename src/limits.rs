@@ -202,6 +202,8 @@ pub const LOG_PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const LOG_CACHE_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of entries read from a log at once; one entry may pass it.
 pub const LOG_READ_BYTES_MAX: usize = 1024 * 1024;
+/// Rest of a log after which it marks its last batch as durable.
+pub const LOG_MARK_AFTER: Nanos = Nanos::from_secs(1);
 /// Entries of one message to a follower.
 pub const APPEND_ENTRIES_MAX: usize = 1024;
 /// Messages with entries that are on their way to one follower at a time.

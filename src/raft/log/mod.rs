@@ -16,6 +16,7 @@ mod replay;
 mod shape;
 mod storage;
 mod store;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;

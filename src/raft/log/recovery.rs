@@ -58,6 +58,15 @@ pub(super) async fn repair(dir: &Dir, replay: &Replay) -> Result<Option<Active>,
         seal(dir, *before).await?;
     }
     let name = files::name(last.number);
+    if last.torn > 0 {
+        let (file, offset, bytes) = (name.as_str(), last.end, last.torn);
+        tracing::warn!(
+            file,
+            offset,
+            bytes,
+            "the last write was never finished; what there is of it is cut off"
+        );
+    }
     let file = files::open(dir, &name, Access::Write).await.map_err(disk("open", &name))?;
     file.truncate(last.end).await.map_err(disk("cut", &name))?;
     write_again(&file, last.last_batch, last.end).await.map_err(disk("write", &name))?;

@@ -1,7 +1,8 @@
 //! What the bytes of a log's files say: pure.
 //!
-//! A batch that is not whole is the torn tail if nothing valid was written after it: it was never acknowledged. If a
-//! later batch is there, its predecessor was durable before it, and what is not whole now is damage.
+//! A batch that is not whole is the torn tail if nothing valid was written after it and a part of it never was (`tail`):
+//! it was never acknowledged. If a later batch is there, its predecessor was durable before it, and what is not whole
+//! now is damage.
 
 use crate::ids::{GroupId, LogIndex, NodeId};
 
@@ -10,6 +11,7 @@ use super::index::{Index, Spot, Written};
 use super::record::{
     BLOCK_BYTES, HEAD_BYTES, Kind, Record, RecordFault, Stamp, read_batch, read_head, record_bytes,
 };
+use super::tail::{self, Tail};
 use crate::raft::types::{Point, Vote};
 
 /// What all files together say.
@@ -36,6 +38,8 @@ pub(super) struct Found {
     pub(super) end: u64,
     /// Where the file ends.
     pub(super) bytes: u64,
+    /// Bytes of a batch behind them that was never written to its end.
+    pub(super) torn: u64,
 }
 
 /// A file that is read.
@@ -78,7 +82,7 @@ impl Replay {
         self.next_batch = first_batch;
         let reading = Reading { name, bytes, stamp: Stamp { group, salt }, number };
         let mut at = BLOCK_BYTES;
-        let mut last_batch = at;
+        let (mut last_batch, mut torn) = (at, 0);
         while at < bytes.len() {
             match reading.batch(at, self.next_batch) {
                 Ok(batch) => {
@@ -91,8 +95,12 @@ impl Replay {
                 }
                 Err((offset, fault)) => {
                     reading.refuse_foreign(offset, fault)?;
-                    if reading.has_later_batch(at, self.next_batch) {
+                    let tail = tail::look(bytes, at, offset, reading.stamp);
+                    if tail == Tail::Rotten || reading.has_later_batch(at, self.next_batch) {
                         return Err(corrupt(name, offset as u64, fault));
+                    }
+                    if let Tail::Torn(to) = tail {
+                        torn = to.saturating_sub(at) as u64;
                     }
                     break;
                 }
@@ -100,7 +108,8 @@ impl Replay {
         }
         let end = at.min(bytes.len().next_multiple_of(BLOCK_BYTES));
         let last_batch = last_batch.min(end) as u64;
-        self.files.push(Found { number, salt, last_batch, end: end as u64, bytes: bytes.len() as u64 });
+        let bytes = bytes.len() as u64;
+        self.files.push(Found { number, salt, last_batch, end: end as u64, bytes, torn });
         Ok(())
     }
 

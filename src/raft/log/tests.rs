@@ -5,7 +5,7 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage, RaftLogStorageExt};
 
 use crate::ids::{GroupId, LogIndex, Nanos, Term};
-use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FILE_BYTES};
+use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FILE_BYTES, LOG_MARK_AFTER};
 use crate::raft::payload::CommandBytes;
 use crate::raft::testing::{on_core, open, scratch};
 use crate::raft::types::{Entry, Point, Vote};
@@ -167,15 +167,60 @@ fn three_batches(folder: &tempfile::TempDir) -> (std::path::PathBuf, Vec<u8>) {
     (path, bytes)
 }
 
+/// Rot of the last acknowledged batch was taken for a write that had been cut short, and cut off: the node went on
+/// without what it had promised to keep.
 #[test]
-fn a_torn_tail_is_cut_wherever_it_tears() {
+fn a_last_batch_that_was_written_to_its_end_and_rots_is_reported_and_not_cut() {
     let folder = scratch();
     let (path, whole) = three_batches(&folder);
     let last = BLOCK_BYTES + 2 * 2 * BLOCK_BYTES;
     // Not in the padding, 40 to 47: nothing is read from there.
     for at in [0, 4, 31, 32, 39, 48, 100, 5000] {
+        let mut rotten = whole.clone();
+        rotten[last + at] ^= 0x10;
+        std::fs::write(&path, &rotten).expect("writable");
+        on_core(async {
+            let refused = Log::open(open(&folder).await, GROUP, None).await;
+            let Err(LogOpenError::Corrupt { offset, .. }) = refused else {
+                panic!("flipped at {at}: {refused:?}");
+            };
+            assert!((last as u64..last as u64 + 64).contains(&offset), "{offset}");
+        });
+        assert_eq!(std::fs::read(&path).expect("readable"), rotten, "the disk is as it was");
+    }
+}
+
+/// Of a batch that stood alone and had become zeros, nothing was left that could tell.
+#[test]
+fn a_log_that_rested_misses_even_a_last_batch_that_has_become_zeros() {
+    let folder = scratch();
+    on_core(async {
+        let mut log = opened(&folder).await;
+        for n in 1..=3 {
+            log.blocking_append([entry(1, n, 5000)]).await.expect("appended");
+        }
+        sleep(Nanos(LOG_MARK_AFTER.0 + LOG_MARK_AFTER.0 / 2)).await;
+        assert_eq!(log.figures().batches, 4, "one mark, and no second one");
+    });
+    let path = folder.path().join(files::name(1));
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let last = BLOCK_BYTES + 2 * 2 * BLOCK_BYTES;
+    bytes[last..last + 2 * BLOCK_BYTES].fill(0);
+    std::fs::write(&path, &bytes).expect("writable");
+    on_core(async {
+        let refused = Log::open(open(&folder).await, GROUP, None).await;
+        assert!(matches!(refused, Err(LogOpenError::Corrupt { .. })), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_torn_tail_is_cut_wherever_it_tears() {
+    let folder = scratch();
+    let (path, whole) = three_batches(&folder);
+    let last = BLOCK_BYTES + 2 * 2 * BLOCK_BYTES;
+    for at in (0..5080).step_by(512) {
         let mut torn = whole.clone();
-        torn[last + at] ^= 0xff;
+        torn[last + at..last + at + 512].fill(0);
         std::fs::write(&path, &torn).expect("writable");
         on_core(async {
             let mut log = opened(&folder).await;

@@ -3,13 +3,16 @@
 //! A write or a flush that fails stops the log for good; it is not tried again, because after a failed flush the
 //! kernel may have dropped what it could not write. A disk without room for the next file is waited for: nothing has
 //! been written into it yet.
+//!
+//! A log that rests writes one batch more, with nothing in it: a mark that the one before it was durable, so that
+//! recovery never takes what rots later for a write that was cut short.
 
 use std::rc::Rc;
 
 use crate::ids::{LogIndex, Term};
-use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FILE_BYTES, LOG_ROOM_INTERVAL};
+use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FILE_BYTES, LOG_MARK_AFTER, LOG_ROOM_INTERVAL};
 use crate::raft::types::{Point, Vote};
-use crate::uring::{Buffer, Core, Errno, Priority, sleep};
+use crate::uring::{Buffer, Core, Errno, Priority, sleep, timeout};
 
 use super::error::LogStopped;
 use super::files::{self, Active};
@@ -28,12 +31,22 @@ pub(super) async fn run(log: Rc<Inner>, active: Option<Active>, next_batch: u64,
         (state.vote, state.index.purged())
     };
     let buffer = Some(Buffer::heap(BUFFER_BYTES));
-    let mut writer = Writer { log, active, next_batch, next_file, vote, purged, buffer };
+    let mut writer =
+        Writer { log, active, next_batch, next_file, vote, purged, buffer, is_marked: next_batch == 1 };
     let end = loop {
         let log = Rc::clone(&writer.log);
-        let batch = log.work.until(|| take_batch(&log)).await;
-        match batch {
+        let next = log.work.until(|| take_batch(&log));
+        let next = match writer.may_mark() {
+            true => timeout(LOG_MARK_AFTER, next).await.unwrap_or(Next::Mark),
+            false => next.await,
+        };
+        match next {
             Next::Close => break writer.close().await,
+            Next::Mark => {
+                if let Err(stopped) = writer.flush(Vec::new()).await {
+                    break stopped;
+                }
+            }
             Next::Batch(batch) => {
                 if let Err(stopped) = writer.flush(batch).await {
                     break stopped;
@@ -46,6 +59,8 @@ pub(super) async fn run(log: Rc<Inner>, active: Option<Active>, next_batch: u64,
 
 enum Next {
     Batch(Vec<Pending>),
+    /// Nothing has come for a while.
+    Mark,
     Close,
 }
 
@@ -156,6 +171,8 @@ struct Writer {
     /// What is purged, as it was last written.
     purged: Point,
     buffer: Option<Buffer>,
+    /// The last batch has nothing in it.
+    is_marked: bool,
 }
 
 impl Writer {
@@ -166,6 +183,12 @@ impl Writer {
             return stopped;
         }
         LogStopped::Closed
+    }
+
+    /// Whether a mark is due when nothing else comes. It never asks the disk for another file.
+    fn may_mark(&self) -> bool {
+        let has_room = |active: &Active| active.offset + BLOCK_BYTES as u64 <= LOG_FILE_BYTES;
+        !self.is_marked && self.active.as_ref().is_some_and(has_room)
     }
 
     async fn flush(&mut self, batch: Vec<Pending>) -> Result<(), LogStopped> {
@@ -199,6 +222,7 @@ impl Writer {
             return Ok(());
         }
         self.put(&lines).await?;
+        self.is_marked = batch.is_empty();
         for pending in batch {
             match &pending.what {
                 What::Vote(vote) => self.vote = Some(*vote),
