@@ -75,6 +75,12 @@ pub(crate) enum Command {
         #[arg(long)]
         root: PathBuf,
     },
+    /// Sets a stopped node's damaged groups aside; its next start gets them from its peers.
+    ///
+    /// The node comes back in another life: its old vote is taken away, it learns, and it votes again when it holds what
+    /// the others hold. The groups' files are kept beside their place, and segments that stand here are not fetched
+    /// again. A majority of the other members has to be up, and of two members neither can do without the other.
+    Rejoin(Rejoin),
     /// Makes secrets.
     Secret {
         /// What to do.
@@ -297,4 +303,18 @@ pub(crate) enum SecretCommand {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// `ringway rejoin`.
+#[derive(Args, Debug)]
+pub(crate) struct Rejoin {
+    /// The node's configuration.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Sets the cluster's group aside, damaged or not.
+    #[arg(long)]
+    pub(crate) cluster: bool,
+    /// Sets this shard's group aside, damaged or not.
+    #[arg(long)]
+    pub(crate) shard: Vec<u32>,
 }

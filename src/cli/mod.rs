@@ -9,6 +9,7 @@ mod log;
 mod node;
 mod output;
 mod point;
+mod rejoin;
 mod run;
 mod secret;
 mod up;

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser};
 
 use super::args::{Cli, Command, ConfigCommand, SecretCommand};
 use super::exit::{Exit, Failure};
-use super::{ask, digest, log, node, point, secret, up, verify};
+use super::{ask, digest, log, node, point, rejoin, secret, up, verify};
 use crate::daemon;
 
 pub(crate) fn main() -> ExitCode {
@@ -41,6 +41,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Delete(asked) => ask::delete(&asked, output),
         Command::TransferLeader(asked) => ask::transfer_leader(&asked, output),
         Command::Verify { root } => verify::run(&root, output, quiet),
+        Command::Rejoin(asked) => rejoin::run(&asked, output),
         Command::Secret { command: SecretCommand::New { file } } => secret::new(&file),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringway", &mut io::stdout());

@@ -9,13 +9,14 @@ use crate::cluster::{Bootstrap, ClusterState, Command, NodeRecord, Outcome, Repl
 use crate::ids::{GroupId, Incarnation, Nanos, NodeId};
 use crate::limits::{BOOTSTRAP_TIMEOUT, PROPOSE_TIMEOUT};
 use crate::raft::{Group, GroupOptions, Member};
-use crate::transport::Peer;
+use crate::transport::{Peer, RefusedCode};
 use crate::uring::{Core, Dir, MailSender, Notify, Priority, deadline, sleep};
 use crate::wire::{Class, Purpose};
 
 use super::error::{BootstrapError, OpenError};
 use super::node::{CoreNode, folder, group_config, resolver};
 use super::request::{Placement, Request};
+use super::returning::keep_cluster;
 
 /// Rest between attempts to reach a member or a leader.
 const RETRY: Nanos = Nanos::from_millis(50);
@@ -45,7 +46,9 @@ impl ClusterSeat {
             config: group_config(&config.raft),
         };
         let group = Group::open(options).await.map_err(OpenError::group(&path))?;
-        drop(Core::current().spawn(Priority::Urgent, tell_forever(group.clone(), cores, changed)));
+        let core = Core::current();
+        drop(core.spawn(Priority::Urgent, tell_forever(group.clone(), cores, changed)));
+        drop(core.spawn(Priority::Urgent, keep_cluster(group.clone(), Rc::clone(&node.returning))));
         Ok(Self { group })
     }
 
@@ -80,14 +83,17 @@ fn broadcast(cores: &[MailSender<Request>], placement: &Arc<Placement>) {
     }
 }
 
-fn placement(state: &ClusterState) -> Option<Placement> {
+pub(super) fn placement(state: &ClusterState) -> Option<Placement> {
     let cluster = state.cluster()?;
     let shards = u32::try_from(state.shards().count()).ok()?;
     let nodes = state.nodes().filter_map(|node| {
         let address: SocketAddr = node.record.address.parse().ok()?;
         Some((node.record.id, (address, node.record.incarnation)))
     });
-    Some(Placement { cluster, nodes: nodes.collect(), shards })
+    // A node that has come back since would found a second history beside the one that it has lost.
+    let founder = state.nodes().next().filter(|first| first.changed == first.joined);
+    let founder = founder.map(|first| (first.record.id, first.record.incarnation));
+    Some(Placement { cluster, nodes: nodes.collect(), shards, founder })
 }
 
 /// Founds the cluster with the configured members: asks each for its life, founds group 0, and commits what it is.
@@ -161,6 +167,10 @@ async fn life_of(
         let dial = node.transport.open_stream(peer, GroupId::CLUSTER, Class::Control, Purpose::Soft);
         let why = match deadline(until, dial).await {
             Ok(Ok(stream)) => return Ok(stream.peer().incarnation),
+            // It knows this node in another life: there is a cluster, and this node is to come back to it.
+            Ok(Err(error)) if error.refusal() == Some(RefusedCode::Incarnation) => {
+                return Err(BootstrapError::AlreadyFounded);
+            }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };

@@ -99,9 +99,14 @@ impl fmt::Display for OpenError {
             Self::Root { root, why } => write!(f, "{}: {why}", root.display()),
             Self::Core { why } => f.write_str(why),
             Self::Listen { address, why } => write!(f, "cannot listen on {address}: {why}"),
-            Self::Files { path, why } | Self::Damaged { path, why } | Self::DiskFull { path, why } => {
+            Self::Files { path, why } | Self::DiskFull { path, why } => {
                 write!(f, "{}: {why}", path.display())
             }
+            Self::Damaged { path, why } => write!(
+                f,
+                "{}: {why}; `ringway rejoin --config FILE` sets it aside, and the node gets it from its peers",
+                path.display()
+            ),
         }
     }
 }

@@ -124,6 +124,15 @@ impl Identity {
         Ok(Some(identity))
     }
 
+    /// Gives the root another life, durably: from here on it is not the voter that it was.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub async fn renew(self, root: &Dir) -> Result<Self, IdentityError> {
+        let Self { cluster, node, shards, .. } = self;
+        Self::make(root, cluster, node, shards).await.map_err(|errno| IdentityError::Disk { errno })
+    }
+
     async fn make(root: &Dir, cluster: ClusterId, node: NodeId, shards: u32) -> Result<Self, Errno> {
         let identity = Self { cluster, node, incarnation: Incarnation(Core::current().random()), shards };
         match root.unlink(NEW).await {

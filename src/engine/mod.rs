@@ -23,9 +23,11 @@ mod listing;
 mod node;
 mod point;
 mod pull;
+mod rejoin;
 mod reply;
 mod report;
 mod request;
+mod returning;
 mod run;
 mod scan;
 mod serve;
@@ -54,9 +56,10 @@ pub use error::{
 pub use event::{Event, EventCursor, What};
 pub use handle::{Engine, Segment, Shard};
 pub use pull::{PullError, PullOptions, PullProgress, PullReport};
+pub use rejoin::{RejoinError, Rejoining};
 pub use reply::{NoAnswer, Reply};
 pub use request::Locator;
-pub use run::{ServeOptions, pull, serve};
+pub use run::{ServeOptions, pull, rejoin, serve};
 pub use scan::DigestProgress;
 pub use serve::ServeError;
 pub use status::{

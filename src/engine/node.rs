@@ -32,6 +32,7 @@ use super::hooks::Hooks;
 use super::identity::Identity;
 use super::reply::Replier;
 use super::request::{Placement, Request};
+use super::returning::{Returning, keep_shard};
 
 /// What a core is made of.
 pub(crate) struct CoreParts {
@@ -60,6 +61,7 @@ pub(crate) struct CoreNode {
     pub(super) transport: Transport,
     pub(super) addresses: Addresses,
     pub(super) placement: Rc<RefCell<Option<Arc<Placement>>>>,
+    pub(super) returning: Returning,
     pub(super) shards: BTreeMap<ShardId, Shard>,
     pub(super) cluster: Option<ClusterSeat>,
 }
@@ -106,13 +108,16 @@ async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<Socke
     let identity = identity.map_err(|error| bad_root(&error))?;
     let addresses: Addresses = Rc::new(RefCell::new(config.members.clone()));
     let placement = Rc::default();
-    let transport = transport(&parts, &identity, &addresses, &placement);
+    let returning = Returning::default();
+    let transport = transport(&parts, &identity, &addresses, &placement, &returning);
     let mut shards = BTreeMap::new();
     for id in (0..config.shards).map(ShardId).filter(|id| config.core_of(id.group()) == parts.index) {
         let shard = open_shard(&parts, &root, id, &identity, &transport, &addresses, hooks).await?;
+        drop(Core::current().spawn(Priority::Urgent, keep_shard(shard.clone(), Rc::clone(&placement))));
         shards.insert(id, shard);
     }
-    let mut node = CoreNode { parts, identity, transport, addresses, placement, shards, cluster: None };
+    let mut node =
+        CoreNode { parts, identity, transport, addresses, placement, returning, shards, cluster: None };
     let mut address = None;
     if node.parts.index == 0 {
         node.cluster = Some(ClusterSeat::open(&node, &root).await?);
@@ -148,6 +153,7 @@ fn transport(
     identity: &Identity,
     addresses: &Addresses,
     placement: &Rc<RefCell<Option<Arc<Placement>>>>,
+    returning: &Returning,
 ) -> Transport {
     let config = &parts.config;
     let mut options = TransportOptions::new(
@@ -164,8 +170,16 @@ fn transport(
             _ => Congestion::Cubic,
         }),
     };
-    let (addresses, placement) = (Rc::clone(addresses), Rc::clone(placement));
-    options.admit = Rc::new(move |peer| admit(peer, &addresses, placement.borrow().as_deref()));
+    let (addresses, placement, returning) =
+        (Rc::clone(addresses), Rc::clone(placement), Rc::clone(returning));
+    options.admit = Rc::new(move |peer| {
+        let admitted = admit(peer, &addresses, placement.borrow().as_deref());
+        // Where the node itself is dialled, and nowhere else.
+        if let (Err(RefusedCode::Incarnation), true, Some(node)) = (&admitted, peer.dialled, peer.node) {
+            returning.borrow_mut().insert(node, peer.incarnation);
+        }
+        admitted
+    });
     let cores = parts.cores.clone();
     options.carry = Some(Rc::new(move |core, hand_over| {
         match cores[usize::from(core)].try_send(Request::HandOver(hand_over)) {
@@ -319,8 +333,7 @@ impl CoreNode {
             self.addresses.borrow_mut().insert(*node, *address);
         }
         self.placement.replace(Some(Arc::clone(placement)));
-        let first = placement.nodes.keys().next().copied();
-        if first != Some(self.parts.config.node) {
+        if placement.founder != Some((self.parts.config.node, self.identity.incarnation)) {
             return;
         }
         for shard in self.shards.values() {

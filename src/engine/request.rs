@@ -64,6 +64,8 @@ pub(crate) struct Placement {
     pub(crate) cluster: ClusterId,
     pub(crate) nodes: BTreeMap<NodeId, (SocketAddr, Incarnation)>,
     pub(crate) shards: u32,
+    /// Who founds the shards' groups, in this life: the first node, as long as it is as the bootstrap made it.
+    pub(crate) founder: Option<(NodeId, Incarnation)>,
 }
 
 /// How a core and what it runs stand.

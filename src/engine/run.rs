@@ -9,12 +9,14 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::auth::{Secret, SecretSet};
-use crate::ids::Nanos;
+use crate::config::NodeConfig;
+use crate::ids::{GroupId, Nanos};
 use crate::limits::{CHUNK_BYTES, RING_ENTRIES, SLAB_BUFFERS_DEFAULT};
 use crate::uring::{Core, KernelOptions, KernelRing, Priority, RingError, Turn};
 
 use super::boot::boot_id;
 use super::pull::{self, PullError, PullOptions, PullProgress, PullReport};
+use super::rejoin::{RejoinError, Rejoining, set_aside};
 use super::scan::{DigestProgress, digest_directory};
 use super::serve::{self, ServeError};
 
@@ -68,6 +70,18 @@ pub fn pull(
     let core = core().map_err(|error| PullError::Ring { why: error.to_string() })?;
     let pulling = pull::run(options, secrets, boot_id(), Rc::new(tell));
     drive(&core, pulling, stop).unwrap_or(Err(PullError::Interrupted))
+}
+
+/// Sets the named groups of a stopped node aside, or if none is named those that are damaged: its next start brings it
+/// back to the cluster in another life, and its peers give it the groups again.
+///
+/// # Errors
+/// `RejoinError`; nothing was set aside then, but for a disk that refuses in the midst of it.
+pub fn rejoin(config: NodeConfig, groups: Vec<GroupId>) -> Result<Rejoining, RejoinError> {
+    let core = core().map_err(|error| RejoinError::Ring { why: error.to_string() })?;
+    let never = AtomicBool::new(false);
+    let done = drive(&core, async move { set_aside(&config, &groups).await }, &never);
+    done.unwrap_or_else(|| Err(RejoinError::Ring { why: "its core has ended".to_owned() }))
 }
 
 fn secrets(text: &str) -> Result<SecretSet, String> {

@@ -25,7 +25,7 @@ mod types;
 
 pub use group::{
     BarrierError, BootstrapError, Group, GroupConfig, GroupFigures, GroupOptions, GroupRole, MemberState,
-    MembersError, OpenError, ProposeError, TransferError, Watermarks,
+    MembersError, OpenError, ProposeError, TransferError, Watermarks, inspect,
 };
 pub use keeper::Hook;
 pub use log::{

@@ -15,7 +15,7 @@ use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::TransferStats;
-use crate::transfer::{Driver, Failure, Fetcher};
+use crate::transfer::{Announced, Driver, Failure, Fetcher};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Notify, Places, Priority, sleep};
 
@@ -257,6 +257,13 @@ impl Shard {
             return Some(self.0.installed.borrow().installed());
         }
         self.0.driver.get()?.with_sources(|sources| sources.announced(node).map(|told| told.installed))
+    }
+
+    /// How far a node has installed the shard in this life, as far as it has told us.
+    #[must_use]
+    pub fn installed_by(&self, node: NodeId, life: Incarnation) -> Option<LogIndex> {
+        let told = |told: &Announced| (told.incarnation == life).then_some(told.installed);
+        self.0.driver.get()?.with_sources(|sources| sources.announced(node).and_then(told))
     }
 
     /// Events after the one with this number.

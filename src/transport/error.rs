@@ -181,6 +181,26 @@ impl DialError {
     }
 }
 
+impl DialError {
+    /// The code with which the peer has refused us, now or before this dial was too early.
+    #[must_use]
+    pub fn refusal(&self) -> Option<RefusedCode> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            Self::BackingOff { last, .. } => last.refusal(),
+            Self::Socket { .. }
+            | Self::TimedOut { .. }
+            | Self::Ended
+            | Self::Handshake(_)
+            | Self::NotAdmitted { .. }
+            | Self::Protocol(_)
+            | Self::TooManyStreams { .. }
+            | Self::TooManyConnections { .. }
+            | Self::ShutDown => None,
+        }
+    }
+}
+
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -15,5 +15,6 @@ mod disk;
 mod full_disk;
 mod hostile;
 mod joining;
+mod rejoin;
 mod silent;
 mod tools;

@@ -241,10 +241,9 @@ impl fmt::Display for OpenError {
         match self {
             Self::Log(error) => error.fmt(f),
             Self::Snapshot(error) => error.fmt(f),
-            Self::Gap { snapshot, purged } => write!(
-                f,
-                "the log begins after entry {purged}, the snapshot ends at {snapshot}; fetch the group from a peer"
-            ),
+            Self::Gap { snapshot, purged } => {
+                write!(f, "the log begins after entry {purged}, the snapshot ends at {snapshot}")
+            }
             Self::Config { why } => write!(f, "the group's times do not go together: {why}"),
             Self::Start { why } => write!(f, "the group cannot start: {why}"),
         }

@@ -3,6 +3,7 @@
 mod barrier;
 mod error;
 mod handle;
+mod inspect;
 mod members;
 mod options;
 mod policy;
@@ -11,6 +12,7 @@ mod watch;
 
 pub use error::{BarrierError, BootstrapError, MembersError, OpenError, ProposeError, TransferError};
 pub use handle::Group;
+pub use inspect::inspect;
 pub use members::MemberState;
 pub use options::{GroupConfig, GroupOptions};
 pub use watch::{GroupFigures, GroupRole, Watermarks};

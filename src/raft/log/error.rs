@@ -126,7 +126,7 @@ impl fmt::Display for LogOpenError {
         match self {
             Self::Disk { doing, file, errno } => write!(f, "the log cannot {doing} {file}: {errno}"),
             Self::Corrupt { file, offset, fault } => {
-                write!(f, "the log is damaged in {file} at {offset}: {fault}; fetch the group from a peer")
+                write!(f, "the log is damaged in {file} at {offset}: {fault}")
             }
             Self::Version { file, found } => {
                 write!(f, "{file} has format version {found}, which this build does not read")

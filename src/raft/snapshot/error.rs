@@ -49,7 +49,7 @@ impl fmt::Display for SnapshotFault {
         match self {
             Self::Disk { doing, file, errno } => write!(f, "cannot {doing} the snapshot {file}: {errno}"),
             Self::Damaged { file, offset, what } => {
-                write!(f, "the snapshot {file} is damaged at {offset}: {what}; fetch the group from a peer")
+                write!(f, "the snapshot {file} is damaged at {offset}: {what}")
             }
             Self::OtherPoint { due, found } => {
                 write!(f, "the snapshot is of entry {found}, {due} was announced")

@@ -1,0 +1,209 @@
+//! The operator's act for a group whose log or snapshot is damaged here: its files are set aside, and the node comes back
+//! to the cluster in another life, in which it promises nothing that it cannot keep (D15). Its peers give it the group
+//! again; the segments that stand here stay and are not fetched again.
+//!
+//! The new life is durable before the first file is moved: an empty log under the old life would vote against what it
+//! had acknowledged.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::cluster::ClusterState;
+use crate::config::NodeConfig;
+use crate::ids::{GroupId, Incarnation, ShardId};
+use crate::manifest::State;
+use crate::raft::{self, inspect};
+use crate::segment::PRIVATE_FOLDER;
+use crate::uring::{Dir, Errno, File, OpenOptions};
+
+use super::identity::{Identity, IdentityError};
+
+/// A node that will come back in another life.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejoining {
+    /// The life that the cluster knows.
+    pub before: Incarnation,
+    /// The one that it will come back in.
+    pub now: Incarnation,
+    /// The groups that were set aside, and where their files are now.
+    pub aside: Vec<(GroupId, PathBuf)>,
+}
+
+/// Why nothing was set aside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RejoinError {
+    /// A node runs on the root.
+    InUse {
+        /// What it holds.
+        path: PathBuf,
+    },
+    /// No node was ever here.
+    NoNode {
+        /// The root.
+        root: PathBuf,
+    },
+    /// The root's identity cannot be used.
+    Identity(IdentityError),
+    /// The root is another node's, or another cluster's.
+    Other {
+        /// The root.
+        root: PathBuf,
+    },
+    /// There is no ring to read the disk by.
+    Ring {
+        /// Why.
+        why: String,
+    },
+    /// Every group reads as it should.
+    NothingDamaged,
+    /// There is no such shard.
+    NoShard {
+        /// Its number.
+        shard: ShardId,
+    },
+    /// The disk refuses something.
+    Disk {
+        /// What was asked of it.
+        doing: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
+    /// A group can be read neither as whole nor as damaged.
+    Group {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Sets the named groups aside, or if none is named those that are damaged, and gives the root another life. The node
+/// must not run.
+///
+/// # Errors
+/// `RejoinError`. The life is another one if a file could not be moved after that was durable; asking again goes on.
+pub(super) async fn set_aside(config: &NodeConfig, named: &[GroupId]) -> Result<Rejoining, RejoinError> {
+    let known = |group: &GroupId| group.shard().is_none_or(|shard| shard.0 < config.shards);
+    if let Some(shard) = named.iter().find(|group| !known(group)).and_then(|group| group.shard()) {
+        return Err(RejoinError::NoShard { shard });
+    }
+    let root = open(&config.root).await?;
+    let identity = Identity::load(&root).await.map_err(RejoinError::Identity)?;
+    let identity = identity.ok_or_else(|| RejoinError::NoNode { root: config.root.clone() })?;
+    if (identity.cluster, identity.node) != (config.cluster, config.node) {
+        return Err(RejoinError::Other { root: config.root.clone() });
+    }
+    let _locks = lock_all(config).await?;
+    let mut groups = named.to_vec();
+    if groups.is_empty() {
+        let shards = (0..config.shards).map(|shard| ShardId(shard).group());
+        for group in std::iter::once(GroupId::CLUSTER).chain(shards) {
+            if is_damaged(config, group).await? {
+                groups.push(group);
+            }
+        }
+    }
+    if groups.is_empty() {
+        return Err(RejoinError::NothingDamaged);
+    }
+    let renewed = identity.renew(&root).await.map_err(RejoinError::Identity)?;
+    let mut aside = Vec::new();
+    for group in groups {
+        aside.extend(move_aside(config, group).await?.map(|path| (group, path)));
+    }
+    Ok(Rejoining { before: identity.incarnation, now: renewed.incarnation, aside })
+}
+
+/// The folder above a group's own, and the name of that.
+fn place(config: &NodeConfig, group: GroupId) -> (PathBuf, &'static str) {
+    match group.shard() {
+        Some(shard) => (config.shard_dir(shard), "raft"),
+        None => (config.root.clone(), "cluster"),
+    }
+}
+
+async fn open(path: &Path) -> Result<Dir, RejoinError> {
+    let failed = |errno| RejoinError::Disk { doing: "open", path: path.to_owned(), errno };
+    Dir::open_root(path.to_str().ok_or(failed(Errno::INVALID))?).await.map_err(failed)
+}
+
+/// What a running node holds, held here meanwhile.
+async fn lock_all(config: &NodeConfig) -> Result<Vec<File>, RejoinError> {
+    let mut locks = Vec::new();
+    for shard in (0..config.shards).map(ShardId) {
+        let segments = config.segments_dir(shard);
+        let path = segments.parent().unwrap_or(&segments).join(PRIVATE_FOLDER);
+        let private = match open(&path).await {
+            Err(RejoinError::Disk { errno: Errno::NOT_FOUND, .. }) => continue,
+            private => private?,
+        };
+        let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
+        let failed = |errno| RejoinError::Disk { doing: "lock", path: path.clone(), errno };
+        let lock = private.open("lock", options).await.map_err(failed)?;
+        match lock.lock().await {
+            Ok(()) => locks.push(lock),
+            Err(Errno::AGAIN) => return Err(RejoinError::InUse { path }),
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    Ok(locks)
+}
+
+async fn is_damaged(config: &NodeConfig, group: GroupId) -> Result<bool, RejoinError> {
+    let (above, name) = place(config, group);
+    let path = above.join(name);
+    let dir = match open(&path).await {
+        Err(RejoinError::Disk { errno: Errno::NOT_FOUND, .. }) => return Ok(false),
+        dir => dir?,
+    };
+    let found = match group.shard() {
+        Some(_) => inspect::<State>(&dir, group).await,
+        None => inspect::<ClusterState>(&dir, group).await,
+    };
+    match found {
+        Ok(()) => Ok(false),
+        Err(error) if raft::OpenError::is_damage(&error) => Ok(true),
+        Err(error) => Err(RejoinError::Group { path, why: error.to_string() }),
+    }
+}
+
+/// Gives a group's folder a name that nobody reads; nothing if there is none.
+async fn move_aside(config: &NodeConfig, group: GroupId) -> Result<Option<PathBuf>, RejoinError> {
+    let (above, name) = place(config, group);
+    let failed = |errno| RejoinError::Disk { doing: "move", path: above.join(name), errno };
+    let dir = open(&above).await?;
+    let names = dir.list().await.map_err(failed)?;
+    let has = |name: &str| names.iter().any(|found| found.bytes == name.as_bytes());
+    if !has(name) {
+        return Ok(None);
+    }
+    let free = (1_u64..).map(|number| format!("{name}.aside-{number}")).find(|name| !has(name));
+    let Some(aside) = free else { return Err(failed(Errno::NO_SPACE)) };
+    dir.rename(name, &dir, &aside).await.map_err(failed)?;
+    dir.sync().await.map_err(failed)?;
+    Ok(Some(above.join(aside)))
+}
+
+impl fmt::Display for RejoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { path } => write!(f, "{}: a node runs on it; stop it first", path.display()),
+            Self::NoNode { root } => write!(f, "{}: no node was ever here", root.display()),
+            Self::Identity(error) => error.fmt(f),
+            Self::Other { root } => {
+                write!(f, "{}: the root is another node's than the configuration's", root.display())
+            }
+            Self::NothingDamaged => f.write_str(
+                "every group's log and snapshot read as they should; name a group to set it aside all the same",
+            ),
+            Self::Ring { why } => f.write_str(why),
+            Self::NoShard { shard } => write!(f, "there is no shard {shard}"),
+            Self::Disk { doing, path, errno } => write!(f, "cannot {doing} {}: {errno}", path.display()),
+            Self::Group { path, why } => write!(f, "{}: {why}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for RejoinError {}
