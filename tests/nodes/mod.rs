@@ -13,6 +13,7 @@ mod host;
 mod impostor;
 mod ledger;
 mod regressions;
+mod returning;
 mod settle;
 mod workload;
 
