@@ -77,9 +77,9 @@ pub(crate) enum Command {
     },
     /// Sets a stopped node's damaged groups aside; its next start gets them from its peers.
     ///
-    /// The node comes back in another life: its old vote is taken away, it learns, and it votes again when it holds what
-    /// the others hold. The groups' files are kept beside their place, and segments that stand here are not fetched
-    /// again. A majority of the other members has to be up, and of two members neither can do without the other.
+    /// The node comes back in another life: its old vote is taken away, it learns, and it votes again when it holds
+    /// what the others hold. The groups' files are kept beside their place, and segments that stand here are not
+    /// fetched again. A majority of the other members has to be up, and of two members neither can do without the other.
     Rejoin(Rejoin),
     /// Makes secrets.
     Secret {

@@ -1,6 +1,6 @@
-//! The operator's act for a group whose log or snapshot is damaged here: its files are set aside, and the node comes back
-//! to the cluster in another life, in which it promises nothing that it cannot keep (D15). Its peers give it the group
-//! again; the segments that stand here stay and are not fetched again.
+//! The operator's act for a group whose log or snapshot is damaged here: its files are set aside, and the node comes
+//! back to the cluster in another life, in which it promises nothing that it cannot keep (D15). Its peers give it the
+//! group again; the segments that stand here stay and are not fetched again.
 //!
 //! The new life is durable before the first file is moved: an empty log under the old life would vote against what it
 //! had acknowledged.

@@ -75,8 +75,8 @@ impl GroupConfig {
     /// may have lost entries of that term that it had sent and not flushed, and it would write others under the same
     /// term and index (found by `all_nodes_lose_power_at_once_and_nothing_is_lost`, seed 4).
     ///
-    /// A follower whose log has become shorter than it had said gets the rest again. The log finds such a loss by itself
-    /// but for one case (`log::tail`); a leader that would not hear of it would never serve that follower again.
+    /// A follower whose log has become shorter than it had said gets the rest again. The log finds such a loss by
+    /// itself but for one case (`log::tail`); a leader that would not hear of it would never serve that follower.
     pub(super) fn openraft(&self, group: GroupId) -> Result<Config, ConfigError> {
         let millis = |length: Nanos| length.0 / Nanos::MILLISECOND.0;
         Config {
