@@ -46,7 +46,13 @@ pub(crate) fn run(asked: &args::Rejoin, output: Output) -> Result<(), Failure> {
 fn failure(error: RejoinError) -> Failure {
     let exit = match &error {
         RejoinError::Identity(_) | RejoinError::Other { .. } | RejoinError::NoNode { .. } => Exit::Config,
-        _ => Exit::Failed,
+        RejoinError::Disk { errno, .. } if errno.is_disk_full() => Exit::DiskFull,
+        RejoinError::InUse { .. }
+        | RejoinError::Ring { .. }
+        | RejoinError::NothingDamaged
+        | RejoinError::NoShard { .. }
+        | RejoinError::Disk { .. }
+        | RejoinError::Group { .. } => Exit::Failed,
     };
     Failure::new(exit, error)
 }
