@@ -109,3 +109,33 @@ fn a_node_whose_disk_fills_pauses_says_so_and_catches_up_when_there_is_room() {
     assert_eq!(cluster.running.wait().code(), Some(0), "{}", cluster.log());
     same_on_every_node(&root, 3, 1, &source);
 }
+
+#[test]
+fn a_node_without_room_for_its_log_says_so_at_once_and_takes_part_when_there_is_room() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
+    let Some(disk) = Disk::mount(&root.join("node-3"), 160) else { return };
+    fill(&source, 4);
+    // Less than one file of a log.
+    disk.fill_but(10);
+    let mut command = ringway();
+    command.arg("up").arg("--root").arg(&root).args(["--shards", "1", "-o", "json", "--import"]).arg(&source);
+    let mut cluster = Logged::start(command, &dir.path().join("log"));
+    let config = root.join("node-3/node.toml");
+    within(Duration::from_secs(30), "it is configured", || config.is_file(), || cluster.log());
+    let status = || {
+        let output = crate::binary::run(&["status", "--endpoint", &bench::admin(&root, 3), "-o", "json"]);
+        if output.status.success() { json(&output) } else { serde_json::Value::Null }
+    };
+    let waits = || status()["not_ready"].to_string().contains("its log goes on when there is room");
+    let seen = || format!("{} {}", status(), cluster.log());
+    within(Duration::from_secs(30), "status names the log", waits, seen);
+    disk.make_room();
+    let report: serde_json::Value = serde_json::from_str(&cluster.running.first_line()).expect("a report");
+    assert_eq!(report["synced"], true, "{report}");
+    assert_eq!(status()["ready"], true, "{}", status());
+    cluster.running.signal(2);
+    assert_eq!(cluster.running.wait().code(), Some(0), "{}", cluster.log());
+    same_on_every_node(&root, 3, 1, &source);
+}
