@@ -79,7 +79,8 @@ pub(crate) enum Command {
     ///
     /// The node comes back in another life: its old vote is taken away, it learns, and it votes again when it holds
     /// what the others hold. The groups' files are kept beside their place, and segments that stand here are not
-    /// fetched again. A majority of the other members has to be up, and of two members neither can do without the other.
+    /// fetched again. A majority of the other members has to be up, and of two members neither can do without the
+    /// other.
     Rejoin(Rejoin),
     /// Makes secrets.
     Secret {

@@ -1,5 +1,5 @@
-//! A node whose log or snapshot is damaged: it refuses to start and names the command; the command sets the group aside;
-//! the node comes back in another life, learns what the others know, votes again, and fetches no segment.
+//! A node whose log or snapshot is damaged: it refuses to start and names the command; the command sets the group
+//! aside; the node comes back in another life, learns what the others know, votes again, and fetches no segment.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! What the bytes of a log's files say: pure.
 //!
 //! A batch that is not whole is the torn tail if nothing valid was written after it and a part of it never was
-//! (`tail`): it was never acknowledged. If a later batch is there, its predecessor was durable before it, and what is not whole
-//! now is damage.
+//! (`tail`): it was never acknowledged. If a later batch is there, its predecessor was durable before it, and what is
+//! not whole now is damage.
 
 use crate::ids::{GroupId, LogIndex, NodeId};
 

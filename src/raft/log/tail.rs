@@ -4,7 +4,8 @@
 //! Blocks are given to a file as zeros and written once, and a disk writes a sector whole or not at all. So a batch
 //! that was cut short lacks at least one sector: it is still zeros. Where none is, all of the batch was written, was
 //! acknowledged or about to be, and what does not read now is damage. Rot that looks like a write that never came,
-//! zeros where something stood, cannot be told from one in the very last batch; behind a mark it is found like all else.
+//! zeros where something stood, cannot be told from one in the very last batch; behind a mark it is found like all
+//! else.
 
 use super::record::{BLOCK_BYTES, Kind, Record, RecordFault, Stamp, read_batch};
 
