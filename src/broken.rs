@@ -17,6 +17,12 @@ pub enum Broken {
     MissingForgotten,
     /// As many fetches at a time as there are segments missing.
     FetchesUnbounded,
+    /// A log comes back without the vote that was given.
+    VoteForgotten,
+    /// A vote is given to everybody who asks for one, in the same term too.
+    VoteGrantedTwice,
+    /// Entries are acknowledged that only the page cache has.
+    EntriesUnflushed,
 }
 
 #[cfg(feature = "sim")]

@@ -1,14 +1,16 @@
 //! The node's seat in the cluster group: group 0, on core 0. What the group agrees on goes to every core.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cluster::{Bootstrap, ClusterState, Command, NodeRecord, Outcome, Replicas, Role};
+use crate::config::NodeConfig;
 use crate::ids::{GroupId, Incarnation, Nanos, NodeId};
 use crate::limits::{BOOTSTRAP_TIMEOUT, PROPOSE_TIMEOUT};
-use crate::raft::{Group, GroupOptions, Member};
+use crate::raft::{Group, GroupOptions, GroupRole, Member, MemberState};
 use crate::transport::{Peer, RefusedCode};
 use crate::uring::{Core, Dir, MailSender, Notify, Priority, deadline, sleep};
 use crate::wire::{Class, Purpose};
@@ -24,6 +26,8 @@ const RETRY: Nanos = Nanos::from_millis(50);
 /// The node's seat in the cluster group.
 pub(crate) struct ClusterSeat {
     group: Group<ClusterState>,
+    /// Why the group does not take what the cluster is to be.
+    refusal: Rc<RefCell<Option<String>>>,
 }
 
 impl ClusterSeat {
@@ -47,9 +51,12 @@ impl ClusterSeat {
         };
         let group = Group::open(options).await.map_err(OpenError::group(&path))?;
         let core = Core::current();
+        let refusal = Rc::default();
+        let found = found_forever(group.clone(), Arc::clone(config), Rc::clone(&refusal));
         drop(core.spawn(Priority::Urgent, tell_forever(group.clone(), cores, changed)));
         drop(core.spawn(Priority::Urgent, keep_cluster(group.clone(), Rc::clone(&node.returning))));
-        Ok(Self { group })
+        drop(core.spawn(Priority::Urgent, found));
+        Ok(Self { group, refusal })
     }
 
     /// The group.
@@ -96,7 +103,8 @@ pub(super) fn placement(state: &ClusterState) -> Option<Placement> {
     Some(Placement { cluster, nodes: nodes.collect(), shards, founder })
 }
 
-/// Founds the cluster with the configured members: asks each for its life, founds group 0, and commits what it is.
+/// Founds the cluster with the configured members: asks each for its life, founds group 0, and waits until its leader
+/// has committed what it is.
 pub(super) async fn bootstrap(node: Rc<CoreNode>) -> Result<(), BootstrapError> {
     let Some(seat) = &node.cluster else {
         return Err(BootstrapError::Refused { why: "this core has no seat in the cluster group".to_owned() });
@@ -121,38 +129,68 @@ pub(super) async fn bootstrap(node: Rc<CoreNode>) -> Result<(), BootstrapError> 
         Ok(()) | Err(crate::raft::BootstrapError::Done) => {}
         Err(error) => return Err(refused(&error)),
     }
-    let nodes = lives.iter().map(|(member, incarnation)| NodeRecord {
-        id: *member,
-        name: format!("node-{member}"),
-        address: addresses[member].to_string(),
+    // Whoever comes to lead the group commits what the cluster is.
+    loop {
+        let changed = seat.group.changed().notified();
+        if seat.group.machine().borrow().cluster().is_some() {
+            return Ok(());
+        }
+        if let Some(why) = seat.refusal.borrow_mut().take() {
+            return Err(refused(&why));
+        }
+        if deadline(until, changed).await.is_err() {
+            return Err(refused(&"no leader has committed what the cluster is; ask again"));
+        }
+    }
+}
+
+/// Commits what the cluster is, as soon as this node leads a group that has members and nothing else: a founding goes
+/// on to its end also where the node that began it was killed, or lost the group to another leader.
+async fn found_forever(
+    group: Group<ClusterState>,
+    config: Arc<NodeConfig>,
+    refusal: Rc<RefCell<Option<String>>>,
+) {
+    loop {
+        let changed = group.changed().notified();
+        let is_founded = group.machine().borrow().cluster().is_some();
+        if is_founded {
+            return;
+        }
+        let members = group.members();
+        if group.watermarks().role != GroupRole::Leader || members.is_empty() {
+            changed.await;
+            continue;
+        }
+        let proposed = group.propose(founding(&config, &members).encode(), PROPOSE_TIMEOUT).await;
+        if let Ok((_, outcome)) = proposed
+            && let Ok(Outcome::Refused(why)) = Outcome::decode(&outcome)
+            && group.machine().borrow().cluster().is_none()
+        {
+            tracing::error!(%why, "the cluster is not founded");
+            refusal.replace(Some(why.to_string()));
+            group.changed().notify();
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// What the cluster is: the members of its group in the lives that were admitted, and what is configured.
+fn founding(config: &NodeConfig, members: &[MemberState]) -> Command {
+    let nodes = members.iter().map(|state| NodeRecord {
+        id: state.node,
+        name: format!("node-{}", state.node),
+        address: state.member.address.clone(),
         admin_address: None,
-        incarnation: *incarnation,
+        incarnation: state.member.incarnation,
         role: Role::Voter,
     });
-    let command = Command::Bootstrap(Bootstrap {
+    Command::Bootstrap(Bootstrap {
         cluster: config.cluster,
         nodes: nodes.collect(),
         shard_count: config.shards,
         replicas: Replicas::All,
-    });
-    let bytes = command.encode();
-    loop {
-        match seat.group.propose(bytes.clone(), PROPOSE_TIMEOUT).await {
-            Ok((_, outcome)) => {
-                let outcome = Outcome::decode(&outcome).map_err(|error| refused(&error))?;
-                return match outcome {
-                    Outcome::Refused(_) if seat.group.machine().borrow().cluster().is_some() => {
-                        Err(BootstrapError::AlreadyFounded)
-                    }
-                    Outcome::Refused(refusal) => Err(refused(&refusal)),
-                    Outcome::Applied | Outcome::Unchanged => Ok(()),
-                };
-            }
-            Err(_) if seat.group.machine().borrow().cluster().is_some() => return Ok(()),
-            Err(error) if Core::current().now() >= until => return Err(refused(&error)),
-            Err(_) => sleep(RETRY).await,
-        }
-    }
+    })
 }
 
 /// The life of a member's data root, as its handshake proves it.

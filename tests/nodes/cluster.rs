@@ -4,7 +4,7 @@ use ringway::engine::{BootstrapError, Reply};
 use ringway::ids::{Nanos, NodeId, ShardId};
 use ringway::shard::Shard;
 
-use crate::sim::{Sim, SimOptions};
+use crate::sim::{Loss, Sim, SimOptions};
 
 use super::checks::{Found, SharedChecks};
 use super::host::{Host, Shape, Stage, poll};
@@ -60,6 +60,15 @@ impl Cluster {
         self.host(node).shard(shard)
     }
 
+    /// How far the founding is, for people.
+    pub fn founding(&self) -> &'static str {
+        match self.founding {
+            Founding::Not => "not asked for",
+            Founding::Asked(_) => "asked for",
+            Founding::Done => "done",
+        }
+    }
+
     pub fn is_founded(&self) -> bool {
         matches!(self.founding, Founding::Done)
     }
@@ -75,7 +84,12 @@ impl Cluster {
 
     /// The power goes, and comes back when `rest` has passed.
     pub fn power_cut(&mut self, node: NodeId, rest: Nanos) {
-        self.sim.power_cut(node);
+        self.power_cut_with(node, Loss::Drawn, rest);
+    }
+
+    /// The same; what was not synced is treated as `loss` says.
+    pub fn power_cut_with(&mut self, node: NodeId, loss: Loss, rest: Nanos) {
+        self.sim.power_cut_with(node, loss);
         let again = self.sim.now().plus(rest);
         let host = self.host_mut(node);
         host.lost_power();
@@ -143,7 +157,11 @@ impl Cluster {
                 }
             }
             Founding::Asked(reply) => {
-                self.founding = match poll(reply) {
+                let answer = poll(reply);
+                if let (Some(Err(error)), Some(_)) = (&answer, std::env::var_os("TELL")) {
+                    eprintln!("{}: bootstrap: {error}", self.sim.now());
+                }
+                self.founding = match answer {
                     None => return,
                     Some(Ok(()) | Err(BootstrapError::AlreadyFounded)) => Founding::Done,
                     Some(_) => Founding::Not,

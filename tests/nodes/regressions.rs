@@ -1,12 +1,12 @@
 //! Bugs that simulated clusters have found, each told in a sentence and played again.
 
-use ringway::engine::{Ask, Durability};
+use ringway::engine::{Ask, Durability, Seat};
 use ringway::ids::{NodeId, ShardId};
 use ringway::uring::Errno;
 
 use crate::sim::{Fault, OpKind, Rule, SimOptions};
 
-use super::campaign::three;
+use super::campaign::{run, shape, three};
 use super::cluster::Cluster;
 use super::workload::content;
 use super::{millis, secs};
@@ -78,5 +78,34 @@ fn installed_does_not_pass_what_a_snapshot_brought_and_nobody_has_looked_for() {
         let done = cluster.go_on(secs(2));
         done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
         settles(seed, &mut cluster);
+    }
+}
+
+/// Seeds 528, 624, 1208, 1368, 1600 and 2208: the founder was killed when the group had its members and nothing else;
+/// another node led it from then on, and nobody ever committed what the cluster is.
+#[test]
+fn a_founding_goes_on_when_its_founder_was_killed_in_the_middle() {
+    for seed in 1..=6 {
+        let mut cluster = Cluster::new(seed, SimOptions::default(), three());
+        cluster.working = false;
+        let has_members = |cluster: &mut Cluster| {
+            let seats = cluster.host(NodeId(2)).seats.borrow();
+            seats.iter().filter_map(Seat::cluster).any(|group| !group.members().is_empty())
+        };
+        assert!(cluster.until(secs(20), has_members).expect("no checker minds"), "seed {seed}");
+        assert!(!cluster.is_founded(), "seed {seed}");
+        cluster.kill(NodeId(1), secs(4));
+        settles(seed, &mut cluster);
+        assert!(cluster.is_founded(), "seed {seed}");
+    }
+}
+
+/// Seeds that have found a bug once, as they were.
+#[test]
+fn seeds_that_found_a_bug_stay_quiet() {
+    for seed in [144, 237, 254, 528, 624, 1208, 1368, 1600, 2208] {
+        let mut cluster = Cluster::new(seed, SimOptions::default(), shape(seed));
+        let done = run(seed, &mut cluster);
+        done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
     }
 }

@@ -115,9 +115,12 @@ impl Cluster {
     }
 
     fn unsettled(&self) -> String {
-        let mut what = format!("not settled at {}:", self.sim.now());
+        let mut what = format!("not settled at {}, founding {}:", self.sim.now(), self.founding());
         for host in &self.hosts {
             what += &format!("\n  {}: up {}, refused {:?}", host.node, host.engine().is_some(), host.refused);
+            for group in host.seats.borrow().iter().filter_map(ringway::engine::Seat::cluster) {
+                what += &format!("\n    cluster: {:?} {:?}", group.watermarks(), group.members());
+            }
             for id in self.shards() {
                 let Some(shard) = host.shard(id) else { continue };
                 let machine = shard.group().machine();

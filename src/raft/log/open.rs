@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::broken::{self, Broken};
 use crate::ids::GroupId;
 use crate::raft::types::Point;
 use crate::uring::{Core, Dir, Gate, Priority};
@@ -44,7 +45,10 @@ impl Log {
     /// # Errors
     /// Why it is not opened. Damage leaves the disk as it is.
     pub async fn open(dir: Dir, group: GroupId, gate: Option<Gate>) -> Result<Self, LogOpenError> {
-        let replay = recovery::read(&dir, group).await?;
+        let mut replay = recovery::read(&dir, group).await?;
+        if broken::is(Broken::VoteForgotten) {
+            replay.vote = None;
+        }
         let active = recovery::repair(&dir, &replay).await?;
         let next_batch = replay.next_batch;
         let next_file = replay.files.last().map_or(1, |last| last.number + 1);

@@ -9,6 +9,7 @@
 
 use std::rc::Rc;
 
+use crate::broken::{self, Broken};
 use crate::ids::{LogIndex, Term};
 use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FILE_BYTES, LOG_MARK_AFTER, LOG_ROOM_INTERVAL};
 use crate::raft::types::{Point, Vote};
@@ -252,6 +253,7 @@ impl Writer {
         let permit = self.log.gate.as_ref().map(crate::uring::Gate::urgent);
         let (written, buffer) = active.file.write_at(buffer, 0..padded, active.offset).await;
         let result = match written {
+            Ok(()) if is_left_in_cache(lines) => Ok(()),
             Ok(()) => active.file.sync_data().await.map_err(|errno| ("flush", errno)),
             Err(errno) => Err(("write", errno)),
         };
@@ -354,6 +356,11 @@ async fn seal(log: &Inner, full: Active) -> Result<(), LogStopped> {
         file.open = None;
     }
     Ok(())
+}
+
+/// What a broken log does not flush: entries, so that votes are durable still.
+fn is_left_in_cache(lines: &[Line]) -> bool {
+    broken::is(Broken::EntriesUnflushed) && lines.iter().all(|line| line.kind != Kind::Vote)
 }
 
 fn batch_bytes(lines: &[Line]) -> usize {
