@@ -417,8 +417,19 @@ impl Inner {
                 Difference::Surplus { id, .. } => surplus.push(id),
             }
         }
+        // A manifest that came as a snapshot says of nothing that it has gone.
+        let planned =
+            self.driver.get().map_or_else(Vec::new, |driver| driver.with_plan(|plan| plan.ids().collect()));
+        let gone: Vec<SegmentId> = planned
+            .into_iter()
+            .filter(|id| id.index <= state.applied() && state.entry(id).is_none())
+            .collect();
         let applied = state.applied();
         drop(state);
+        for id in gone {
+            self.driver.get().expect("it has planned").forget(id);
+            surplus.push(id);
+        }
         let mut installed = self.installed.take();
         installed.begin_again();
         missing.iter().for_each(|entry| installed.lacks(entry.id));

@@ -117,6 +117,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// All that is planned or under way.
+    pub fn ids(&self) -> impl Iterator<Item = SegmentId> {
+        self.items.keys().copied()
+    }
+
     /// Takes a segment to fetch; one that is known already stays as it is. False if there is no room: derive
     /// again later.
     pub fn want(&mut self, want: Want, now: Nanos) -> bool {

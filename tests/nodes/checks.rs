@@ -14,7 +14,7 @@ use ringway::shard::Shard;
 use ringway::uring::{Core, Priority};
 
 use crate::sim::check::{
-    Bounded, Converges, ManifestAgreement, NoLostCommit, NoUnverifiedByte, OneLeader, Verdict,
+    AppliedOnce, Bounded, Converges, ManifestAgreement, NoLostCommit, NoUnverifiedByte, OneLeader, Verdict,
     WatermarkOrder, Watermarks,
 };
 use crate::sim::trace::hash;
@@ -45,6 +45,7 @@ pub struct Checks {
     pub marks: WatermarkOrder,
     pub bounds: Bounded,
     pub converges: Converges,
+    pub once: AppliedOnce,
     /// The first thing that a checker refused.
     pub found: Option<Found>,
     /// What every committed entry did.
@@ -70,6 +71,7 @@ impl Default for Checks {
                 .gauge("proposals of a shard", PROPOSALS_IN_FLIGHT_MAX as u64)
                 .gauge("entries of a log behind its snapshot", 200),
             converges: Converges::within(secs(90)),
+            once: AppliedOnce::default(),
             found: None,
             log: BTreeMap::new(),
             applied: BTreeMap::new(),
@@ -92,7 +94,12 @@ impl Checks {
         self.hold("no_lost_commit", verdict);
         let own = self.applied.entry((node, group)).or_default();
         own.1.insert(index, entry);
-        self.log.entry((group, index)).or_insert_with(|| changes.iter().filter_map(fact).collect());
+        let facts: Vec<Fact> = changes.iter().filter_map(fact).collect();
+        for fact in &facts {
+            let verdict = self.once.changed(group, index, &fact.path, fact.content.map(|(_, root, _)| root));
+            self.hold("applied_once", verdict);
+        }
+        self.log.entry((group, index)).or_insert(facts);
         for change in changes {
             if let Change::Registered(entry) | Change::Updated { entry, .. } = change {
                 self.bytes.committed(shard, entry.path().as_str(), entry.root, entry.bytes);

@@ -48,6 +48,8 @@ pub struct Ledger {
     pub tasks: Vec<Task>,
     pub paths: BTreeMap<(ShardId, String), Known>,
     pub next: u64,
+    /// What the latest content was made of: its number, its length.
+    pub latest: Option<(u64, usize)>,
     pub acknowledged: u64,
     pub refused: BTreeMap<String, u64>,
     /// Files that have rotted where nobody looks: on which node, of which shard, under which path.
@@ -162,9 +164,10 @@ impl Cluster {
                     (known.busy, known.versions) = (false, known.versions + 1);
                 }
                 Wish::Delete { path } => {
-                    self.ledger.paths.remove(&key);
+                    // The engine that sealed it lets go of it when it hears of this.
+                    let owner = self.ledger.paths.remove(&key).map_or(task.node, |known| known.owner);
                     let file = file(task.shard, path);
-                    let mut host = self.sim.host(task.node);
+                    let mut host = self.sim.host(owner);
                     if host.disk.file(&file).is_some() {
                         host.disk.remove(&file);
                     }

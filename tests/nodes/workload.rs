@@ -65,7 +65,10 @@ impl Cluster {
                 if self.sim.draw(3) == 0 { vec![self.register(node, shard), wish] } else { vec![wish] }
             }
             _ => {
-                let path = self.idle_path(node, shard)?;
+                // Anybody may delete what anybody has registered.
+                let whose =
+                    if self.sim.draw(3) == 0 { NodeId(1 + self.sim.draw(self.shape.nodes)) } else { node };
+                let path = self.idle_path(whose, shard)?;
                 vec![Wish::Delete { path }]
             }
         };
@@ -107,7 +110,13 @@ impl Cluster {
             1..20 => AWKWARD[self.sim.draw(8) as usize],
             _ => self.sim.draw(20_000) as usize,
         };
-        self.seal_bytes(node, shard, path, &content(self.ledger.next, len), update)
+        // Now and then what another path has already.
+        let of = match self.ledger.latest.filter(|_| self.sim.draw(8) == 0) {
+            Some(latest) if !update => latest,
+            Some(_) | None => (self.ledger.next, len),
+        };
+        self.ledger.latest = Some(of);
+        self.seal_bytes(node, shard, path, &content(of.0, of.1), update)
     }
 
     /// Puts these bytes in place.

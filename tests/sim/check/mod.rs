@@ -1,5 +1,6 @@
 //! What must hold in every run: one invariant, one file. Checkers are fed plain facts and know nothing of the product.
 
+mod applied_once;
 mod bounded;
 mod converges;
 mod manifest_agreement;
@@ -10,6 +11,7 @@ mod watermark_order;
 
 use std::fmt;
 
+pub use applied_once::AppliedOnce;
 pub use bounded::Bounded;
 pub use converges::Converges;
 pub use manifest_agreement::ManifestAgreement;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ringway::ids::{Digest, GroupId, LogIndex, Nanos, NodeId, ShardId, Term};
 
 use crate::sim::check::{
-    Bounded, Converges, ManifestAgreement, NoLostCommit, NoUnverifiedByte, OneLeader, WatermarkOrder,
-    Watermarks,
+    AppliedOnce, Bounded, Converges, ManifestAgreement, NoLostCommit, NoUnverifiedByte, OneLeader,
+    WatermarkOrder, Watermarks,
 };
 
 const GROUP: GroupId = GroupId(1);
@@ -30,6 +30,19 @@ fn a_term_that_goes_back_is_found_unless_the_disk_is_new() {
     assert!(check.in_term(GROUP, Term(3), ONE).is_err());
     check.emptied(ONE);
     assert_eq!(check.in_term(GROUP, Term(1), ONE), Ok(()));
+}
+
+#[test]
+fn a_change_that_is_applied_twice_is_found() {
+    let mut check = AppliedOnce::default();
+    let (one, other) = (Some(Digest([1; 32])), Some(Digest([2; 32])));
+    assert_eq!(check.changed(GROUP, LogIndex(5), "a", one), Ok(()));
+    assert_eq!(check.changed(GROUP, LogIndex(5), "a", one), Ok(()), "another replica");
+    assert_eq!(check.changed(GROUP, LogIndex(6), "b", one), Ok(()), "another path");
+    assert_eq!(check.changed(GROUP, LogIndex(7), "a", other), Ok(()), "another content");
+    assert_eq!(check.changed(GROUP, LogIndex(8), "a", None), Ok(()), "deleted");
+    assert!(check.changed(GROUP, LogIndex(9), "a", one).is_err());
+    assert!(check.changed(GROUP, LogIndex(9), "a", None).is_err());
 }
 
 #[test]
