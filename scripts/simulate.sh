@@ -18,9 +18,9 @@ trap 'rm -f "$out"' EXIT
 status=0
 FIRST_SEED=$first SEEDS=$((first + seeds - 1)) RUST_BACKTRACE=0 \
     cargo test --quiet --features sim --test sim -- nodes::campaign::clusters --nocapture >"$out" 2>&1 || status=$?
-grep -oE 'SEED=[0-9]+ fails: .*' "$out" | while read -r line; do
+{ grep -aoE 'SEED=[0-9]+ fails: .*' "$out" || true; } | while read -r line; do
     echo "$line"
     echo "  replay: ${line%% *} cargo test --features sim --test sim nodes::campaign::clusters -- --nocapture"
 done
-grep -E 'batches acknowledged' "$out" | sed 's/^.*\.\.\. //'
+{ grep -aoE '[0-9]+ seeds, .* snapshots installed' "$out" || tail -20 "$out"; }
 exit $status
