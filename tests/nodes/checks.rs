@@ -95,7 +95,8 @@ impl Checks {
         let own = self.applied.entry((node, group)).or_default();
         own.1.insert(index, entry);
         let facts: Vec<Fact> = changes.iter().filter_map(fact).collect();
-        for fact in &facts {
+        // Of few bytes there are not enough to be different each time.
+        for fact in facts.iter().filter(|fact| fact.content.is_none_or(|(_, _, bytes)| bytes >= 8)) {
             let verdict = self.once.changed(group, index, &fact.path, fact.content.map(|(_, root, _)| root));
             self.hold("applied_once", verdict);
         }
