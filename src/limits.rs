@@ -120,6 +120,9 @@ pub const RATE_LEAST_BYTES: u64 = 64 * 1024;
 pub const ZERO_COPY_COPIED_MAX: u32 = 4;
 /// Payloads from this size on are worth a send without copying.
 pub const ZERO_COPY_BYTES_MIN: usize = 16 * 1024;
+/// Payloads in memory that one connection may have read or being sent. More would wait for the same socket; and a peer
+/// that reads nothing holds no more.
+pub const CONNECTION_LOADS_MAX: usize = 4;
 /// Fewest bytes that are sent out of the page cache by reference; below, the calls cost more than the copies.
 pub const CACHED_BYTES_MIN: usize = 16 * 1024;
 /// From accept to authenticated.

@@ -105,6 +105,20 @@ fn escapes(source: &Source) -> Vec<String> {
     found
 }
 
+/// Lines of prose that are too long. Tables, what stands in fences, and one word that is longer are as they are.
+fn prose(path: &str, text: &str) -> Vec<String> {
+    let (mut found, mut fenced) = (Vec::new(), false);
+    for (place, line) in text.lines().enumerate() {
+        fenced ^= line.trim_start().starts_with("```");
+        let characters = line.chars().count();
+        let is_prose = !fenced && !line.trim_start().starts_with(['|', '`']) && line.trim().contains(' ');
+        if is_prose && characters > LINE_CHARACTERS_MAX {
+            found.push(format!("{path}:{}: {characters} characters, not {LINE_CHARACTERS_MAX}", place + 1));
+        }
+    }
+    found
+}
+
 fn sizes(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     let lines = source.text.lines().count();
@@ -251,6 +265,16 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// The pages of a folder by name.
+fn pages(folder: &str) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(root().join(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter(|name| name.ends_with(".md"))
+        .map(|name| (name.clone(), read(Path::new(folder).join(&name).to_str().expect("plain names"))))
+        .collect()
+}
+
 fn collect(folder: &Path, sources: &mut Vec<Source>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
@@ -297,6 +321,13 @@ fn files_functions_and_lines_fit() {
 }
 
 #[test]
+fn lines_of_prose_fit() {
+    let pages: Vec<_> = ["", "kernel-notes"].into_iter().flat_map(pages).collect();
+    assert!(pages.len() > 10, "the pages were found");
+    none(pages.iter().flat_map(|(name, text)| prose(name, text)));
+}
+
+#[test]
 fn every_file_opens_with_what_it_is() {
     none(tree().iter().flat_map(head));
 }
@@ -313,11 +344,7 @@ fn rooms_are_named_by_what_they_own() {
 
 #[test]
 fn code_and_kernel_notes_cite_each_other() {
-    let mut pages = BTreeMap::new();
-    for entry in fs::read_dir(root().join("kernel-notes")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        pages.insert(name.clone(), read(&format!("kernel-notes/{name}")));
-    }
+    let pages = pages("kernel-notes");
     let own = |source: &Source| source.path.starts_with("tests/tidy");
     let sources: Vec<_> = tree().into_iter().filter(|source| !own(source)).collect();
     none(notes(&pages, &sources));

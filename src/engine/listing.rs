@@ -22,6 +22,10 @@ pub(crate) enum ListingError {
     Path { path: String, why: String },
     /// A size that no segment has.
     Bytes { bytes: u64 },
+    /// A path that is not behind the one before it.
+    Order { path: String },
+    /// More files than a pull takes.
+    TooMany { most: usize },
 }
 
 impl From<CodecError> for ListingError {
@@ -70,6 +74,8 @@ impl std::fmt::Display for ListingError {
             Self::Codec(error) => write!(f, "the source's list does not decode: {error}"),
             Self::Path { path, why } => write!(f, "the source lists the path {path:?}: {why}"),
             Self::Bytes { bytes } => write!(f, "the source lists a file of {bytes} bytes"),
+            Self::Order { path } => write!(f, "the source lists {path:?} behind a path that follows it"),
+            Self::TooMany { most } => write!(f, "the source lists more than {most} files"),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use crate::auth::SecretSet;
 use crate::ids::{GroupId, LogIndex, SegmentId};
-use crate::limits::{ANSWER_TIMEOUT, FETCH_ATTEMPTS_MAX, PAGE_ENTRIES_MAX};
+use crate::limits::{ANSWER_TIMEOUT, ENTRIES_MAX, FETCH_ATTEMPTS_MAX, PAGE_ENTRIES_MAX};
 use crate::segment::{Ownership, Store, StoreOptions};
 use crate::stats::TransferStats;
 use crate::transfer::{Driver, Failure, Fetcher, Want};
@@ -21,7 +21,7 @@ use crate::uring::{Core, Gate, Notify, Priority, timeout};
 use crate::wire::{Body, Class, Cursor, ListPage, Purpose};
 
 use super::digests::kernel;
-use super::listing::{self, Listed};
+use super::listing::{self, Listed, ListingError};
 use super::point::{self, SOURCE};
 
 /// What to pull, and how.
@@ -225,7 +225,7 @@ async fn list(transport: &Transport, peer: Peer) -> Result<(Vec<Listed>, u64), P
             return Err(bad(&"it answers with something else"));
         };
         let (skipped, files) = listing::decode(page.entries).map_err(|error| bad(&error))?;
-        listed.extend(files);
+        extend(&mut listed, files, ENTRIES_MAX).map_err(|error| bad(&error))?;
         if page.end {
             return Ok((listed, u64::from(skipped)));
         }
@@ -234,6 +234,20 @@ async fn list(transport: &Transport, peer: Peer) -> Result<(Vec<Listed>, u64), P
         }
         after = page.next.0.to_vec();
     }
+}
+
+/// Takes a page in behind those before it. The source lists in the order of paths: so none comes twice, and the end does.
+fn extend(listed: &mut Vec<Listed>, page: Vec<Listed>, most: usize) -> Result<(), ListingError> {
+    for file in page {
+        if listed.last().is_some_and(|last| last.path >= file.path) {
+            return Err(ListingError::Order { path: file.path });
+        }
+        if listed.len() >= most {
+            return Err(ListingError::TooMany { most });
+        }
+        listed.push(file);
+    }
+    Ok(())
 }
 
 async fn open_store(options: &PullOptions, boot: [u8; 16]) -> Result<Rc<Store>, PullError> {
@@ -392,4 +406,25 @@ impl Pull {
 
 fn wanted(id: SegmentId, file: &Listed) -> Want {
     Want { id, path: file.path.as_str().into(), bytes: file.bytes, root: file.root, origin: SOURCE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Digest;
+
+    fn files(paths: &[&str]) -> Vec<Listed> {
+        let file = |path: &&str| Listed { path: (*path).to_owned(), bytes: 1, root: Digest([1; 32]) };
+        paths.iter().map(file).collect()
+    }
+
+    #[test]
+    fn a_list_without_order_or_end_is_refused() {
+        let mut listed = files(&["a", "b"]);
+        let order = |path: &str| Err(ListingError::Order { path: path.to_owned() });
+        assert_eq!(extend(&mut listed, files(&["b"]), 9), order("b"), "twice");
+        assert_eq!(extend(&mut listed, files(&["d", "c"]), 9), order("c"));
+        assert_eq!(extend(&mut listed, files(&["e", "f"]), 4), Err(ListingError::TooMany { most: 4 }));
+        assert_eq!(extend(&mut listed, files(&["g"]), 9), Ok(()));
+    }
 }

@@ -13,7 +13,7 @@ use crate::limits::FRAME_DIGESTS_MAX;
 use crate::segment::{ReadError, Reader, Store};
 use crate::stats::TransferStats;
 use crate::transport::{Stream, StreamError, StreamSender};
-use crate::uring::{Buffer, Core, Extent};
+use crate::uring::{Buffer, Core, Extent, Place};
 use crate::wire::{Body, Chunk, ChunkList, Cursor, Fetch, FetchRefused, ListReply, Refusal};
 
 use super::directory::{Directory, DirectoryReader};
@@ -37,8 +37,8 @@ enum Open {
 enum Loaded {
     /// Out of the page cache.
     Cached(Extent),
-    /// Out of a buffer, so many bytes.
-    Read(usize, Buffer),
+    /// Out of a buffer, so many bytes, in its place.
+    Read(usize, Buffer, Place),
 }
 
 /// Gives the page behind a cursor, of at most so many entries.
@@ -105,7 +105,7 @@ async fn answer(
             Some(loaded) => loaded,
             None => {
                 sender.ready().await?;
-                open.load(chunk).await
+                open.load(sender, chunk).await?
             }
         };
         let loaded = match loaded {
@@ -119,12 +119,12 @@ async fn answer(
             if chunk + 1 >= end || sender.ready().await.is_err() {
                 return None;
             }
-            Some(open.load(chunk + 1).await)
+            Some(open.load(sender, chunk + 1).await)
         };
         let (sent, loaded) = join(send, next).await;
         sent?;
         stats.bytes_served.add(bytes as u64);
-        ahead = loaded;
+        ahead = loaded.transpose()?;
     }
     Ok(())
 }
@@ -180,16 +180,16 @@ impl Open {
     }
 
     /// The chunk where it is in the page cache, else read into a buffer.
-    async fn load(&self, chunk: u32) -> Result<Loaded, Refusal> {
+    async fn load(&self, sender: &StreamSender, chunk: u32) -> Result<Result<Loaded, Refusal>, StreamError> {
         let cached = match self {
             Self::Held(reader) => reader.cached_chunk(chunk).await,
             Self::Plain(reader) => reader.cached_chunk(chunk).await,
         };
         if let Some(extent) = cached {
-            return Ok(Loaded::Cached(extent));
+            return Ok(Ok(Loaded::Cached(extent)));
         }
-        let core = Core::current();
-        let buffer = core.slab().take().await;
+        let place = sender.load().await?;
+        let buffer = buffer();
         let (read, buffer) = match self {
             Self::Held(reader) => {
                 let (read, buffer) = reader.read_chunk(chunk, buffer).await;
@@ -197,15 +197,24 @@ impl Open {
             }
             Self::Plain(reader) => reader.read_chunk(chunk, buffer).await,
         };
-        read.map(|count| Loaded::Read(count, buffer))
+        Ok(read.map(|count| Loaded::Read(count, buffer, place)))
     }
+}
+
+/// A registered buffer while more than a quarter of them is free, else memory of its own, which the connections' places
+/// bound: those who receive and those who read never wait for each other.
+fn buffer() -> Buffer {
+    let core = Core::current();
+    let slab = core.slab();
+    let spare = slab.free() > usize::from(slab.count() / 4);
+    spare.then(|| slab.try_take()).flatten().unwrap_or_else(|| Buffer::heap(slab.buffer_bytes()))
 }
 
 impl Loaded {
     fn bytes(&self) -> usize {
         match self {
             Self::Cached(extent) => extent.bytes,
-            Self::Read(count, _) => *count,
+            Self::Read(count, ..) => *count,
         }
     }
 
@@ -213,7 +222,7 @@ impl Loaded {
     async fn send(self, sender: &StreamSender, body: Chunk) -> Result<(), StreamError> {
         match self {
             Self::Cached(extent) => sender.send_extent(body, extent).await,
-            Self::Read(count, buffer) => sender.send_payload(body, buffer, 0..count).await.0,
+            Self::Read(count, buffer, _place) => sender.send_payload(body, buffer, 0..count).await.0,
         }
     }
 }

@@ -9,9 +9,9 @@ use std::rc::{Rc, Weak};
 
 use crate::auth::{KeyId, SessionKeys};
 use crate::ids::{GroupId, Nanos, StreamId};
-use crate::limits::{READ_AHEAD_BYTES, ZERO_COPY_COPIED_MAX};
+use crate::limits::{CONNECTION_LOADS_MAX, READ_AHEAD_BYTES, ZERO_COPY_COPIED_MAX};
 use crate::stats::TransportStats;
-use crate::uring::{Core, Priority, Socket};
+use crate::uring::{Core, Places, Priority, Socket};
 use crate::wire::{Body, Class, Close, Kind, Open, Purpose};
 
 use super::credit::Budget;
@@ -76,6 +76,8 @@ pub(super) struct Connection {
     last_stream: Cell<u32>,
     cut: RefCell<Option<Cut>>,
     slab_buffers: u16,
+    /// Places for payloads in memory that are read to be sent.
+    pub(super) loads: Places,
     pinged: Cell<Option<(u64, Nanos)>>,
     round_trip: Cell<Option<Nanos>>,
     unused_since: Cell<Option<Nanos>>,
@@ -108,6 +110,7 @@ impl Connection {
             last_stream: Cell::new(0),
             cut: RefCell::new(None),
             slab_buffers: core.slab().count(),
+            loads: Places::new(CONNECTION_LOADS_MAX),
             pinged: Cell::new(None),
             round_trip: Cell::new(None),
             unused_since: Cell::new(Some(core.now())),

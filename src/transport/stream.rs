@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use crate::ids::GroupId;
 use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
-use crate::uring::{Buffer, Extent, Question, Span, question};
+use crate::uring::{Buffer, Extent, Place, Question, Span, question};
 use crate::wire::{Body, Class, Purpose};
 
 use super::connection::{Connection, is_message};
@@ -212,6 +212,17 @@ impl StreamSender {
     /// The stream or its connection is over.
     pub async fn ready(&self) -> Result<(), StreamError> {
         self.0.open().await
+    }
+
+    /// Waits for one of the places that a connection has for payloads in memory. To be held from before a buffer is
+    /// taken until it is back, so that a peer that does not read leaves buffers for others.
+    ///
+    /// # Errors
+    /// The stream or its connection is over.
+    pub async fn load(&self) -> Result<Place, StreamError> {
+        let loads = &self.0.connection.loads;
+        loads.room().await;
+        self.0.over().map_or_else(|| Ok(loads.take()), Err)
     }
 
     /// Ends this direction behind all that was sent.

@@ -176,3 +176,13 @@ fn code_is_told_from_comments_and_literals() {
     assert_eq!(left, ["a", "e", "h", "'j:", "b", "b", "r#o", "q"], "{}", source.code);
     assert_eq!(source.line(text.len() - 1), 2);
 }
+
+#[test]
+fn a_long_line_of_prose_is_found_and_a_table_is_none() {
+    let long = "word ".repeat(25);
+    assert_eq!(prose("A.md", &format!("short\n{long}\n")), ["A.md:2: 125 characters, not 120"]);
+    let word = "w".repeat(130);
+    for fine in [format!("| {long} |"), format!("```\n{long}\n```"), word] {
+        assert!(prose("A.md", &fine).is_empty(), "{fine}");
+    }
+}

@@ -48,6 +48,22 @@ fn a_file_that_shrinks_while_it_is_sent_out_of_the_page_cache_costs_its_connecti
     rig.nothing_wrong_stands();
 }
 
+/// The source of a simulated node has eight buffers.
+#[test]
+fn peers_that_stop_reading_leave_buffers_for_the_others() {
+    each_seed(4, |seed| {
+        let mut rig = Rig::new(seed, &[6 << 20, 6 << 20]);
+        let asking = [rig.greedy(3, 12), rig.greedy(4, 12)];
+        rig.sim.run_for(Nanos::from_millis(20));
+        asking.into_iter().for_each(|node| rig.sim.pause(node, Nanos::from_secs(60)));
+        let (target, begun) = (rig.start_target(), rig.sim.now());
+        rig.finish(&target);
+        let took = rig.sim.now().since(begun);
+        assert!(took < Nanos::from_secs(5), "{took:?}: it waited until the silent ones were cut");
+        assert_eq!(target.stats.failed.get(), 0);
+    });
+}
+
 #[test]
 fn p3_a_chunk_that_arrives_damaged_is_fetched_again_alone() {
     let mut refetched = 0;

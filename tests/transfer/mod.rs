@@ -12,6 +12,7 @@ use ringway::stats::TransferStats;
 use ringway::transfer::{Directory, Driver, Fetcher, Holdings, Served, Want, serve};
 use ringway::transport::{Peer, Transport, TransportOptions};
 use ringway::uring::{Core, Dir, Gate, OpenOptions, Priority};
+use ringway::wire::{Class, Fetch, Purpose};
 
 use crate::sim::{NetOptions, Sim, SimOptions};
 
@@ -119,6 +120,32 @@ impl Rig {
             };
             drop(server.spawn(Priority::Urgent, accept));
         });
+    }
+
+    /// A node that asks for everything on so many streams at once, and takes no notice of what comes.
+    pub fn greedy(&mut self, node: u64, streams: u32) -> NodeId {
+        let node = self.sim.node(node);
+        let core = self.sim.core(node, 0);
+        let transport = transport(&core, node);
+        let peer = Peer { node: Some(SOURCE), address: self.sim.address(self.source, PORT) };
+        let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
+        let ask = async move {
+            let mut held = Vec::new();
+            for request in 1..=streams {
+                let opened = transport.open_stream(peer, GROUP, Class::Bulk, Purpose::Transfer).await;
+                let stream = opened.expect("the source listens");
+                for want in &wants {
+                    let (segment, root, want_list) = (want.id, want.root, false);
+                    let (first_chunk, chunk_count) = (0, u32::MAX);
+                    let fetch = Fetch { request, segment, root, first_chunk, chunk_count, want_list };
+                    stream.send(fetch).await.expect("it is open");
+                }
+                held.push(stream);
+            }
+            std::future::pending::<()>().await;
+        };
+        drop(core.enter(|| core.spawn(Priority::Bulk, ask)));
+        node
     }
 
     /// Begins a life of the target's process: recovers its store, and fetches what is missing.
