@@ -236,7 +236,8 @@ async fn list(transport: &Transport, peer: Peer) -> Result<(Vec<Listed>, u64), P
     }
 }
 
-/// Takes a page in behind those before it. The source lists in the order of paths: so none comes twice, and the end does.
+/// Takes a page in behind those before it. The source lists in the order of paths: none comes twice, and there is
+/// an end.
 fn extend(listed: &mut Vec<Listed>, page: Vec<Listed>, most: usize) -> Result<(), ListingError> {
     for file in page {
         if listed.last().is_some_and(|last| last.path >= file.path) {
