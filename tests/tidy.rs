@@ -267,8 +267,9 @@ fn read(path: &str) -> String {
 
 /// The pages of a folder by name.
 fn pages(folder: &str) -> BTreeMap<String, String> {
-    let entries = fs::read_dir(root().join(folder)).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let entries = fs::read_dir(root().join(folder)).expect("a folder of the tree");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("a readable folder").file_name();
+    let names = entries.map(|entry| name(entry).into_string().expect("plain names"));
     names
         .filter(|name| name.ends_with(".md"))
         .map(|name| (name.clone(), read(Path::new(folder).join(&name).to_str().expect("plain names"))))
