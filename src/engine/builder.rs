@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -190,15 +191,44 @@ fn start_core(parts: CoreParts, mail: MailReceiver<Request>) -> Result<(Pinned, 
 
 fn make_directories(config: &NodeConfig) -> Result<(), OpenError> {
     let make = |path: &Path| {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|error| OpenError::Root { root: path.to_owned(), why: error.to_string() })
+        make_durably(path).map_err(|error| OpenError::Root { root: path.to_owned(), why: error.to_string() })
     };
     make(&config.root)?;
     (0..config.shards).map(ShardId).try_for_each(|shard| {
         make(&config.shard_dir(shard))?;
         make(&config.segments_dir(shard))
     })
+}
+
+/// Makes a directory and what is missing above it, each name durable in its parent before the next is made.
+fn make_durably(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        make_durably(above)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        done => done?,
+    }
+    fs::File::open(above.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_is_made_with_all_that_is_missing_above_it_and_again_is_no_error() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path().join("a/b/c");
+        make_durably(&root).expect("made");
+        make_durably(&root).expect("there");
+        assert!(root.is_dir());
+        fs::write(dir.path().join("file"), "").expect("written");
+        assert!(make_durably(&dir.path().join("file/below")).is_err());
+        assert!(make_durably(&dir.path().join("file")).is_err());
+    }
 }

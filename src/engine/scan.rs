@@ -13,7 +13,7 @@ use crate::ids::UnixNanos;
 use crate::transfer::Served;
 
 use super::cache::Cache;
-use super::digests::{each_chunk, kernel};
+use super::digests::{each_chunk_of, kernel, open_plainly};
 use super::listing::Listed;
 use super::serve::{Digested, ServeError};
 use super::tree::{Facts, Found, walk};
@@ -95,15 +95,29 @@ fn progress(files: &[Found]) -> DigestProgress {
     DigestProgress { segments: files.len() as u64, bytes, ..DigestProgress::default() }
 }
 
-/// `None` for a file that changes while it is read, or is gone: it is not sealed, and found again at the next start.
+/// `None` for a file that is not the one that was found any more, changes while it is read, or is gone: it is not
+/// sealed, and found again at the next start.
 fn digest(root: &Path, found: &Found) -> io::Result<Option<VerifiedChunks>> {
     let path = root.join(&found.path);
     let mut hasher = TreeHasher::new(kernel());
-    match each_chunk(&path, |bytes| hasher.update(bytes)) {
-        Ok(()) => {}
+    let swapped = || {
+        tracing::warn!(path = %found.path, "not the file that was found any more; it is not served");
+        Ok(None)
+    };
+    // ELOOP, ENOTDIR: a link was put under its name, or a file under its folder's; ENXIO: a socket.
+    let mut file = match open_plainly(&path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR | libc::ENXIO)) => {
+            return swapped();
+        }
         Err(error) => return Err(error),
+    };
+    let facts = file.metadata()?;
+    if !facts.is_file() || Facts::of(&facts) != found.facts {
+        return swapped();
     }
+    each_chunk_of(&mut file, |bytes| hasher.update(bytes))?;
     let tree = hasher.finish();
     let after = fs::symlink_metadata(&path).map(|facts| Facts::of(&facts));
     if after.ok() != Some(found.facts) || tree.len != found.facts.bytes {
@@ -124,4 +138,34 @@ fn entry(found: &Found, chunks: VerifiedChunks) -> (Listed, Served) {
         chunks,
     };
     (listed, served)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_is_swapped_in_after_the_walk_is_neither_followed_nor_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path();
+        for name in ["fifo", "link", "other", "same"] {
+            fs::write(root.join(name), name).expect("written");
+        }
+        let files = walk(root).expect("readable").files;
+        for name in ["fifo", "link", "other"] {
+            fs::rename(root.join(name), root.join(format!("{name}-old"))).expect("moved");
+        }
+        assert!(Command::new("mkfifo").arg(root.join("fifo")).status().expect("it runs").success());
+        symlink(root.join("link-old"), root.join("link")).expect("made");
+        fs::write(root.join("other"), "OTHER").expect("written");
+        let served: Vec<_> = files
+            .iter()
+            .filter(|found| digest(root, found).expect("no error of the disk").is_some())
+            .map(|found| found.path.as_str())
+            .collect();
+        assert_eq!(served, ["same"]);
+    }
 }
