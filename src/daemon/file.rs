@@ -26,6 +26,9 @@ pub(crate) struct NodeFile {
     pub(crate) listen: String,
     /// Where the admin endpoint listens; none without it.
     pub(crate) admin: Option<SocketAddr>,
+    /// The admin endpoint may listen beyond this machine, where its token can be read on the way and used again.
+    #[serde(default)]
+    pub(crate) admin_beyond_loopback: bool,
     /// The shared secret's file.
     pub(crate) secret_file: PathBuf,
     /// Shards of the cluster.
@@ -112,6 +115,15 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, FileError> {
     let base = fs::canonicalize(path).map_err(read)?.parent().map(Path::to_owned).unwrap_or_default();
     let secret_file = base.join(&file.secret_file);
     let admin = file.admin;
+    if let Some(address) = admin.filter(|address| !address.ip().to_canonical().is_loopback()) {
+        if !file.admin_beyond_loopback {
+            let wanted = "an address of this machine alone (127.0.0.1 or [::1]); the endpoint's token is not encrypted \
+                on its way, so say admin_beyond_loopback = true where the network is trusted";
+            let given = address.to_string();
+            return Err(FileError::Value { path: path.to_owned(), key: "admin", given, wanted });
+        }
+        tracing::warn!(%address, "the admin endpoint's token can be read on the way, and then used by others");
+    }
     let node = file.into_config(path, &base)?;
     node.check().map_err(|error| FileError::Config { path: path.to_owned(), error })?;
     Ok(Loaded { node, admin, secret_file })
@@ -218,6 +230,20 @@ mod tests {
         assert!(loaded.node.root.is_absolute() && loaded.node.root.ends_with("data"));
         assert_eq!(loaded.node.members.len(), 2);
         assert_eq!(loaded.node.transfer.congestion, Some("cubic"));
+    }
+
+    #[test]
+    fn an_admin_endpoint_beyond_this_machine_has_to_be_asked_for_by_name() {
+        let with = |lines: &str| load_text(|text| format!("{lines}\n{text}"));
+        for address in ["127.0.0.1:7500", "[::1]:7500"] {
+            with(&format!("admin = \"{address}\"")).expect("loopback");
+        }
+        for address in ["0.0.0.0:7500", "10.0.0.1:7500", "[::]:7500"] {
+            let line = format!("admin = \"{address}\"");
+            let error = with(&line).expect_err("beyond this machine");
+            assert!(error.to_string().contains("admin_beyond_loopback = true"), "{error}");
+            with(&format!("{line}\nadmin_beyond_loopback = true")).expect("asked for");
+        }
     }
 
     #[test]

@@ -124,6 +124,7 @@ fn make(asked: &Up, root: &Path) -> Result<(), Failure> {
             root: PathBuf::from("."),
             listen: listen[usize::from(node) - 1].to_string(),
             admin: Some(admin[usize::from(node) - 1]),
+            admin_beyond_loopback: false,
             secret_file: PathBuf::from("../secret"),
             shards,
             members: members.clone().collect(),
