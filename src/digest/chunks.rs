@@ -19,6 +19,19 @@ pub fn chunk_count(len: u64) -> Option<u32> {
     u32::try_from(len.div_ceil(CHUNK)).ok()
 }
 
+/// Where chunk `index` begins, in bytes.
+#[must_use]
+pub fn chunk_offset(index: u32) -> u64 {
+    u64::from(index) * CHUNK
+}
+
+/// Bytes of chunk `index` of a segment of `len` bytes: whole but for the last; `None` past the last.
+#[must_use]
+pub fn chunk_bytes(len: u64, index: u32) -> Option<usize> {
+    let left = len.checked_sub(chunk_offset(index)).filter(|left| *left > 0)?;
+    Some(usize::try_from(left.min(CHUNK)).expect("a chunk's size fits usize"))
+}
+
 /// A length and chunk digests that nobody has checked yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChunkList {
@@ -114,11 +127,7 @@ impl VerifiedChunks {
     /// Bytes of chunk `index`: whole but for the last; `None` past the last.
     #[must_use]
     pub fn chunk_bytes(&self, index: u32) -> Option<usize> {
-        if index >= self.count {
-            return None;
-        }
-        let left = self.len - u64::from(index) * CHUNK;
-        Some(usize::try_from(left.min(CHUNK)).expect("a chunk's size fits usize"))
+        chunk_bytes(self.len, index)
     }
 
     /// Checks the content of one chunk.

@@ -16,7 +16,9 @@ mod lanes_sha_ni;
 mod sidecar;
 mod tree;
 
-pub use chunks::{ChunkError, ChunkList, ChunkListError, VerifiedChunks, chunk_count};
+pub use chunks::{
+    ChunkError, ChunkList, ChunkListError, VerifiedChunks, chunk_bytes, chunk_count, chunk_offset,
+};
 pub use flat::{FlatHasher, TreeAndFlat};
 pub use kernel::{AbsentKernel, Kernel, UnknownKernel};
 pub use sidecar::{SidecarError, sidecar_bytes, sidecar_decode, sidecar_encode};

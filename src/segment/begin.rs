@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use crate::digest::{VerifiedChunks, sidecar_decode, sidecar_encode};
+use crate::digest::{VerifiedChunks, chunk_offset, sidecar_decode, sidecar_encode};
 use crate::ids::SegmentId;
 use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT, LANDINGS_MAX};
 use crate::uring::{Buffer, Errno, File, OpenOptions, yield_now};
@@ -194,7 +194,7 @@ impl Staging {
         };
         let mut buffer = Buffer::heap(CHUNK_BYTES);
         for index in 0..count {
-            let end = (u64::from(index) * CHUNK_BYTES as u64) + self.chunk_len(index);
+            let end = chunk_offset(index) + self.chunk_len(index);
             if believed.contains(index) && end <= stat.bytes {
                 self.state.borrow_mut().written.insert(index);
                 continue;

@@ -8,6 +8,7 @@ mod adopt;
 mod begin;
 mod bitmap;
 mod bytes;
+mod chunked;
 mod fault;
 mod hooks;
 mod identity;
@@ -31,6 +32,7 @@ mod staging;
 mod staging_error;
 mod store;
 
+pub use chunked::{ChunkUnread, ChunkedFile, is_resident};
 pub use fault::{DiskError, Doing};
 #[cfg(feature = "sim")]
 pub use hooks::{Edge, Sabotage, Verdict};

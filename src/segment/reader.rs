@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use crate::digest::{ChunkList, VerifiedChunks, chunk_count};
+use crate::digest::{ChunkList, VerifiedChunks, chunk_offset};
 use crate::ids::{Digest, SegmentId};
-use crate::limits::{CACHED_BYTES_MIN, CHUNK_BYTES, IO_ALIGNMENT};
+use crate::limits::CHUNK_BYTES;
 use crate::uring::{Buffer, Dir, Errno, Extent, File, OpenOptions};
 
+use super::chunked::{ChunkUnread, ChunkedFile, is_resident};
 use super::fault::{DiskError, Doing, failed, failed_at, from_disk};
 use super::identity::Identity;
 use super::inventory::Standing;
@@ -16,16 +17,11 @@ use super::record::{Ownership, Record};
 use super::scan::identity_of;
 use super::store::{Inner, Store};
 
-/// Of how many parts one must be in the page cache for a file to be read from there.
-const RESIDENT_PART: u64 = 2;
-
 /// An open segment. It stays readable when it is removed or replaced meanwhile.
 #[derive(Debug)]
 pub struct Reader {
     record: Record,
-    file: File,
-    direct: bool,
-    count: u32,
+    file: ChunkedFile,
 }
 
 impl Store {
@@ -36,8 +32,8 @@ impl Store {
     pub async fn open_segment(&self, id: SegmentId) -> Result<Reader, ReadError> {
         let record = self.record(id).ok_or(ReadError::NotHeld)?;
         let (file, direct) = self.open_checked(&record, true).await?;
-        let count = chunk_count(record.len).expect("a held segment is within the limits");
-        Ok(Reader { record, file, direct, count })
+        let file = ChunkedFile::new(file, direct, record.len).expect("a held segment is within the limits");
+        Ok(Reader { record, file })
     }
 
     /// The chunk list of a segment that is held: from its sidecar, or computed again from the file, which then has to
@@ -132,12 +128,9 @@ impl Inner {
             Err(Errno::INVALID) => return Ok(None),
             Err(errno) => return absent(errno, Doing::Open, name),
         };
-        if opened.1 && may_be_resident {
-            let resident = opened.0.resident(0, len).await.unwrap_or(0);
-            if resident >= len / RESIDENT_PART {
-                let file = folder.open(name, options).await.map_err(failed(Doing::Open, name))?;
-                return Ok(Some((file, false)));
-            }
+        if opened.1 && may_be_resident && is_resident(&opened.0, len).await {
+            let file = folder.open(name, options).await.map_err(failed(Doing::Open, name))?;
+            return Ok(Some((file, false)));
         }
         Ok(Some(opened))
     }
@@ -153,55 +146,39 @@ impl Reader {
     /// Chunks of the segment.
     #[must_use]
     pub fn chunk_count(&self) -> u32 {
-        self.count
+        self.file.chunk_count()
     }
 
     /// Whether it is read past the page cache.
     #[must_use]
     pub fn is_direct(&self) -> bool {
-        self.direct
+        self.file.is_direct()
     }
 
     /// Shares the blocks with an empty file, copy on write.
     pub(super) async fn share(&self, to: &File) -> Result<(), Errno> {
-        self.file.reflink_to(to).await
+        self.file.file().reflink_to(to).await
     }
 
-    /// Chunk `index` where it is in the page cache; `None` if it is not, or there is no such chunk, or the file is read
-    /// past the cache.
+    /// Chunk `index` where it is in the page cache (`ChunkedFile::cached`).
     pub async fn cached_chunk(&self, index: u32) -> Option<Extent> {
-        let at = u64::from(index) * CHUNK_BYTES as u64;
-        let bytes = usize::try_from(self.record.len.saturating_sub(at).min(CHUNK_BYTES as u64)).ok()?;
-        if self.direct || bytes < CACHED_BYTES_MIN {
-            return None;
-        }
-        self.file.cached(at, bytes).await
+        self.file.cached(index).await
     }
 
-    /// Reads chunk `index`; its bytes are the buffer's content. They are not hashed: whoever receives them does.
+    /// Reads chunk `index` (`ChunkedFile::read`).
     ///
     /// # Errors
     /// There is no such chunk, the file is shorter than the segment, or the disk refuses it.
     pub async fn read_chunk(&self, index: u32, buffer: Buffer) -> (Result<usize, ReadError>, Buffer) {
-        if index >= self.count {
-            return (Err(ReadError::Range { index, count: self.count }), buffer);
-        }
-        let at = u64::from(index) * CHUNK_BYTES as u64;
-        let left = (self.record.len - at).min(CHUNK_BYTES as u64);
-        let bytes = usize::try_from(left).expect("a chunk fits the memory");
-        let span = if self.direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes };
-        assert!(buffer.capacity() >= span, "a buffer of {} bytes for {span}", buffer.capacity());
-        let (result, mut buffer) = self.file.read_at(buffer, 0..span, at).await;
-        let path = &self.record.path;
-        let count = match result {
-            Ok(count) => count.min(bytes),
-            Err(errno) => return (Err(failed_at(Doing::Read, path, at)(errno).into()), buffer),
+        let (read, buffer) = self.file.read(index, buffer).await;
+        let error = |unread| match unread {
+            ChunkUnread::Range(count) => ReadError::Range { index, count },
+            ChunkUnread::Short { expected, found } => ReadError::Short { index, expected, found },
+            ChunkUnread::Disk(errno) => {
+                failed_at(Doing::Read, &self.record.path, chunk_offset(index))(errno).into()
+            }
         };
-        buffer.set_filled(count);
-        if count < bytes {
-            return (Err(ReadError::Short { index, expected: bytes, found: count }), buffer);
-        }
-        (Ok(bytes), buffer)
+        (read.map_err(error), buffer)
     }
 }
 

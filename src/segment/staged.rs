@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::digest::VerifiedChunks;
+use crate::digest::{VerifiedChunks, chunk_offset};
 use crate::ids::SegmentId;
 use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
 use crate::uring::{Buffer, Core, File, Notify, Priority};
@@ -98,7 +98,7 @@ impl Staging {
         self.store.hooks.reach(Step::Written, Edge::Before).await;
         let (bytes, span) = self.spans(index);
         buffer.memory_mut()[bytes..span].fill(0); // nothing of an earlier use of the buffer reaches the disk
-        let at = u64::from(index) * CHUNK_BYTES as u64;
+        let at = chunk_offset(index);
         let permit = self.store.options.gate.bulk(span).await;
         let (result, buffer) = self.file.write_at(buffer, 0..span, at).await;
         drop(permit);
@@ -114,7 +114,7 @@ impl Staging {
     /// Reads the bytes that stand in a chunk's place.
     pub(super) async fn read(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
         let (bytes, span) = self.spans(index);
-        let at = u64::from(index) * CHUNK_BYTES as u64;
+        let at = chunk_offset(index);
         let (result, mut buffer) = self.file.read_at(buffer, 0..span, at).await;
         match result {
             Ok(count) if count >= bytes => {

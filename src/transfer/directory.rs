@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::digest::{VerifiedChunks, chunk_count};
+use crate::digest::VerifiedChunks;
 use crate::ids::{Digest, UnixNanos};
-use crate::limits::{CACHED_BYTES_MIN, CHUNK_BYTES, IO_ALIGNMENT};
-use crate::uring::{Buffer, Dir, Errno, Extent, File, OpenOptions};
+use crate::segment::{ChunkedFile, is_resident};
+use crate::uring::{Dir, Errno, OpenOptions};
 use crate::wire::Refusal;
 
 /// One file of the directory, as it was when it was digested.
@@ -30,18 +30,6 @@ pub struct Directory {
     files: BTreeMap<Digest, Vec<Served>>,
 }
 
-/// An open file of the directory.
-#[derive(Debug)]
-pub struct DirectoryReader {
-    file: File,
-    direct: bool,
-    bytes: u64,
-    count: u32,
-}
-
-/// Of how many parts one must be in the page cache for a file to be read from there.
-const RESIDENT_PART: u64 = 2;
-
 impl Directory {
     /// Files below `root`. They are asked for by the root of their content; of several with the same, one that has
     /// not changed is enough.
@@ -59,7 +47,7 @@ impl Directory {
         first.map(|served| served.chunks.clone()).ok_or(Refusal::NotHere)
     }
 
-    pub(super) async fn open(&self, root: Digest) -> Result<DirectoryReader, Refusal> {
+    pub(super) async fn open(&self, root: Digest) -> Result<ChunkedFile, Refusal> {
         let mut refusal = Refusal::NotHere;
         for served in self.files.get(&root).into_iter().flatten() {
             match self.open_one(served).await {
@@ -70,7 +58,7 @@ impl Directory {
         Err(refusal)
     }
 
-    async fn open_one(&self, served: &Served) -> Result<DirectoryReader, Refusal> {
+    async fn open_one(&self, served: &Served) -> Result<ChunkedFile, Refusal> {
         let bytes = served.chunks.len();
         let open = async |direct| {
             self.root.open(&served.path, OpenOptions { direct, ..OpenOptions::default() }).await
@@ -85,8 +73,7 @@ impl Directory {
             tracing::warn!(path = %served.path, "the file has changed since it was digested");
             return Err(Refusal::Superseded);
         }
-        let resident = file.resident(0, bytes).await.unwrap_or(0);
-        let mut direct = self.direct && bytes > 0 && resident < bytes / RESIDENT_PART;
+        let mut direct = self.direct && bytes > 0 && !is_resident(&file, bytes).await;
         if direct {
             match open(true).await {
                 Ok(cold) => file = cold,
@@ -94,42 +81,6 @@ impl Directory {
                 Err(errno) => return Err(refuse(errno)),
             }
         }
-        let count = chunk_count(bytes).expect("it was digested within the limits");
-        Ok(DirectoryReader { file, direct, bytes, count })
-    }
-}
-
-impl DirectoryReader {
-    pub(super) fn chunk_count(&self) -> u32 {
-        self.count
-    }
-
-    /// Chunk `index` where it is in the page cache; `None` if it is not, or the file is read past the cache.
-    pub(super) async fn cached_chunk(&self, index: u32) -> Option<Extent> {
-        let at = u64::from(index) * CHUNK_BYTES as u64;
-        let bytes = usize::try_from(self.bytes.saturating_sub(at).min(CHUNK_BYTES as u64)).ok()?;
-        if self.direct || bytes < CACHED_BYTES_MIN {
-            return None;
-        }
-        self.file.cached(at, bytes).await
-    }
-
-    pub(super) async fn read_chunk(&self, index: u32, buffer: Buffer) -> (Result<usize, Refusal>, Buffer) {
-        let at = u64::from(index) * CHUNK_BYTES as u64;
-        let left = self.bytes.saturating_sub(at).min(CHUNK_BYTES as u64);
-        let bytes = usize::try_from(left).expect("a chunk fits the memory");
-        let span = if self.direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes };
-        let (read, mut buffer) = self.file.read_at(buffer, 0..span, at).await;
-        match read {
-            Ok(count) if count >= bytes => {
-                buffer.set_filled(bytes);
-                (Ok(bytes), buffer)
-            }
-            Ok(_) => (Err(Refusal::Superseded), buffer),
-            Err(errno) => {
-                tracing::warn!(%errno, "a chunk cannot be read");
-                (Err(Refusal::Damaged), buffer)
-            }
-        }
+        Ok(ChunkedFile::new(file, direct, bytes).expect("it was digested within the limits"))
     }
 }

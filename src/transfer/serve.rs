@@ -9,14 +9,14 @@ use futures_util::future::join;
 
 use crate::digest::VerifiedChunks;
 use crate::ids::{Digest, SegmentId};
-use crate::limits::FRAME_DIGESTS_MAX;
-use crate::segment::{ReadError, Reader, Store};
+use crate::limits::{CHUNK_BYTES, FRAME_DIGESTS_MAX};
+use crate::segment::{ChunkUnread, ChunkedFile, ReadError, Reader, Store};
 use crate::stats::TransferStats;
 use crate::transport::{Stream, StreamError, StreamSender};
 use crate::uring::{Buffer, Core, Extent, Place};
 use crate::wire::{Body, Chunk, ChunkList, Cursor, Fetch, FetchRefused, ListReply, Refusal};
 
-use super::directory::{Directory, DirectoryReader};
+use super::directory::Directory;
 
 /// Where served segments come from.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub enum Holdings {
 /// An open segment.
 enum Open {
     Held(Reader),
-    Plain(DirectoryReader),
+    Plain(ChunkedFile),
 }
 
 /// A chunk to be sent.
@@ -183,31 +183,27 @@ impl Open {
     async fn load(&self, sender: &StreamSender, chunk: u32) -> Result<Result<Loaded, Refusal>, StreamError> {
         let cached = match self {
             Self::Held(reader) => reader.cached_chunk(chunk).await,
-            Self::Plain(reader) => reader.cached_chunk(chunk).await,
+            Self::Plain(file) => file.cached(chunk).await,
         };
         if let Some(extent) = cached {
             return Ok(Ok(Loaded::Cached(extent)));
         }
         let place = sender.load().await?;
-        let buffer = buffer();
+        // Of memory of its own, the connections' places bound how much.
+        let core = Core::current();
+        let buffer = core.slab().spare().unwrap_or_else(|| Buffer::heap(CHUNK_BYTES));
         let (read, buffer) = match self {
             Self::Held(reader) => {
                 let (read, buffer) = reader.read_chunk(chunk, buffer).await;
                 (read.map_err(|error| refusal(&error)), buffer)
             }
-            Self::Plain(reader) => reader.read_chunk(chunk, buffer).await,
+            Self::Plain(file) => {
+                let (read, buffer) = file.read(chunk, buffer).await;
+                (read.map_err(unread), buffer)
+            }
         };
         Ok(read.map(|count| Loaded::Read(count, buffer, place)))
     }
-}
-
-/// A registered buffer while more than a quarter of them is free, else memory of its own, which the connections' places
-/// bound: those who receive and those who read never wait for each other.
-fn buffer() -> Buffer {
-    let core = Core::current();
-    let slab = core.slab();
-    let spare = slab.free() > usize::from(slab.count() / 4);
-    spare.then(|| slab.try_take()).flatten().unwrap_or_else(|| Buffer::heap(slab.buffer_bytes()))
 }
 
 impl Loaded {
@@ -233,4 +229,15 @@ fn refusal(error: &ReadError) -> Refusal {
     }
     tracing::warn!(%error, "a segment cannot be served");
     Refusal::Damaged
+}
+
+fn unread(unread: ChunkUnread) -> Refusal {
+    match unread {
+        ChunkUnread::Range(_) => Refusal::BadRange,
+        ChunkUnread::Short { .. } => Refusal::Superseded,
+        ChunkUnread::Disk(errno) => {
+            tracing::warn!(%errno, "a chunk cannot be read");
+            Refusal::Damaged
+        }
+    }
 }

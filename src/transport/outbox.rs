@@ -17,16 +17,24 @@ pub type Delivered = (Result<(), StreamError>, Buffer);
 /// A payload on its way.
 #[derive(Debug)]
 pub(super) enum Freight {
-    /// Out of a buffer, which goes back with the answer.
-    Memory { buffer: Buffer, span: Span, answer: Answer<Delivered> },
+    /// Out of a buffer.
+    Memory(Loaded),
     /// Out of the page cache.
     Cached { extent: Extent, answer: Answer<Result<(), StreamError>> },
+}
+
+/// A payload in a buffer, which goes back with the answer.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) buffer: Buffer,
+    pub(super) span: Span,
+    pub(super) answer: Answer<Delivered>,
 }
 
 impl Freight {
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Memory { span, .. } => span.len(),
+            Self::Memory(loaded) => loaded.span.len(),
             Self::Cached { extent, .. } => extent.bytes,
         }
     }
@@ -34,7 +42,7 @@ impl Freight {
     pub(super) fn fail(self, error: StreamError) {
         // Whoever gave it may have gone; then the buffer goes home here.
         match self {
-            Self::Memory { buffer, answer, .. } => drop(answer.give((Err(error), buffer))),
+            Self::Memory(Loaded { buffer, answer, .. }) => drop(answer.give((Err(error), buffer))),
             Self::Cached { answer, .. } => drop(answer.give(Err(error))),
         }
     }
@@ -246,7 +254,7 @@ mod tests {
     fn a_reset_takes_its_streams_frames_out_and_gives_their_buffers_back() {
         let outbox = Outbox::default();
         let (answer, mut question) = question();
-        let freight = Some(Freight::Memory { buffer: Buffer::heap(1), span: 0..1, answer });
+        let freight = Some(Freight::Memory(Loaded { buffer: Buffer::heap(1), span: 0..1, answer }));
         outbox.push(Outgoing { freight, ..frame(3, Kind::Chunk) }).expect("open");
         outbox.push(frame(5, Kind::Fetch)).expect("open");
         assert!(!outbox.reset(StreamId(3), GroupId(1), ResetCode::Dropped));

@@ -146,17 +146,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Where a payload goes: a registered buffer while more than a quarter of them is free, so that sources
-    /// and writes always find one; else memory of its own, which credit bounds.
+    /// Where a payload goes: a spare registered buffer, else memory of its own, which credit bounds.
     fn place(&self, bytes: usize) -> Buffer {
         let core = Core::current();
         let slab = core.slab();
-        let spare = slab.free() > usize::from(slab.count() / 4);
         let fits = bytes > PAYLOAD_SMALL_BYTES && bytes <= slab.buffer_bytes();
-        if fits
-            && spare
-            && let Some(buffer) = slab.try_take()
-        {
+        if fits && let Some(buffer) = slab.spare() {
             return buffer;
         }
         self.connection.shared.stats.payloads_unregistered.count();

@@ -19,7 +19,7 @@ use super::credit::charge;
 use super::entry::{Entry, Message};
 use super::error::{Cut, ResetCode, StreamError};
 use super::options::PeerIdentity;
-use super::outbox::{Delivered, Freight, Outgoing};
+use super::outbox::{Delivered, Freight, Loaded, Outgoing};
 
 /// A stream of messages in both directions.
 #[derive(Debug)]
@@ -198,7 +198,7 @@ impl StreamSender {
             let sent = self.0.push(outgoing);
             let _the_question_waits = answer.give((sent, buffer));
         } else {
-            let freight = Some(Freight::Memory { buffer, span, answer });
+            let freight = Some(Freight::Memory(Loaded { buffer, span, answer }));
             // An error comes back through the answer, with the buffer.
             let _answered = self.0.push(Outgoing { freight, ..outgoing });
         }

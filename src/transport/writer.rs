@@ -8,13 +8,13 @@ use std::rc::Rc;
 use crate::auth::Tagger;
 use crate::ids::{GroupId, StreamId};
 use crate::limits::{READ_AHEAD_BYTES, ZERO_COPY_BYTES_MIN};
-use crate::uring::{Answer, Buffer, Core, Errno, Extent, Priority, Socket, Span};
+use crate::uring::{Answer, Buffer, Core, Errno, Extent, Priority, Socket};
 use crate::wire::{Body, Credit, HEADER_BYTES, Header, Kind, Ping, Pong, Ready, Reset, TAG_BYTES, Text};
 
 use super::connection::Connection;
 use super::error::{Cut, StreamError};
 use super::options::SendPath;
-use super::outbox::{Delivered, Freight, Own};
+use super::outbox::{Freight, Loaded, Own};
 
 /// Sends on one connection until it ends.
 pub(super) struct Writer {
@@ -32,20 +32,6 @@ struct Head {
     group: GroupId,
     stream: StreamId,
     payload_bytes: usize,
-}
-
-/// A payload in memory.
-struct Loaded {
-    buffer: Buffer,
-    span: Span,
-    answer: Answer<Delivered>,
-}
-
-impl From<Loaded> for Freight {
-    fn from(loaded: Loaded) -> Self {
-        let Loaded { buffer, span, answer } = loaded;
-        Self::Memory { buffer, span, answer }
-    }
 }
 
 /// Bytes of a frame beside its body.
@@ -177,10 +163,9 @@ impl Writer {
     async fn send_payload(&mut self, freight: Freight) -> Result<(), (Option<Freight>, Cut)> {
         self.connection.mark_sending(Some(freight.bytes()));
         match freight {
-            Freight::Memory { buffer, span, answer } => {
-                let registered = buffer.slot().is_some();
-                let large = span.len() >= ZERO_COPY_BYTES_MIN;
-                let loaded = Loaded { buffer, span, answer };
+            Freight::Memory(loaded) => {
+                let registered = loaded.buffer.slot().is_some();
+                let large = loaded.span.len() >= ZERO_COPY_BYTES_MIN;
                 if registered && large && self.connection.send_path.get() == SendPath::ZeroCopy {
                     self.send_zero_copy(loaded).await
                 } else {
@@ -219,7 +204,7 @@ impl Writer {
                 let _unclaimed = answer.give((Ok(()), buffer));
                 Ok(())
             }
-            Err(errno) => Err((Some(Freight::Memory { buffer, span, answer }), broken(errno))),
+            Err(errno) => Err((Some(Freight::Memory(Loaded { buffer, span, answer })), broken(errno))),
         }
     }
 
@@ -247,13 +232,13 @@ impl Writer {
         let (sent, buffer) = send.finish().await;
         let loaded = Loaded { buffer, span, answer };
         match sent {
-            Ok((0, _)) => Err((Some(loaded.into()), Cut::Ended)),
+            Ok((0, _)) => Err((Some(Freight::Memory(loaded)), Cut::Ended)),
             Ok((part, copied)) => {
                 self.connection.sent_without_copying(copied);
                 self.send_copy(loaded, part).await
             }
             Err(Errno::INTERRUPTED) => self.send_copy(loaded, 0).await,
-            Err(errno) => Err((Some(loaded.into()), broken(errno))),
+            Err(errno) => Err((Some(Freight::Memory(loaded)), broken(errno))),
         }
     }
 }

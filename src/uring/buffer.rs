@@ -205,6 +205,13 @@ impl Slab {
         (self.home.unpromised() > 0).then(|| self.pop())
     }
 
+    /// A buffer, while more than a quarter of them is free: for who can do with memory of its own, so that those who
+    /// receive, who read and who write never wait for each other.
+    #[must_use]
+    pub fn spare(&self) -> Option<Buffer> {
+        if self.free() > usize::from(self.count / 4) { self.try_take() } else { None }
+    }
+
     fn pop(&self) -> Buffer {
         let slot = self.home.free.borrow_mut().pop().expect("the caller saw or was promised one");
         Buffer { memory: Memory::Lent { slot, home: Rc::clone(&self.home) }, filled: 0 }
