@@ -194,7 +194,7 @@ impl NodeConfig {
     /// Directory of a shard's own files.
     #[must_use]
     pub fn shard_dir(&self, shard: ShardId) -> PathBuf {
-        self.root.join(format!("shard-{:04}", shard.0))
+        self.root.join(shard.group().folder())
     }
 
     /// Directory in which a shard's segments stand.

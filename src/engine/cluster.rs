@@ -16,7 +16,8 @@ use crate::uring::{Core, Dir, MailSender, Notify, Priority, deadline, sleep};
 use crate::wire::{Class, Purpose};
 
 use super::error::{BootstrapError, OpenError};
-use super::node::{CoreNode, folder, group_config, resolver};
+use super::layout::{folder, group_place};
+use super::node::{CoreNode, group_config, resolver};
 use super::request::{Placement, Request};
 use super::returning::keep_cluster;
 
@@ -34,8 +35,9 @@ impl ClusterSeat {
     /// Recovers the group's files and begins to take part.
     pub(super) async fn open(node: &CoreNode, root: &Dir) -> Result<Self, OpenError> {
         let config = &node.parts.config;
-        let path = config.root.join("cluster");
-        let dir = folder(root, "cluster").await.map_err(OpenError::disk(&path))?;
+        let (above, name) = group_place(config, GroupId::CLUSTER);
+        let path = above.join(name);
+        let dir = folder(root, name).await.map_err(OpenError::disk(&path))?;
         let cores = node.parts.cores.clone();
         let changed: Rc<Notify> = Rc::default();
         let hooked = Rc::clone(&changed);

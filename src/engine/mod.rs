@@ -19,6 +19,7 @@ mod gather;
 mod handle;
 mod hooks;
 mod identity;
+mod layout;
 mod listing;
 mod node;
 mod point;

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use crate::shard::{Addresses, Shard, ShardParts};
 use crate::transfer::{Holdings, serve};
 use crate::transport::{Incoming, PeerIdentity, RefusedCode, Transport, TransportOptions};
 use crate::uring::{
-    Congestion, Core, Dir, Errno, Gate, MailReceiver, MailSender, Priority, SendError, SocketOptions,
+    Congestion, Core, Dir, Gate, MailReceiver, MailSender, Priority, SendError, SocketOptions,
 };
 use crate::wire::Purpose;
 
@@ -30,6 +29,7 @@ use super::cluster::ClusterSeat;
 use super::error::OpenError;
 use super::hooks::Hooks;
 use super::identity::Identity;
+use super::layout::{beside, folder, group_place, text};
 use super::reply::Replier;
 use super::request::{Placement, Request};
 use super::returning::{Returning, keep_shard};
@@ -135,19 +135,6 @@ async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<Socke
     Ok((node, address))
 }
 
-/// A path as the ring takes it.
-pub(super) fn text(path: &std::path::Path) -> Result<String, OpenError> {
-    let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| OpenError::Files { path: path.to_owned(), why: "the path is not UTF-8".to_owned() })
-}
-
-/// A folder of one name below another, made if it is not there and durable then.
-pub(super) async fn folder(above: &Dir, name: &str) -> Result<Dir, Errno> {
-    let dir = above.make_dir(name).await?;
-    above.sync().await?;
-    Ok(dir)
-}
-
 fn transport(
     parts: &CoreParts,
     identity: &Identity,
@@ -221,11 +208,11 @@ async fn open_shard(
 ) -> Result<Shard, OpenError> {
     let config = &parts.config;
     let path = config.shard_dir(id);
-    let dir = folder(root, &format!("shard-{:04}", id.0)).await.map_err(OpenError::disk(&path))?;
-    let raft = folder(&dir, "raft").await.map_err(OpenError::disk(&path))?;
+    let dir = folder(root, &id.group().folder()).await.map_err(OpenError::disk(&path))?;
+    let raft = folder(&dir, group_place(config, id.group()).1).await.map_err(OpenError::disk(&path))?;
     let segments = config.segments_dir(id);
     let store = StoreOptions {
-        private: private_of(&segments).map_or_else(|| text(&path), |above| text(&above))?,
+        private: text(beside(&segments))?,
         segments_root: text(&segments)?,
         ownership: Ownership::Ours,
         direct: config.transfer.direct,
@@ -282,11 +269,6 @@ pub(super) fn group_config(raft: &RaftConfig) -> GroupConfig {
         log_entries_kept: LOG_ENTRIES_KEPT.min(raft.snapshot_entries / 4),
         ..GroupConfig::default()
     }
-}
-
-/// Beside the segments, so that staging is on their file system.
-fn private_of(segments: &std::path::Path) -> Option<PathBuf> {
-    segments.parent().map(std::path::Path::to_owned)
 }
 
 impl CoreNode {

@@ -13,10 +13,11 @@ use crate::config::NodeConfig;
 use crate::ids::{GroupId, Incarnation, ShardId};
 use crate::manifest::State;
 use crate::raft::{self, inspect};
-use crate::segment::PRIVATE_FOLDER;
-use crate::uring::{Dir, Errno, File, OpenOptions};
+use crate::segment::{PRIVATE_FOLDER, hold};
+use crate::uring::{Dir, Errno, File};
 
 use super::identity::{Identity, IdentityError};
+use super::layout::{beside, group_place};
 
 /// A node that will come back in another life.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -116,14 +117,6 @@ pub(super) async fn set_aside(config: &NodeConfig, named: &[GroupId]) -> Result<
     Ok(Rejoining { before: identity.incarnation, now: renewed.incarnation, aside })
 }
 
-/// The folder above a group's own, and the name of that.
-fn place(config: &NodeConfig, group: GroupId) -> (PathBuf, &'static str) {
-    match group.shard() {
-        Some(shard) => (config.shard_dir(shard), "raft"),
-        None => (config.root.clone(), "cluster"),
-    }
-}
-
 async fn open(path: &Path) -> Result<Dir, RejoinError> {
     let failed = |errno| RejoinError::Disk { doing: "open", path: path.to_owned(), errno };
     Dir::open_root(path.to_str().ok_or(failed(Errno::INVALID))?).await.map_err(failed)
@@ -134,25 +127,22 @@ async fn lock_all(config: &NodeConfig) -> Result<Vec<File>, RejoinError> {
     let mut locks = Vec::new();
     for shard in (0..config.shards).map(ShardId) {
         let segments = config.segments_dir(shard);
-        let path = segments.parent().unwrap_or(&segments).join(PRIVATE_FOLDER);
+        let path = beside(&segments).join(PRIVATE_FOLDER);
         let private = match open(&path).await {
             Err(RejoinError::Disk { errno: Errno::NOT_FOUND, .. }) => continue,
             private => private?,
         };
-        let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
-        let failed = |errno| RejoinError::Disk { doing: "lock", path: path.clone(), errno };
-        let lock = private.open("lock", options).await.map_err(failed)?;
-        match lock.lock().await {
-            Ok(()) => locks.push(lock),
-            Err(Errno::AGAIN) => return Err(RejoinError::InUse { path }),
-            Err(errno) => return Err(failed(errno)),
+        match hold(&private).await {
+            Ok(Some(lock)) => locks.push(lock),
+            Ok(None) => return Err(RejoinError::InUse { path }),
+            Err(error) => return Err(RejoinError::Disk { doing: "lock", path, errno: error.errno }),
         }
     }
     Ok(locks)
 }
 
 async fn is_damaged(config: &NodeConfig, group: GroupId) -> Result<bool, RejoinError> {
-    let (above, name) = place(config, group);
+    let (above, name) = group_place(config, group);
     let path = above.join(name);
     let dir = match open(&path).await {
         Err(RejoinError::Disk { errno: Errno::NOT_FOUND, .. }) => return Ok(false),
@@ -171,7 +161,7 @@ async fn is_damaged(config: &NodeConfig, group: GroupId) -> Result<bool, RejoinE
 
 /// Gives a group's folder a name that nobody reads; nothing if there is none.
 async fn move_aside(config: &NodeConfig, group: GroupId) -> Result<Option<PathBuf>, RejoinError> {
-    let (above, name) = place(config, group);
+    let (above, name) = group_place(config, group);
     let failed = |errno| RejoinError::Disk { doing: "move", path: above.join(name), errno };
     let dir = open(&above).await?;
     let names = dir.list().await.map_err(failed)?;

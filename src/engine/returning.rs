@@ -60,10 +60,10 @@ pub(super) async fn keep_shard(shard: Shard, placement: Rc<RefCell<Option<Arc<Pl
     let mut due = BTreeMap::new();
     let has_installed = |node, life, index| shard.installed_by(node, life).is_some_and(|at| at >= index);
     while let Some(role) = look(shard.group()).await {
-        let nodes = placement.borrow().as_ref().map(|placement| placement.nodes.clone());
-        match nodes {
-            Some(nodes) if role == GroupRole::Leader => {
-                step(shard.group(), &nodes, &mut due, has_installed).await;
+        let placement = placement.borrow().as_ref().map(Arc::clone);
+        match placement {
+            Some(placement) if role == GroupRole::Leader => {
+                step(shard.group(), &placement.nodes, &mut due, has_installed).await;
             }
             Some(_) | None => due.clear(),
         }
@@ -110,9 +110,9 @@ async fn step<M: Machine>(
     due: &mut BTreeMap<NodeId, LogIndex>,
     has_installed: impl Fn(NodeId, Incarnation, LogIndex) -> bool,
 ) {
+    let members = group.members();
     for (node, (address, life)) in nodes {
-        let member = group.members().into_iter().find(|member| member.node == *node);
-        let done = match member {
+        let done = match members.iter().find(|member| member.node == *node) {
             None => {
                 let member = Member { address: address.to_string(), incarnation: *life };
                 group.add_learner(*node, member, STEP_TIMEOUT).await.map(|()| "it is a learner")

@@ -10,6 +10,7 @@ use crate::ids::Digest;
 use crate::segment::{Ownership, PRIVATE_FOLDER, Record, Stem, records_in};
 
 use super::digests::tree_digest;
+use super::layout::beside;
 
 /// What was found in one shard's folder.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -66,7 +67,7 @@ pub enum Damage {
 /// # Errors
 /// The inventory cannot be read.
 pub fn verify_segments(segments: &Path, mut tell: impl FnMut(u64)) -> io::Result<Verified> {
-    let private = segments.parent().unwrap_or(segments).join(PRIVATE_FOLDER);
+    let private = beside(segments).join(PRIVATE_FOLDER);
     let (records, cut) = inventory(&private)?;
     let mut verified = Verified { inventory_cut: cut, ..Verified::default() };
     for record in records {

@@ -188,10 +188,7 @@ impl Staging {
     async fn resume(&self) -> Result<(), DiskError> {
         let stat = self.file.stat().await.map_err(failed(Doing::Stat, &self.want.path))?;
         let count = self.chunks.chunk_count();
-        let believed = match self.read_map(count).await {
-            Some((bits, true)) => bits,
-            Some((_, false)) | None => Bits::none(count),
-        };
+        let believed = self.read_map(count).await.unwrap_or_else(|| Bits::none(count));
         let mut buffer = Buffer::heap(CHUNK_BYTES);
         for index in 0..count {
             let end = chunk_offset(index) + self.chunk_len(index);
@@ -224,13 +221,13 @@ impl Staging {
         }
     }
 
-    async fn read_map(&self, count: u32) -> Option<(Bits, bool)> {
+    async fn read_map(&self, count: u32) -> Option<Bits> {
         let name = self.want.stem().map();
         let options = OpenOptions { write: true, ..OpenOptions::default() };
         let file = self.store.folders.staging.open(&name, options).await.ok()?;
         let bytes = read_all(&file, &name).await.ok()?;
-        let found = map_decode(&bytes, &self.map_head().await.ok()?, count)?;
+        let bits = map_decode(&bytes, &self.map_head().await.ok()?, count)?;
         self.set_map(file);
-        Some(found)
+        Some(bits)
     }
 }

@@ -126,9 +126,9 @@ pub(super) fn map_encode(head: &MapHead, bits: &Bits) -> Vec<u8> {
     out
 }
 
-/// The chunks that a map names, if it is whole, of this version and of this segment; and whether it was of this
-/// moment. `None` costs local hashing and nothing else.
-pub(super) fn map_decode(bytes: &[u8], head: &MapHead, count: u32) -> Option<(Bits, bool)> {
+/// The chunks that a map names, if it is whole, of this version, segment and moment. `None` costs local hashing and
+/// nothing else.
+pub(super) fn map_decode(bytes: &[u8], head: &MapHead, count: u32) -> Option<Bits> {
     let (header, words) = bytes.split_first_chunk::<HEADER_BYTES>()?;
     let found = MapHead {
         stem: Stem {
@@ -145,7 +145,7 @@ pub(super) fn map_decode(bytes: &[u8], head: &MapHead, count: u32) -> Option<(Bi
         && u32::from_le_bytes(field(header, VERSION_AT)) == VERSION
         && u32::from_le_bytes(field(header, CHECKSUM_AT)) == checksum(bytes)
         && u32::from_le_bytes(field(header, COUNT_AT)) == count
-        && (found.stem, found.len) == (head.stem, head.len);
+        && found == *head;
     let (words, rest) = words.as_chunks::<8>();
     if !is_ours || !rest.is_empty() || words.len() != place(count.div_ceil(WORD)).0 {
         return None;
@@ -155,7 +155,7 @@ pub(super) fn map_decode(bytes: &[u8], head: &MapHead, count: u32) -> Option<(Bi
     bits.set = bits.words.iter().map(|word| word.count_ones()).sum();
     let last = bits.words.last().copied().unwrap_or(0);
     let beyond = !count.is_multiple_of(WORD) && last >> (count % WORD) != 0;
-    (!beyond).then_some((bits, found.moment == head.moment))
+    (!beyond).then_some(bits)
 }
 
 fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
@@ -198,9 +198,9 @@ mod tests {
     #[test]
     fn a_map_reads_what_it_wrote_and_knows_its_moment() {
         let bytes = map_encode(&head(), &some_bits());
-        assert_eq!(map_decode(&bytes, &head(), 100), Some((some_bits(), true)));
+        assert_eq!(map_decode(&bytes, &head(), 100), Some(some_bits()));
         let later = MapHead { moment: [4; 16], ..head() };
-        assert_eq!(map_decode(&bytes, &later, 100), Some((some_bits(), false)));
+        assert_eq!(map_decode(&bytes, &later, 100), None);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub use landing::{Landed, Step};
 pub use landing_error::LandError;
 pub use link::{LinkError, Shared};
 pub use names::Stem;
-pub use open::{OpenError, Recovery};
+pub use open::{OpenError, Recovery, hold};
 pub use path::{PRIVATE_FOLDER, PathRefused, RelativePath};
 pub use pins::{DigestError, Digested, PinError};
 pub use quarantine::{Gone, Health, Why};

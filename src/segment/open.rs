@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::ids::{Nanos, SegmentId};
 use crate::limits::{STORE_LOCK_ATTEMPTS, STORE_OPERATIONS_MAX};
-use crate::uring::{Dir, Errno, FileKind, OpenOptions, sleep};
+use crate::uring::{Dir, Errno, File, FileKind, OpenOptions, sleep};
 
 use super::fault::{DiskError, Doing, failed, from_disk};
 use super::hooks::{Hooks, Sabotage};
@@ -243,17 +243,30 @@ async fn make(folder: &Dir, name: &str) -> Result<Dir, DiskError> {
     folder.make_dir(name).await.map_err(failed(Doing::Create, name))
 }
 
-async fn take_lock(private: &Dir, path: &str) -> Result<crate::uring::File, OpenError> {
-    let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
-    let lock = private.open("lock", options).await.map_err(failed(Doing::Create, "lock"))?;
-    for _ in 0..STORE_LOCK_ATTEMPTS {
-        match lock.lock().await {
-            Ok(()) => return Ok(lock),
-            Err(Errno::AGAIN) => sleep(LOCK_PAUSE).await,
-            Err(errno) => return Err(failed(Doing::Lock, "lock")(errno).into()),
+async fn take_lock(private: &Dir, path: &str) -> Result<File, OpenError> {
+    for attempt in 0..STORE_LOCK_ATTEMPTS {
+        if attempt > 0 {
+            sleep(LOCK_PAUSE).await;
+        }
+        if let Some(lock) = hold(private).await? {
+            return Ok(lock);
         }
     }
     Err(OpenError::Locked { private: path.to_owned() })
+}
+
+/// Keeps every store out of a private folder as long as the file is open; `None` if one is open there.
+///
+/// # Errors
+/// The disk refuses it.
+pub async fn hold(private: &Dir) -> Result<Option<File>, DiskError> {
+    let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
+    let lock = private.open("lock", options).await.map_err(failed(Doing::Create, "lock"))?;
+    match lock.lock().await {
+        Ok(()) => Ok(Some(lock)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(failed(Doing::Lock, "lock")(errno)),
+    }
 }
 
 /// Rename and link work within one file system only. An engine's files may be elsewhere: they are held open then.
