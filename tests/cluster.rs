@@ -12,18 +12,16 @@ mod commands;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use bench::{Cluster, alone, pids_of, same_on_every_node, up, wait_until};
+use bench::{Cluster, Place, alone, pids_of, same_on_every_node, up, wait_until};
 use binary::{awkward_tree, content, errors, json, run, write};
 
 #[test]
 fn an_imported_tree_stands_on_every_node_and_a_second_start_moves_nothing() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
-    awkward_tree(&source, 200);
+    let Place { source, root, .. } = &alone();
+    awkward_tree(source, 200);
     symlink("/etc/passwd", source.join("link")).expect("made");
     let import = ["--import", source.to_str().expect("utf-8")];
-    let first = up(&root, &import);
+    let first = up(root, &import);
     assert!(first.status.success(), "{}", errors(&first));
     let report = json(&first);
     assert_eq!((&report["version"], &report["nodes"], &report["shards"]), (&1.into(), &3.into(), &2.into()));
@@ -33,14 +31,14 @@ fn an_imported_tree_stands_on_every_node_and_a_second_start_moves_nothing() {
     );
     assert_eq!(report["bytes_fetched"].as_u64(), report["bytes"].as_u64().map(|bytes| 2 * bytes));
     fs::remove_file(source.join("link")).expect("removed");
-    same_on_every_node(&root, 3, 2, &source);
+    same_on_every_node(root, 3, 2, source);
     let ours = fs::metadata(source.join("size-1")).expect("there").ino();
     for shard in ["shard-0000", "shard-0001"] {
         let copy = fs::metadata(root.join("node-1").join(shard).join("segments/size-1"));
         assert!(copy.is_err() || copy.expect("there").ino() != ours, "never a link");
     }
     for more in [&[][..], &import[..]] {
-        let again = json(&up(&root, more));
+        let again = json(&up(root, more));
         assert_eq!((&again["bytes_fetched"], &again["synced"]), (&0.into(), &true.into()));
         assert_eq!(again["segments"], 211);
     }
@@ -51,10 +49,8 @@ fn an_imported_tree_stands_on_every_node_and_a_second_start_moves_nothing() {
 
 #[test]
 fn without_an_import_there_is_a_sample_and_verify_finds_a_flipped_bit() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let root = dir.path().join("root");
-    let report = json(&up(&root, &[]));
+    let Place { root, .. } = &alone();
+    let report = json(&up(root, &[]));
     assert_eq!((&report["segments"], &report["bytes"]), (&32.into(), &(64 << 20).into()));
     let all = binary::files(&root.join("node-2/shard-0000/segments"));
     let name = all.keys().next().expect("both shards have some");
@@ -73,34 +69,30 @@ fn without_an_import_there_is_a_sample_and_verify_finds_a_flipped_bit() {
 
 #[test]
 fn what_has_changed_in_the_source_is_changed_on_every_node() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
+    let Place { source, root, .. } = &alone();
     for index in 0..20 {
-        write(&source, &format!("dir/{index}"), &content(index, 100_000));
+        write(source, &format!("dir/{index}"), &content(index, 100_000));
     }
     let import = ["--import", source.to_str().expect("utf-8")];
-    assert!(up(&root, &import).status.success());
+    assert!(up(root, &import).status.success());
     // The same size, so that size alone tells nothing.
-    write(&source, "dir/7", &content(77, 100_000));
-    write(&source, "dir/new", &content(78, 5));
-    let second = up(&root, &import);
+    write(source, "dir/7", &content(77, 100_000));
+    write(source, "dir/new", &content(78, 5));
+    let second = up(root, &import);
     assert!(second.status.success(), "{}", errors(&second));
     assert_eq!(json(&second)["bytes_fetched"], 2 * 100_005);
-    same_on_every_node(&root, 3, 2, &source);
+    same_on_every_node(root, 3, 2, source);
 }
 
 #[test]
 fn a_node_killed_in_the_middle_and_started_by_hand_catches_up() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
+    let Place { source, root, .. } = &alone();
     for index in 0..24 {
-        write(&source, &format!("segment-{index}"), &content(index, 8 << 20));
+        write(source, &format!("segment-{index}"), &content(index, 8 << 20));
     }
-    let mut cluster = Cluster::start(&root, &["--import", source.to_str().expect("utf-8")]);
+    let mut cluster = Cluster::start(root, &["--import", source.to_str().expect("utf-8")]);
     wait_until("node 3 is receiving", || {
-        root.join("node-3/node.toml").exists() && cluster.fetched_by(&root, 3).is_some_and(|bytes| bytes > 0)
+        root.join("node-3/node.toml").exists() && cluster.fetched_by(root, 3).is_some_and(|bytes| bytes > 0)
     });
     let third = pids_of(&root.join("node-3/node.toml"));
     assert_eq!(third.len(), 1, "one process");
@@ -113,22 +105,20 @@ fn a_node_killed_in_the_middle_and_started_by_hand_catches_up() {
     by_hand.signal(15);
     assert_eq!(by_hand.wait().code(), Some(0), "SIGTERM is a clean end");
     assert_eq!(cluster.stop().code(), Some(0), "Ctrl-C is a clean end");
-    same_on_every_node(&root, 3, 2, &source);
+    same_on_every_node(root, 3, 2, source);
 }
 
 #[test]
 fn the_nodes_end_with_the_process_that_started_them_however_it_ends() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let root = dir.path().join("root");
-    let mut cluster = Cluster::start(&root, &[]);
+    let Place { root, .. } = &alone();
+    let mut cluster = Cluster::start(root, &[]);
     assert_eq!(cluster.report()["synced"], true);
-    assert_eq!(pids_of(&root).len(), 4);
-    let second = up(&root, &[]);
+    assert_eq!(pids_of(root).len(), 4);
+    let second = up(root, &[]);
     assert_eq!(second.status.code(), Some(1), "{}", errors(&second));
     assert!(errors(&second).contains("another `ringway up`"), "{}", errors(&second));
     cluster.kill();
-    wait_until("the nodes have gone", || pids_of(&root).is_empty());
-    let again = json(&up(&root, &[]));
+    wait_until("the nodes have gone", || pids_of(root).is_empty());
+    let again = json(&up(root, &[]));
     assert_eq!((&again["synced"], &again["bytes_fetched"]), (&true.into(), &0.into()));
 }

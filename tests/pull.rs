@@ -4,24 +4,18 @@
 mod binary;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Output;
 use std::thread;
 use std::time::Duration;
 
-use binary::{awkward_tree, content, errors, json, ringway, run, same, secret, serve, write};
+use binary::{awkward_tree, content, errors, json, pull, run, same, secret, serve, write};
 
-fn pull(address: &str, dest: &Path, secret: &Path, more: &[&str]) -> Output {
-    let mut command = ringway();
-    command
-        .args(["pull", address])
-        .arg(dest)
-        .arg("--secret-file")
-        .arg(secret)
-        .args(["-o", "json", "-q"])
-        .args(more);
-    command.output().expect("the binary runs")
+/// `ringway pull`, to its end.
+fn pulled(address: SocketAddr, dest: &Path, secret: &Path, more: &[&str]) -> Output {
+    pull(address, dest, secret, more).arg("-q").output().expect("the binary runs")
 }
 
 #[test]
@@ -31,14 +25,14 @@ fn a_tree_of_awkward_sizes_and_names_arrives_and_a_second_pull_moves_nothing() {
     awkward_tree(&source, 500);
     let secret = secret(dir.path(), "secret");
     let (_serve, address) = serve(&source, &secret, &dir.path().join("cache"));
-    let first = pull(&address.to_string(), &dest, &secret, &[]);
+    let first = pulled(address, &dest, &secret, &[]);
     assert!(first.status.success(), "{}", errors(&first));
     same(&source, &dest);
     let report = json(&first);
     assert_eq!(report["version"], 1);
     assert_eq!(report["segments"], 511);
     assert_eq!(report["bytes"], report["bytes_fetched"]);
-    let second = json(&pull(&address.to_string(), &dest, &secret, &[]));
+    let second = json(&pulled(address, &dest, &secret, &[]));
     assert_eq!((&second["bytes_fetched"], &second["bytes_reused"]), (&0.into(), &report["bytes"]));
     let names: Vec<_> =
         fs::read_dir(&dest).expect("readable").map(|e| e.expect("readable").file_name()).collect();
@@ -55,18 +49,18 @@ fn changes_are_taken_over_and_what_is_gone_goes_only_when_asked() {
     let secret = secret(dir.path(), "secret");
     let cache = dir.path().join("cache");
     let (mut server, address) = serve(&source, &secret, &cache);
-    assert!(pull(&address.to_string(), &dest, &secret, &[]).status.success());
+    assert!(pulled(address, &dest, &secret, &[]).status.success());
     write(&dest, "mine", b"not from any pull");
     server.kill();
     // The same size, so that size alone tells nothing.
     write(&source, "changed", &content(2, 3_000_000));
     fs::remove_file(source.join("gone")).expect("removed");
     let (_server, address) = serve(&source, &secret, &cache);
-    let report = json(&pull(&address.to_string(), &dest, &secret, &[]));
+    let report = json(&pulled(address, &dest, &secret, &[]));
     assert_eq!(report["bytes_fetched"], 3_000_000);
     assert_eq!(fs::read(dest.join("changed")).expect("there"), content(2, 3_000_000));
     assert!(dest.join("gone").exists(), "nothing is removed unasked");
-    assert!(pull(&address.to_string(), &dest, &secret, &["--delete"]).status.success());
+    assert!(pulled(address, &dest, &secret, &["--delete"]).status.success());
     assert!(!dest.join("gone").exists());
     assert!(dest.join("mine").exists(), "what no pull brought is not its to remove");
 }
@@ -79,13 +73,12 @@ fn p4_a_pull_killed_in_the_middle_resumes_from_its_verified_chunks() {
     write(&source, "large", &content(7, bytes));
     let secret = secret(dir.path(), "secret");
     let (_server, address) = serve(&source, &secret, &dir.path().join("cache"));
-    let mut command = ringway();
-    command.args(["pull", &address.to_string()]).arg(&dest).arg("--secret-file").arg(&secret).arg("-q");
+    let command = pull(address, &dest, &secret, &["-q"]);
     let mut running = binary::Running::start(command);
     thread::sleep(Duration::from_millis(80));
     running.kill();
     assert!(!dest.join("large").exists(), "nothing unfinished has a final name");
-    let report = json(&pull(&address.to_string(), &dest, &secret, &[]));
+    let report = json(&pulled(address, &dest, &secret, &[]));
     same(&source, &dest);
     let (fetched, reused) = (&report["bytes_fetched"], &report["bytes_reused"]);
     assert_eq!(fetched.as_u64().expect("a count") + reused.as_u64().expect("a count"), bytes as u64);
@@ -101,7 +94,7 @@ fn what_cannot_be_carried_is_counted_and_named() {
     symlink("/etc/passwd", source.join("link")).expect("made");
     let secret = secret(dir.path(), "secret");
     let (_server, address) = serve(&source, &secret, &dir.path().join("cache"));
-    let output = pull(&address.to_string(), &dest, &secret, &[]);
+    let output = pulled(address, &dest, &secret, &[]);
     let report = json(&output);
     assert_eq!((&report["segments"], &report["skipped"]), (&1.into(), &2.into()));
     assert!(!dest.join("link").exists() && !dest.join("bad\nname").exists());
@@ -114,21 +107,20 @@ fn bad_input_gets_its_exit_code_and_a_clear_line() {
     write(&source, "file", b"content");
     let good = secret(dir.path(), "secret");
     let (_server, address) = serve(&source, &good, &dir.path().join("cache"));
-    let address = address.to_string();
     let other = secret(dir.path(), "other");
-    let refused = pull(&address, &dest, &other, &[]);
+    let refused = pulled(address, &dest, &other, &[]);
     assert_eq!(refused.status.code(), Some(4), "{}", errors(&refused));
     assert!(errors(&refused).contains("authentication"), "{}", errors(&refused));
     fs::set_permissions(&other, fs::Permissions::from_mode(0o640)).expect("changed");
-    let readable = pull(&address, &dest, &other, &[]);
+    let readable = pulled(address, &dest, &other, &[]);
     assert_eq!(readable.status.code(), Some(3), "{}", errors(&readable));
     assert!(errors(&readable).contains("0640"), "{}", errors(&readable));
-    let missing = pull(&address, &dest, &dir.path().join("none"), &[]);
+    let missing = pulled(address, &dest, &dir.path().join("none"), &[]);
     assert_eq!(missing.status.code(), Some(3), "{}", errors(&missing));
     write(dir.path(), "plain", b"a file");
-    let file = pull(&address, &dir.path().join("plain"), &good, &[]);
+    let file = pulled(address, &dir.path().join("plain"), &good, &[]);
     assert!(!file.status.success() && errors(&file).contains("plain"), "{}", errors(&file));
-    let nobody = pull("127.0.0.1:1", &dest, &good, &[]);
+    let nobody = pulled(SocketAddr::from(([127, 0, 0, 1], 1)), &dest, &good, &[]);
     assert_eq!(nobody.status.code(), Some(6), "{}", errors(&nobody));
     let usage = run(&["pull"]);
     assert_eq!(usage.status.code(), Some(2));

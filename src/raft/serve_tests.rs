@@ -60,6 +60,19 @@ async fn call(server: &Server<State>, peer: NodeId, call: Call, bytes: &[u8]) ->
     server.answer(Some(peer), call.number(), argument).await
 }
 
+/// A snapshot from its announcement to its end, all in one piece.
+async fn bring(server: &Server<State>, offer: &SnapshotOffer, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    begin(server, offer, bytes).await;
+    call(server, PEER, Call::SnapshotEnd, &rpc::write_offer(offer)).await
+}
+
+/// The same without its end.
+async fn begin(server: &Server<State>, offer: &SnapshotOffer, bytes: &[u8]) {
+    call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(offer)).await.expect("announced");
+    let piece = rpc::write_piece(offer.head.point, 0, bytes);
+    call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
+}
+
 fn left_over(folder: &Path) -> Vec<String> {
     let names =
         std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").file_name());
@@ -76,19 +89,13 @@ fn what_was_checked_gets_the_name_whatever_begins_meanwhile() {
         let group = group(open(&folder).await).await;
         let server = group.server();
         let (bytes, offer) = snapshot(7).await;
-        call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(&offer)).await.expect("announced");
-        call(server, PEER, Call::SnapshotPiece, &rpc::write_piece(offer.head.point, 0, &bytes))
-            .await
-            .expect("written");
+        begin(server, &offer, &bytes).await;
         let end = rpc::write_offer(&offer);
         let end = call(server, PEER, Call::SnapshotEnd, &end);
         let meanwhile = async {
             let point = Point { term: Term(1), index: LogIndex(9) };
             let other = SnapshotOffer { head: SnapshotHead { point, ..offer.head.clone() }, ..offer.clone() };
-            let begin = rpc::write_offer(&other);
-            call(server, PEER, Call::SnapshotBegin, &begin).await.expect("announced");
-            let piece = rpc::write_piece(point, 0, b"nothing that anybody has checked");
-            call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
+            begin(server, &other, b"nothing that anybody has checked").await;
         };
         let (ended, ()) = futures_util::future::join(end, meanwhile).await;
         ended.expect("taken in");
@@ -115,18 +122,12 @@ fn a_snapshot_that_is_not_whole_or_not_of_use_leaves_no_file() {
         let server = group.server();
         let (mut bytes, offer) = snapshot(7).await;
         for _ in 0..2 {
-            call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(&offer)).await.expect("announced");
-            let piece = rpc::write_piece(offer.head.point, 0, &bytes);
-            call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
-            call(server, PEER, Call::SnapshotEnd, &rpc::write_offer(&offer)).await.expect("answered");
+            bring(server, &offer, &bytes).await.expect("answered");
             assert_eq!(left_over(folder.path()), [""; 0], "the second time it was known already");
         }
         bytes[40] ^= 1;
         let (_, offer) = snapshot(8).await;
-        call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(&offer)).await.expect("announced");
-        let piece = rpc::write_piece(offer.head.point, 0, &bytes);
-        call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
-        let refused = call(server, PEER, Call::SnapshotEnd, &rpc::write_offer(&offer)).await;
+        let refused = bring(server, &offer, &bytes).await;
         assert!(refused.expect_err("damaged").contains("damaged"));
         assert_eq!(left_over(folder.path()), [""; 0]);
         group.shut_down().await.expect("closed");

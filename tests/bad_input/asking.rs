@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::bench::{admin, alone, ask, pids_of};
-use crate::binary::{ringway, write};
-use crate::tools::{Logged, terminated};
+use crate::bench::{Place, admin, alone, ask, pids_of};
+use crate::binary::write;
+use crate::tools::{cluster, terminated};
 
 fn send(address: &str, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("it listens");
@@ -28,20 +28,12 @@ fn heard(mut stream: TcpStream) -> (u16, String) {
 
 #[test]
 fn a_silent_asker_a_length_beyond_memory_and_a_foreign_name_neither_hold_nor_end_a_node() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
-    write(&source, "segment", b"of them");
-    let mut command = ringway();
-    command
-        .args(["up", "--shards", "1", "-q", "-o", "json", "--root"])
-        .arg(&root)
-        .arg("--import")
-        .arg(&source);
-    let mut cluster = Logged::start(command, &dir.path().join("log"));
+    let Place { source, root, .. } = &alone();
+    write(source, "segment", b"of them");
+    let mut cluster = cluster(root, source, &[]);
     cluster.running.first_line();
     let pid = pids_of(&root.join("node-1/node.toml"))[0];
-    let place = admin(&root, 1);
+    let place = admin(root, 1);
     let post = format!("POST /v1/change HTTP/1.1\r\nHost: {place}\r\n");
 
     // 16 TiB: what read the rest of a refused body asked for all of it at once, and the process was aborted.
@@ -78,6 +70,5 @@ fn a_silent_asker_a_length_beyond_memory_and_a_foreign_name_neither_hold_nor_end
     let silent: Vec<_> = (0..32).map(|_| held()).collect();
     terminated(pid, Duration::from_secs(4));
     drop(silent);
-    cluster.running.signal(2);
-    assert_eq!(cluster.running.wait().code(), Some(0), "{}", cluster.log());
+    cluster.stop();
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::bench::{admin, alone, wait_until};
-use crate::binary::{content, errors, json, ringway, run, secret, serve, write};
-use crate::tools::{Logged, finish, pull, refused};
+use crate::bench::{Place, admin, alone, wait_until};
+use crate::binary::{content, errors, json, pull, run, secret, serve, write};
+use crate::tools::{cluster, finish, refused};
 
 const SOON: Duration = Duration::from_secs(40);
 const BYTES: usize = 24 << 20;
@@ -50,14 +50,14 @@ fn a_file_that_changed_or_went_away_since_it_was_digested_is_named_and_the_rest_
     write(&source, "changed", &content(2, 3_000_000));
     write(&source, "shorter", &content(2, 10));
     fs::remove_file(source.join("gone")).expect("removed");
-    let output = finish(&mut pull(&address.to_string(), &dest, &secret, &[]), SOON);
+    let output = finish(&mut pull(address, &dest, &secret, &[]), SOON);
     // Its content stands under another name too: only what nobody has is missing.
     assert_eq!(fs::read(dest.join("kept")).ok(), Some(content(1, 3_000_000)), "{}", errors(&output));
     assert_eq!(output.status.code(), Some(0), "another file has the content: {}", errors(&output));
 
     write(&source, "kept", &content(3, 3_000_000));
     let dest = dir.path().join("second");
-    let output = finish(&mut pull(&address.to_string(), &dest, &secret, &[]), SOON);
+    let output = finish(&mut pull(address, &dest, &secret, &[]), SOON);
     refused(&output, 1, "4 files could not be had, changed among them");
     for name in ["changed-2", "gone-2", "kept-2", "shorter-2"] {
         assert!(dest.join(name).exists(), "what could be had is there");
@@ -68,7 +68,7 @@ fn a_file_that_changed_or_went_away_since_it_was_digested_is_named_and_the_rest_
 
     server.kill();
     let (_server, address) = serve(&source, &secret, &cache);
-    let output = finish(&mut pull(&address.to_string(), &dest, &secret, &[]), SOON);
+    let output = finish(&mut pull(address, &dest, &secret, &[]), SOON);
     assert!(output.status.success(), "the next start finds them as they are: {}", errors(&output));
     crate::binary::same(&source, &dest);
 }
@@ -80,7 +80,7 @@ fn a_file_that_is_written_to_while_it_is_pulled_never_arrives_as_a_mixture() {
     write(&source, "large", &content(1, BYTES));
     let secret = secret(dir.path(), "secret");
     let (_server, address) = serve(&source, &secret, &dir.path().join("cache"));
-    let asked = || finish(&mut pull(&address.to_string(), &dest, &secret, &[]), SOON);
+    let asked = || finish(&mut pull(address, &dest, &secret, &[]), SOON);
     let output = while_written(&source.join("large"), asked);
     match fs::read(dest.join("large")) {
         Ok(bytes) => assert!(bytes == content(1, BYTES), "it was faster than the writer, or it is a mixture"),
@@ -90,24 +90,15 @@ fn a_file_that_is_written_to_while_it_is_pulled_never_arrives_as_a_mixture() {
 
 #[test]
 fn a_file_that_is_written_to_while_it_is_registered_is_refused_and_one_that_is_not_there_is_named() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
-    write(&source, "first", b"of them");
-    let mut command = ringway();
-    command
-        .arg("up")
-        .arg("--root")
-        .arg(&root)
-        .args(["--nodes", "2", "--shards", "1", "-o", "json", "--import"]);
-    command.arg(&source);
-    let mut cluster = Logged::start(command, &dir.path().join("log"));
+    let Place { source, root, .. } = &alone();
+    write(source, "first", b"of them");
+    let mut cluster = cluster(root, source, &["--nodes", "2"]);
     cluster.running.first_line();
     let segments = root.join("node-1/shard-0000/segments");
     write(&segments, "busy", &content(5, BYTES));
     let secret = root.join("secret");
     let register = |path: &str| {
-        let endpoint = admin(&root, 1);
+        let endpoint = admin(root, 1);
         let place = ["register", "--endpoint", &endpoint, "--secret-file", secret.to_str().expect("utf-8")];
         run(&[&place[..], &["--durability", "all", "-o", "json", path]].concat())
     };
@@ -126,8 +117,7 @@ fn a_file_that_is_written_to_while_it_is_registered_is_refused_and_one_that_is_n
     file.write_all(b"something else").expect("written");
     let copy = root.join("node-2/shard-0000/segments/busy");
     assert!(fs::read(&copy).expect("there") == agreed);
-    cluster.running.signal(2);
-    assert_eq!(cluster.running.wait().code(), Some(0), "{}", cluster.log());
+    cluster.stop();
     let damaged = run(&["verify", "--root", root.to_str().expect("utf-8")]);
     assert_eq!(damaged.status.code(), Some(7), "the origin's own file is what changed: {}", errors(&damaged));
     wait_until("the replica has it", || fs::read(&copy).is_ok_and(|bytes| bytes == agreed));

@@ -9,20 +9,21 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bench::{alone, same_on_every_node, up};
-use crate::binary::{Running, content, errors, files, json, secret, serve, write};
-use crate::tools::{Logged, finish, node, pull, within};
+use crate::bench::{Place, alone, same_on_every_node, up};
+use crate::binary::{Running, content, errors, files, json, pull, secret, serve, write};
+use crate::tools::{Logged, finish, node, within};
 
 const SEGMENTS: u64 = 12;
 
 /// A cluster that has stopped, with a snapshot in every group.
-pub fn stopped(dir: &Path) -> (PathBuf, PathBuf) {
-    let (source, root) = (dir.join("source"), dir.join("root"));
+pub fn stopped() -> Place {
+    let place = alone();
+    let Place { source, root, .. } = &place;
     for index in 0..SEGMENTS {
-        write(&source, &format!("segment {index}"), &content(index, 100_000 + index as usize));
+        write(source, &format!("segment {index}"), &content(index, 100_000 + index as usize));
     }
     let import = ["--shards", "1", "--import", source.to_str().expect("utf-8")];
-    let first = up(&root, &import);
+    let first = up(root, &import);
     assert!(first.status.success(), "{}", errors(&first));
     // Few entries make a snapshot, so that there is one to damage.
     for number in 1..=3 {
@@ -34,11 +35,11 @@ pub fn stopped(dir: &Path) -> (PathBuf, PathBuf) {
         if files(&root.join("node-3/shard-0000/raft")).keys().any(|name| name.starts_with("snapshot-")) {
             break;
         }
-        write(&source, "changes", &content(500 + round, 3000));
-        let again = up(&root, &import);
+        write(source, "changes", &content(500 + round, 3000));
+        let again = up(root, &import);
         assert!(again.status.success(), "{}", errors(&again));
     }
-    (root, source)
+    place
 }
 
 /// Everything of a node, to be put back in place: the identity knows its inode.
@@ -137,13 +138,11 @@ fn damages(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_file_of_a_node_may_be_damaged_and_it_recovers_or_says_what_is_wrong_and_keeps_everything() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (root, source) = stopped(dir.path());
+    let Place { dir, source, root, .. } = &stopped();
     let home = root.join("node-3");
     let config = home.join("node.toml");
     let kept = Kept::of(&home);
-    let expected = files(&source);
+    let expected = files(source);
     let log = dir.path().join("log");
     let mut tally: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let own = |path: &Path| {
@@ -183,9 +182,9 @@ fn every_file_of_a_node_may_be_damaged_and_it_recovers_or_says_what_is_wrong_and
         assert!(tally.contains_key(kind), "{kind} was not there to damage: {tally:?}");
     }
     assert_eq!(tally["inventory"].1, 0, "an index is no authority");
-    let again = up(&root, &[]);
+    let again = up(root, &[]);
     assert!(again.status.success(), "{}", errors(&again));
-    same_on_every_node(&root, 3, 1, &source);
+    same_on_every_node(root, 3, 1, source);
 }
 
 fn kind_of(name: &str) -> String {
@@ -196,27 +195,23 @@ fn kind_of(name: &str) -> String {
 
 #[test]
 fn what_an_index_lost_is_found_again_and_the_cluster_is_whole() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (root, source) = stopped(dir.path());
+    let Place { source, root, .. } = &stopped();
     let private = root.join("node-2/shard-0000/.ringway");
     for version in [b"RWINVENT\x09\0\0\0\0\0\0\0".to_vec(), vec![0xff; 700], Vec::new()] {
         fs::write(private.join("inventory"), &version).expect("written");
         for name in files(&private.join("digests")).keys() {
             write(&private.join("digests"), name, b"rubbish");
         }
-        let again = up(&root, &[]);
+        let again = up(root, &[]);
         assert!(again.status.success(), "{}", errors(&again));
         assert_eq!(json(&again)["bytes_fetched"], 0, "hashed where they stand");
-        same_on_every_node(&root, 3, 1, &source);
+        same_on_every_node(root, 3, 1, source);
     }
 }
 
 #[test]
 fn a_middle_of_the_log_that_rots_is_refused_and_a_torn_tail_is_not() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (root, source) = stopped(dir.path());
+    let Place { dir, source, root, .. } = &stopped();
     let (config, log) = (root.join("node-3/node.toml"), dir.path().join("log"));
     let raft = root.join("node-3/shard-0000/raft");
     let newest = files(&raft).into_keys().filter(|name| name.starts_with("log-")).max().expect("a log");
@@ -252,9 +247,9 @@ fn a_middle_of_the_log_that_rots_is_refused_and_a_torn_tail_is_not() {
     fs::write(&path, &torn).expect("written");
     let End::Ran(said) = start(&config, &log) else { panic!("a crash leaves this") };
     assert!(!said.contains("panicked"), "{said}");
-    let again = up(&root, &[]);
+    let again = up(root, &[]);
     assert!(again.status.success(), "{}", errors(&again));
-    same_on_every_node(&root, 3, 1, &source);
+    same_on_every_node(root, 3, 1, source);
 }
 
 #[test]
@@ -271,7 +266,7 @@ fn what_a_killed_pull_has_staged_may_be_damaged_and_the_next_pull_brings_the_rig
     let mut maps_damaged = 0;
     for round in 0..6_usize {
         let _none = fs::remove_dir_all(&dest);
-        let mut command = pull(&address.to_string(), &dest, &secret, &["-q"]);
+        let mut command = pull(address, &dest, &secret, &["-q"]);
         command.stderr(std::process::Stdio::null());
         let mut running = Running::start(command);
         let has_begun = || fs::read_dir(&staging).is_ok_and(|mut entries| entries.next().is_some());
@@ -313,7 +308,7 @@ fn what_a_killed_pull_has_staged_may_be_damaged_and_the_next_pull_brings_the_rig
             fs::write(cache.join(&kept), bytes).expect("written");
             (server, address) = serve(&source, &secret, &cache);
         }
-        let output = finish(&mut pull(&address.to_string(), &dest, &secret, &[]), Duration::from_secs(60));
+        let output = finish(&mut pull(address, &dest, &secret, &[]), Duration::from_secs(60));
         assert!(output.status.success(), "round {round}: {}", errors(&output));
         crate::binary::same(&source, &dest);
     }

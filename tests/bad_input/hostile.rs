@@ -16,9 +16,9 @@ use ringway::transport::{Transport, TransportOptions};
 use ringway::uring::{Core, KernelOptions, KernelRing, Priority, Turn};
 use ringway::wire::{Body, Cursor, ListReply};
 
-use crate::binary::{content, errors, files, secret, serve, write};
+use crate::binary::{content, errors, files, pull, secret, serve, write};
 use crate::disk::Disk;
-use crate::tools::{finish, pull, refused};
+use crate::tools::{finish, refused};
 
 const SOON: Duration = Duration::from_secs(40);
 
@@ -104,13 +104,13 @@ fn m3_a_listed_path_that_leads_out_of_the_destination_is_refused_and_nothing_is_
     for (number, path) in paths.into_iter().enumerate() {
         let dest = dir.path().join(format!("below/dest-{number}"));
         let liar = Liar::start(&secret, path, 5);
-        let output = finish(&mut pull(&liar.address.to_string(), &dest, &secret, &[]), SOON);
+        let output = finish(&mut pull(liar.address, &dest, &secret, &[]), SOON);
         refused(&output, 1, "the source lists the path");
         assert!(!dest.join(".ringway").exists() && files(&dest).is_empty(), "{:?}", files(&dest));
     }
     let liar = Liar::start(&secret, b"huge", u64::MAX);
     let dest = dir.path().join("below/huge");
-    let output = finish(&mut pull(&liar.address.to_string(), &dest, &secret, &[]), SOON);
+    let output = finish(&mut pull(liar.address, &dest, &secret, &[]), SOON);
     refused(&output, 1, "the source lists a file of");
     assert!(!dir.path().join("escaped").exists() && !dir.path().join("below/escaped").exists());
     assert!(!Path::new("/etc/escaped").exists());
@@ -131,7 +131,7 @@ fn m3_a_link_in_the_destination_is_not_followed_out_of_it() {
     symlink(dir.path().join("target"), dest.join("linked-file")).expect("made");
     let secret = secret(dir.path(), "secret");
     let (_serve, address) = serve(&source, &secret, &dir.path().join("cache"));
-    let output = finish(&mut pull(&address.to_string(), &dest, &secret, &[]), SOON);
+    let output = finish(&mut pull(address, &dest, &secret, &[]), SOON);
     refused(&output, 1, "linked/file");
     assert!(fs::read_dir(&outside).expect("readable").next().is_none(), "nothing outside");
     assert_eq!(fs::read(dir.path().join("target")).expect("there"), b"not ours");
@@ -146,7 +146,7 @@ fn a_destination_that_is_a_file_or_cannot_be_written_is_named() {
     write(dir.path(), "plain", b"a file");
     let secret = secret(dir.path(), "secret");
     let (_serve, address) = serve(&source, &secret, &dir.path().join("cache"));
-    let into = |dest: &Path| finish(&mut pull(&address.to_string(), dest, &secret, &[]), SOON);
+    let into = |dest: &Path| finish(&mut pull(address, dest, &secret, &[]), SOON);
     refused(&into(&dir.path().join("plain")), 1, "plain");
     refused(&into(&dir.path().join("plain/below")), 1, "plain/below");
     refused(&into(Path::new("/proc/ringway")), 1, "/proc/ringway");

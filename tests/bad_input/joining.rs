@@ -1,20 +1,24 @@
 //! Nodes that are not who they would have to be: another secret, another cluster, a root that somebody has already.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::bench::{admin, alone, ask, pids_of, same_on_every_node, wait_until};
+use crate::bench::{Place, admin, alone, ask, pids_of, same_on_every_node, wait_until};
 use crate::binary::{content, errors, ringway, run, secret, write};
-use crate::tools::{Logged, finish, node, refused};
+use crate::tools::{Logged, cluster, finish, node, refused};
 
 const SOON: Duration = Duration::from_secs(30);
 
-fn start(root: &Path, source: &Path, log: &Path) -> Logged {
-    let mut command = ringway();
-    command.arg("up").arg("--root").arg(root).args(["--shards", "1", "-o", "json", "--import"]).arg(source);
-    Logged::start(command, log)
+/// A cluster that has a segment everywhere, and the configuration of its third node, with its text.
+fn of_three(source: &Path, root: &Path) -> (Logged, PathBuf, String) {
+    write(source, "segment", &content(1, 100_000));
+    let mut cluster = cluster(root, source, &[]);
+    cluster.running.first_line();
+    let config = root.join("node-3/node.toml");
+    let text = fs::read_to_string(&config).expect("there");
+    (cluster, config, text)
 }
 
 fn kill(config: &Path) {
@@ -26,15 +30,9 @@ fn kill(config: &Path) {
 
 #[test]
 fn a1_a_node_with_another_secret_or_of_another_cluster_is_told_so_and_stays_outside() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
-    write(&source, "segment", &content(1, 100_000));
-    let mut cluster = start(&root, &source, &dir.path().join("log"));
-    cluster.running.first_line();
-    let config = root.join("node-3/node.toml");
+    let Place { dir, source, root, .. } = &alone();
+    let (mut cluster, config, text) = of_three(source, root);
     kill(&config);
-    let text = fs::read_to_string(&config).expect("there");
 
     let other = secret(dir.path(), "other");
     let line = text.lines().find(|line| line.starts_with("secret_file")).expect("it is set");
@@ -48,7 +46,7 @@ fn a1_a_node_with_another_secret_or_of_another_cluster_is_told_so_and_stays_outs
         !stranger.log().contains(word.trim()) && !cluster.log().contains(word.trim()),
         "no secret in any log"
     );
-    let status = ask(&["status", "--endpoint", &admin(&root, 3)]);
+    let status = ask(&["status", "--endpoint", &admin(root, 3)]);
     assert_eq!(status["ready"], false, "{status}");
     drop(stranger);
 
@@ -66,25 +64,19 @@ fn a1_a_node_with_another_secret_or_of_another_cluster_is_told_so_and_stays_outs
 
     let back = Logged::start(node(&config), &dir.path().join("back"));
     wait_until("the right one is ready", || {
-        let output = run(&["status", "--endpoint", &admin(&root, 3), "-o", "json"]);
+        let output = run(&["status", "--endpoint", &admin(root, 3), "-o", "json"]);
         output.status.success() && crate::binary::json(&output)["ready"] == true
     });
     drop(back);
     cluster.running.signal(2);
     cluster.running.wait();
-    same_on_every_node(&root, 3, 1, &source);
+    same_on_every_node(root, 3, 1, source);
 }
 
 #[test]
 fn a_root_in_use_and_a_copy_of_it_are_refused_while_its_node_runs_and_the_node_goes_on() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
-    write(&source, "segment", &content(1, 100_000));
-    let mut cluster = start(&root, &source, &dir.path().join("log"));
-    cluster.running.first_line();
-    let config = root.join("node-3/node.toml");
-    let text = fs::read_to_string(&config).expect("there");
+    let Place { source, root, .. } = &alone();
+    let (mut cluster, _, text) = of_three(source, root);
     let free = |text: &str| {
         let keep = |line: &&str| !line.starts_with("listen") && !line.starts_with("admin");
         let lines: Vec<_> = text.lines().filter(keep).collect();
@@ -99,11 +91,10 @@ fn a_root_in_use_and_a_copy_of_it_are_refused_while_its_node_runs_and_the_node_g
     let copy = root.join("copy");
     assert!(Command::new("cp").arg("-a").arg(root.join("node-3")).arg(&copy).status().expect("cp").success());
     refused(&finish(&mut node(&copy.join("second.toml")), SOON), 3, "is a copy of node 3's");
-    let status = ask(&["status", "--endpoint", &admin(&root, 3)]);
+    let status = ask(&["status", "--endpoint", &admin(root, 3)]);
     assert_eq!(status["ready"], true, "{status}");
-    cluster.running.signal(2);
-    assert_eq!(cluster.running.wait().code(), Some(0), "{}", cluster.log());
-    same_on_every_node(&root, 3, 1, &source);
+    cluster.stop();
+    same_on_every_node(root, 3, 1, source);
 }
 
 #[test]

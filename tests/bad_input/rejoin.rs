@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::bench::{admin, alone, ask, same_on_every_node, up, wait_until};
+use crate::bench::{Place, admin, ask, same_on_every_node, up, wait_until};
 use crate::binary::{errors, files, json, ringway, run};
 use crate::damage::stopped;
 use crate::tools::{Logged, finish, node, refused};
@@ -65,39 +65,36 @@ fn is_back(root: &Path, number: u64, life: &str) -> bool {
 
 #[test]
 fn s8_a_damaged_group_is_set_aside_and_the_node_comes_back_as_a_learner_that_fetches_nothing() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (root, source) = stopped(dir.path());
+    let Place { source, root, .. } = &stopped();
     // The first node founded the cluster: it must not found another one.
     for (number, kind) in [(3, "log-"), (3, "snapshot-"), (1, "log-")] {
-        let raft = damage(&root, number, kind);
-        let others: Vec<Logged> = (1..=3).filter(|one| *one != number).map(|one| start(&root, one)).collect();
-        refused(&finish(&mut node(&config(&root, number)), SOON), 7, "ringway rejoin");
+        let raft = damage(root, number, kind);
+        let others: Vec<Logged> = (1..=3).filter(|one| *one != number).map(|one| start(root, one)).collect();
+        refused(&finish(&mut node(&config(root, number)), SOON), 7, "ringway rejoin");
         let before = files(&raft);
-        let report = rejoin(&root, number, &[]);
+        let report = rejoin(root, number, &[]);
         assert!(report.status.success(), "{}", errors(&report));
         let report = json(&report);
         let aside = report["aside"][0]["path"].as_str().expect("one is set aside");
         assert_eq!(report["aside"].as_array().map(Vec::len), Some(1), "{report}");
         assert!(files(Path::new(aside)) == before, "it is kept as it was");
         let life = report["incarnation"].as_str().expect("it has one").to_owned();
-        refused(&rejoin(&root, number, &[]), 1, "read as they should");
+        refused(&rejoin(root, number, &[]), 1, "read as they should");
 
-        let back = start(&root, number);
-        wait_until(&format!("node {number} is back after {kind}"), || is_back(&root, number, &life));
-        let status = ask(&["status", "--endpoint", &admin(&root, number)]);
+        let back = start(root, number);
+        wait_until(&format!("node {number} is back after {kind}"), || is_back(root, number, &life));
+        let status = ask(&["status", "--endpoint", &admin(root, number)]);
         assert_eq!(status["shards"][0]["bytes_fetched"], 0, "{status}");
-        refused(&rejoin(&root, number, &["--shard", "0"]), 1, "a node runs on it");
+        refused(&rejoin(root, number, &["--shard", "0"]), 1, "a node runs on it");
         for mut one in others.into_iter().chain([back]) {
-            one.running.signal(2);
-            assert_eq!(one.running.wait().code(), Some(0), "{}", one.log());
+            one.stop();
         }
         let verified =
             run(&["verify", "--root", root.join(format!("node-{number}")).to_str().expect("utf-8")]);
         assert!(verified.status.success(), "{}", errors(&verified));
     }
-    crate::binary::write(&source, "after all of it", b"and the cluster goes on");
-    let again = up(&root, &["--shards", "1", "--import", source.to_str().expect("utf-8")]);
+    crate::binary::write(source, "after all of it", b"and the cluster goes on");
+    let again = up(root, &["--shards", "1", "--import", source.to_str().expect("utf-8")]);
     assert!(again.status.success(), "{}", errors(&again));
-    same_on_every_node(&root, 3, 1, &source);
+    same_on_every_node(root, 3, 1, source);
 }

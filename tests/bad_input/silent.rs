@@ -7,9 +7,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::bench::{admin, alone, setting, wait_until};
-use crate::binary::{content, errors, ringway, run, same, secret, serve, write};
-use crate::tools::{Logged, finish, pull, terminated};
+use crate::bench::{Place, admin, alone, setting, wait_until};
+use crate::binary::{content, errors, pull, run, same, secret, serve, write};
+use crate::tools::{cluster, finish, terminated};
 
 const CONNECTIONS: usize = 1000;
 /// Above what a process has open for itself and its peers; every silent one would add to it.
@@ -54,16 +54,12 @@ fn a3_a_thousand_silent_connections_neither_stop_a_pull_nor_cost_more_than_their
     }
     let secret = secret(dir.path(), "secret");
     let (server, address) = serve(&source, &secret, &dir.path().join("cache"));
-    assert!(
-        finish(&mut pull(&address.to_string(), &dest, &secret, &[]), Duration::from_secs(30))
-            .status
-            .success()
-    );
+    assert!(finish(&mut pull(address, &dest, &secret, &[]), Duration::from_secs(30)).status.success());
     let before = status(server.id(), "VmRSS");
     let silent = connect(address, CONNECTIONS);
     rubbish(address);
     let again = dir.path().join("again");
-    let output = finish(&mut pull(&address.to_string(), &again, &secret, &[]), Duration::from_secs(30));
+    let output = finish(&mut pull(address, &again, &secret, &[]), Duration::from_secs(30));
     assert!(output.status.success(), "{}", errors(&output));
     let (open, now) = (descriptors(server.id()), status(server.id(), "VmRSS"));
     println!(
@@ -79,22 +75,13 @@ fn a3_a_thousand_silent_connections_neither_stop_a_pull_nor_cost_more_than_their
 
 #[test]
 fn a3_a_thousand_silent_connections_to_each_port_of_a_node_do_not_keep_a_cluster_from_its_work() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
-    write(&source, "first", b"of them");
-    let mut command = ringway();
-    command
-        .arg("up")
-        .arg("--root")
-        .arg(&root)
-        .args(["--shards", "1", "-q", "-o", "json", "--import"])
-        .arg(&source);
-    let mut cluster = Logged::start(command, &dir.path().join("log"));
+    let Place { source, root, .. } = &alone();
+    write(source, "first", b"of them");
+    let mut cluster = cluster(root, source, &[]);
     cluster.running.first_line();
     let pid = crate::bench::pids_of(&root.join("node-1/node.toml"))[0];
     let before = status(pid, "VmRSS");
-    let address = |key: &str| setting(&root, 1, key).parse::<SocketAddr>().expect("an address");
+    let address = |key: &str| setting(root, 1, key).parse::<SocketAddr>().expect("an address");
     let silent = connect(address("listen"), CONNECTIONS);
     rubbish(address("listen"));
     rubbish(address("admin"));
@@ -115,9 +102,9 @@ fn a3_a_thousand_silent_connections_to_each_port_of_a_node_do_not_keep_a_cluster
     for (seed, name) in (50..).zip(&names) {
         write(&segments, name, &content(seed, 1 << 20));
     }
-    let output = register(&root, 2, &names);
+    let output = register(root, 2, &names);
     assert_eq!(output.status.code(), Some(1), "node 2 does not have them: {}", errors(&output));
-    let output = register(&root, 1, &names);
+    let output = register(root, 1, &names);
     assert!(output.status.success(), "{}", errors(&output));
     for name in &names {
         let copy = fs::read(root.join("node-3/shard-0000/segments").join(name));
@@ -131,8 +118,7 @@ fn a3_a_thousand_silent_connections_to_each_port_of_a_node_do_not_keep_a_cluster
     asking.extend(connect(address("admin"), CONNECTIONS));
     terminated(pid, Duration::from_secs(4));
     drop((silent, asking));
-    cluster.running.signal(2);
-    assert_eq!(cluster.running.wait().code(), Some(0), "{}", cluster.log());
+    cluster.stop();
 }
 
 fn register(root: &Path, node: u64, names: &[String]) -> std::process::Output {

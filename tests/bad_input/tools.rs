@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::bench::up_command;
 use crate::binary::{Running, errors, ringway};
 
 /// A process that tells its log to a file.
@@ -22,6 +23,13 @@ impl Logged {
 
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ctrl-C, which is a clean end.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.running.signal(2);
+        assert_eq!(self.running.wait().code(), Some(0), "{}", self.log());
     }
 
     /// Waits until its log has these words.
@@ -51,24 +59,17 @@ pub fn terminated(pid: u32, limit: Duration) {
     println!("ended {:?} after SIGTERM", began.elapsed());
 }
 
+/// A cluster of one shard that stays up, with the source's files; its log stands beside its root.
+pub fn cluster(root: &Path, source: &Path, more: &[&str]) -> Logged {
+    let mut command = up_command(root, &["--shards", "1", "--import"]);
+    command.arg(source).args(more);
+    Logged::start(command, &root.with_extension("log"))
+}
+
 /// `ringway node`.
 pub fn node(config: &Path) -> Command {
     let mut command = ringway();
     command.arg("node").arg("--config").arg(config);
-    command
-}
-
-/// `ringway pull`, without a word on standard output but the report.
-pub fn pull(address: &str, dest: &Path, secret: &Path, more: &[&str]) -> Command {
-    let mut command = ringway();
-    command
-        .args(["pull", address])
-        .arg(dest)
-        .arg("--secret-file")
-        .arg(secret)
-        .args(["-o", "json"])
-        .args(more);
-    command.stdin(Stdio::null());
     command
 }
 

@@ -102,6 +102,14 @@ pub fn serve(dir: &Path, secret: &Path, cache: &Path) -> (Running, SocketAddr) {
     (running, address)
 }
 
+/// `ringway pull`, its report as JSON.
+pub fn pull(address: SocketAddr, dest: &Path, secret: &Path, more: &[&str]) -> Command {
+    let mut command = ringway();
+    command.arg("pull").arg(address.to_string()).arg(dest).arg("--secret-file").arg(secret);
+    command.args(["-o", "json"]).args(more).stdin(Stdio::null());
+    command
+}
+
 /// A secret's file of the right mode.
 pub fn secret(dir: &Path, name: &str) -> PathBuf {
     let path = dir.join(name);

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::bench::{alone, node, setting, up};
+use crate::bench::{Place, alone, node, setting, up};
 use crate::binary::{errors, run, write};
 
 #[track_caller]
@@ -22,10 +22,8 @@ fn copy_tree(from: &Path, to: &Path) {
 
 #[test]
 fn a_node_refuses_what_is_not_its_own_or_not_whole() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let root = dir.path().join("root");
-    let first = up(&root, &["--nodes", "2", "--shards", "1"]);
+    let Place { root, .. } = &alone();
+    let first = up(root, &["--nodes", "2", "--shards", "1"]);
     assert!(first.status.success(), "{}", errors(&first));
     let config = root.join("node-1/node.toml");
     let text = fs::read_to_string(&config).expect("there");
@@ -39,7 +37,7 @@ fn a_node_refuses_what_is_not_its_own_or_not_whole() {
         .expect("written");
     refused(&node(&root.join("other.toml")), 3, "belongs to node 2");
 
-    let foreign = text.replace(&setting(&root, 1, "cluster"), &"ab".repeat(16));
+    let foreign = text.replace(&setting(root, 1, "cluster"), &"ab".repeat(16));
     fs::write(&config, foreign).expect("written");
     refused(&node(&config), 3, "cluster");
     fs::write(&config, text.replace("shards = 1", "shards = 3")).expect("written");
@@ -48,10 +46,10 @@ fn a_node_refuses_what_is_not_its_own_or_not_whole() {
     refused(&node(&config), 3, "shard");
     fs::write(&config, &text).expect("written");
 
-    let port = TcpListener::bind(setting(&root, 1, "listen")).expect("free");
+    let port = TcpListener::bind(setting(root, 1, "listen")).expect("free");
     refused(&node(&config), 1, "cannot listen");
     drop(port);
-    let port = TcpListener::bind(setting(&root, 1, "admin")).expect("free");
+    let port = TcpListener::bind(setting(root, 1, "admin")).expect("free");
     refused(&node(&config), 1, "admin");
     drop(port);
 
@@ -64,8 +62,8 @@ fn a_node_refuses_what_is_not_its_own_or_not_whole() {
     refused(&node(&config), 3, "secret");
     fs::write(&secret, good).expect("written");
 
-    identities(&root);
-    let again = up(&root, &[]);
+    identities(root);
+    let again = up(root, &[]);
     assert!(again.status.success(), "all of it did no harm: {}", errors(&again));
 }
 
@@ -88,23 +86,21 @@ fn identities(root: &Path) {
 
 #[test]
 fn up_refuses_what_does_not_go_together() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (root, source) = (dir.path().join("root"), dir.path().join("source"));
-    write(&source, "file", b"content");
+    let Place { dir, source, root, .. } = &alone();
+    write(source, "file", b"content");
     let import = source.to_str().expect("utf-8");
-    assert!(up(&root, &["--nodes", "1", "--shards", "1", "--import", import]).status.success());
-    refused(&up(&root, &["--nodes", "3"]), 3, "nodes");
-    refused(&up(&root, &["--shards", "7"]), 3, "shards");
-    refused(&up(&root, &["--nodes", "0"]), 2, "--nodes");
+    assert!(up(root, &["--nodes", "1", "--shards", "1", "--import", import]).status.success());
+    refused(&up(root, &["--nodes", "3"]), 3, "nodes");
+    refused(&up(root, &["--shards", "7"]), 3, "shards");
+    refused(&up(root, &["--nodes", "0"]), 2, "--nodes");
     refused(&up(&root.join("node-1"), &[]), 3, "one node's root");
-    refused(&up(&root, &["--import", dir.path().to_str().expect("utf-8")]), 2, "imported");
-    refused(&up(&root, &["--import", "/nonexistent/source"]), 1, "/nonexistent/source");
-    let port = TcpListener::bind(setting(&root, 1, "listen")).expect("free");
-    refused(&up(&root, &[]), 1, &setting(&root, 1, "listen"));
+    refused(&up(root, &["--import", dir.path().to_str().expect("utf-8")]), 2, "imported");
+    refused(&up(root, &["--import", "/nonexistent/source"]), 1, "/nonexistent/source");
+    let port = TcpListener::bind(setting(root, 1, "listen")).expect("free");
+    refused(&up(root, &[]), 1, &setting(root, 1, "listen"));
     drop(port);
     refused(&run(&["verify", "--root", import]), 3, "root");
     let secret = root.join("secret");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).expect("changed");
-    refused(&up(&root, &[]), 3, "0644");
+    refused(&up(root, &[]), 3, "0644");
 }

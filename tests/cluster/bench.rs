@@ -2,25 +2,43 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::process::{ExitStatus, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::binary::{Running, errors, files, json, ringway, run};
 
+/// Where a test has its cluster: neither the files to import nor the root are there yet.
+pub struct Place {
+    pub dir: TempDir,
+    pub source: PathBuf,
+    pub root: PathBuf,
+    _alone: MutexGuard<'static, ()>,
+}
+
 /// One cluster at a time: a machine of two cores that runs many of them elects instead of working.
-pub fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> Place {
     static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, root) = (dir.path().join("source"), dir.path().join("root"));
+    Place { dir, source, root, _alone }
+}
+
+/// `ringway up`, its report as JSON.
+pub fn up_command(root: &Path, more: &[&str]) -> Command {
+    let mut command = ringway();
+    command.arg("up").arg("--root").arg(root).args(["-o", "json"]).args(more).stdin(Stdio::null());
+    command
 }
 
 /// `ringway up` until all is everywhere.
 pub fn up(root: &Path, more: &[&str]) -> Output {
-    let mut command = ringway();
-    command.arg("up").arg("--root").arg(root).args(["--exit-when-synced", "-o", "json", "-q"]).args(more);
-    command.stdin(Stdio::null()).output().expect("the binary runs")
+    up_command(root, more).args(["--exit-when-synced", "-q"]).output().expect("the binary runs")
 }
 
 /// A cluster that stays up.
@@ -28,8 +46,8 @@ pub struct Cluster(Running);
 
 impl Cluster {
     pub fn start(root: &Path, more: &[&str]) -> Self {
-        let mut command = ringway();
-        command.arg("up").arg("--root").arg(root).args(["-o", "json", "-q"]).args(more);
+        let mut command = up_command(root, more);
+        command.arg("-q");
         Self(Running::start(command))
     }
 

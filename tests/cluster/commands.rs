@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::bench::{Cluster, admin, alone, ask, wait_until};
+use crate::bench::{Cluster, Place, admin, alone, ask, wait_until};
 use crate::binary::{content, errors, run, secret, write};
 
 fn paths(segments: &serde_json::Value) -> Vec<String> {
@@ -34,12 +34,10 @@ impl Nodes {
 
 #[test]
 fn a_running_cluster_is_asked_and_changed_by_command_line() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let root = dir.path().join("root");
-    let mut cluster = Cluster::start(&root, &[]);
+    let Place { dir, root, .. } = &alone();
+    let mut cluster = Cluster::start(root, &[]);
     assert_eq!(cluster.report()["segments"], 32);
-    let nodes = Nodes::of(&root);
+    let nodes = Nodes::of(root);
     let status = ask(&["status", "--endpoint", &nodes.admin[1]]);
     assert_eq!((&status["node"], &status["ready"]), (&2.into(), &true.into()));
     assert_eq!(status["groups"].as_array().map(Vec::len), Some(3));
@@ -73,7 +71,7 @@ fn a_running_cluster_is_asked_and_changed_by_command_line() {
         (1..=3).all(|node| paths(&nodes.segments(node)).len() == before)
             && !root.join("node-1/shard-0000/segments/by/hand").exists()
     });
-    refused(&root, &nodes, dir.path());
+    refused(root, &nodes, dir.path());
     assert_eq!(cluster.stop().code(), Some(0));
 }
 
@@ -102,12 +100,10 @@ fn refused(root: &Path, nodes: &Nodes, dir: &Path) {
 
 #[test]
 fn leadership_goes_to_the_member_that_was_asked_for() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a directory");
-    let root = dir.path().join("root");
-    let mut cluster = Cluster::start(&root, &[]);
+    let Place { root, .. } = &alone();
+    let mut cluster = Cluster::start(root, &[]);
     assert_eq!(cluster.report()["synced"], true);
-    let nodes = Nodes::of(&root);
+    let nodes = Nodes::of(root);
     let leader = |node: usize| {
         let status = ask(&["status", "--endpoint", &nodes.admin[node - 1]]);
         let found = status["groups"].as_array().expect("a list").iter().find(|group| group["group"] == 1);

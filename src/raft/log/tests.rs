@@ -31,6 +31,11 @@ async fn opened(folder: &tempfile::TempDir) -> Log {
     Log::open(open(folder).await, GROUP, None).await.expect("the log opens")
 }
 
+/// Why it does not open.
+async fn refusal(folder: &tempfile::TempDir, group: GroupId) -> LogOpenError {
+    Log::open(open(folder).await, group, None).await.expect_err("it is refused")
+}
+
 async fn all(log: &Log) -> Vec<Entry> {
     log.clone().try_get_log_entries(..).await.expect("they read back")
 }
@@ -180,9 +185,9 @@ fn a_last_batch_that_was_written_to_its_end_and_rots_is_reported_and_not_cut() {
         rotten[last + at] ^= 0x10;
         std::fs::write(&path, &rotten).expect("writable");
         on_core(async {
-            let refused = Log::open(open(&folder).await, GROUP, None).await;
-            let Err(LogOpenError::Corrupt { offset, .. }) = refused else {
-                panic!("flipped at {at}: {refused:?}");
+            let refused = refusal(&folder, GROUP).await;
+            let LogOpenError::Corrupt { offset, .. } = refused else {
+                panic!("flipped at {at}: {refused:?}")
             };
             assert!((last as u64..last as u64 + 64).contains(&offset), "{offset}");
         });
@@ -208,8 +213,8 @@ fn a_log_that_rested_misses_even_a_last_batch_that_has_become_zeros() {
     bytes[last..last + 2 * BLOCK_BYTES].fill(0);
     std::fs::write(&path, &bytes).expect("writable");
     on_core(async {
-        let refused = Log::open(open(&folder).await, GROUP, None).await;
-        assert!(matches!(refused, Err(LogOpenError::Corrupt { .. })), "{refused:?}");
+        let refused = refusal(&folder, GROUP).await;
+        assert!(matches!(refused, LogOpenError::Corrupt { .. }), "{refused:?}");
     });
 }
 
@@ -246,9 +251,9 @@ fn damage_before_valid_batches_is_reported_and_nothing_is_cut() {
         bad[second + at] ^= 0xff;
         std::fs::write(&path, &bad).expect("writable");
         on_core(async {
-            let refused = Log::open(open(&folder).await, GROUP, None).await;
-            let Err(LogOpenError::Corrupt { file, offset, .. }) = refused else {
-                panic!("flipped at {at}: {refused:?}");
+            let refused = refusal(&folder, GROUP).await;
+            let LogOpenError::Corrupt { file, offset, .. } = refused else {
+                panic!("flipped at {at}: {refused:?}")
             };
             assert_eq!(file, files::name(1));
             assert!((second as u64..second as u64 + 8192).contains(&offset), "{offset}");
@@ -262,8 +267,8 @@ fn a_missing_file_a_foreign_log_and_an_unknown_version_are_refused() {
     let folder = scratch();
     let (path, whole) = three_batches(&folder);
     on_core(async {
-        let refused = Log::open(open(&folder).await, GroupId(4), None).await;
-        assert!(matches!(refused, Err(LogOpenError::Foreign { found: GROUP, .. })), "{refused:?}");
+        let refused = refusal(&folder, GroupId(4)).await;
+        assert!(matches!(refused, LogOpenError::Foreign { found: GROUP, .. }), "{refused:?}");
     });
     let mut next = whole.clone();
     next[5] = 2;
@@ -274,14 +279,14 @@ fn a_missing_file_a_foreign_log_and_an_unknown_version_are_refused() {
     next[12..16].copy_from_slice(&hasher.finalize().to_le_bytes());
     std::fs::write(&path, &next).expect("writable");
     on_core(async {
-        let refused = Log::open(open(&folder).await, GROUP, None).await;
-        assert!(matches!(refused, Err(LogOpenError::Version { found: 2, .. })), "{refused:?}");
+        let refused = refusal(&folder, GROUP).await;
+        assert!(matches!(refused, LogOpenError::Version { found: 2, .. }), "{refused:?}");
     });
     std::fs::write(&path, &whole).expect("writable");
     std::fs::copy(&path, folder.path().join(files::name(3))).expect("writable");
     on_core(async {
-        let refused = Log::open(open(&folder).await, GROUP, None).await;
-        assert!(matches!(refused, Err(LogOpenError::Corrupt { .. })), "{refused:?}");
+        let refused = refusal(&folder, GROUP).await;
+        assert!(matches!(refused, LogOpenError::Corrupt { .. }), "{refused:?}");
     });
 }
 
