@@ -138,6 +138,8 @@ pub const PROGRESS_TIMEOUT: Nanos = Nanos::from_secs(15);
 pub const STORE_OPERATIONS_MAX: usize = 64;
 /// Segments that one store stages at a time: each holds a file open.
 pub const LANDINGS_MAX: usize = 1024;
+/// Attempts at a segment's final name while somebody else puts things there.
+pub const RENAME_ATTEMPTS_MAX: usize = 8;
 /// Attempts at a store's lock before another process is held to have it.
 pub const STORE_LOCK_ATTEMPTS: usize = 20;
 /// Dead records that an inventory may hold beside as many as live ones before it is written anew.

@@ -11,6 +11,7 @@ mod crash {
     mod failing_disk;
     mod held;
     mod landing;
+    mod race;
     mod recovery;
     pub mod rig;
     mod session;

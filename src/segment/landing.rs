@@ -15,7 +15,6 @@ use crate::uring::{Core, Dir, Priority};
 use super::fault::{DiskError, Doing, failed};
 use super::hooks::{Edge, Sabotage};
 use super::identity::Identity;
-use super::inventory::Standing;
 use super::landing_error::LandError;
 use super::names::Stem;
 use super::record::{Change, Ownership, Record};
@@ -101,8 +100,6 @@ struct Flight {
     folder: Option<Dir>,
     identity: Option<Identity>,
     replaced: Option<Stem>,
-    /// What stands under the name is what its record says.
-    is_known: bool,
     failed: Option<LandError>,
 }
 
@@ -176,7 +173,6 @@ impl Inner {
             }
             let known = table.at_path(&flight.staging.want.path);
             flight.replaced = known.map(|(record, _)| Stem { id: record.id, root: record.root });
-            flight.is_known = known.is_some_and(|(_, standing)| *standing == Standing::Held);
         }
     }
 
@@ -220,19 +216,13 @@ impl Inner {
     async fn rename(&self, flight: &mut Flight) -> Result<(), LandError> {
         let Staging { want, file, .. } = &*flight.staging;
         let folder = flight.folder.as_ref().expect("the folder was opened or the flight has failed");
-        let (from, name) = (want.stem().to_string(), want.path.name());
-        let staging = &self.folders.staging;
         match self.ownership.get() {
             Ownership::Engine => {
-                staging.link(&from, folder, name).await.map_err(failed(Doing::Link, &want.path))?;
+                let (staging, from) = (&self.folders.staging, want.stem().to_string());
+                let linked = staging.link(&from, folder, want.path.name()).await;
+                linked.map_err(failed(Doing::Link, &want.path))?;
             }
-            Ownership::Ours => {
-                if !flight.is_known {
-                    self.set_stranger_aside(folder, &want.path).await?;
-                }
-                staging.rename(&from, folder, name).await.map_err(failed(Doing::Rename, &want.path))?;
-                self.staged.borrow_mut().remove(&want.stem());
-            }
+            Ownership::Ours => self.give_name(want.stem(), folder, &want.path).await?,
         }
         let identity = identity_of(file, want.path.as_str()).await?;
         if identity.bytes != want.len {
@@ -301,14 +291,7 @@ fn fail_all<'a>(flights: impl Iterator<Item = &'a mut Flight>, done: Result<(), 
 
 impl Flight {
     fn new(landing: Landing) -> Self {
-        Self {
-            staging: landing.0,
-            folder: None,
-            identity: None,
-            replaced: None,
-            is_known: false,
-            failed: None,
-        }
+        Self { staging: landing.0, folder: None, identity: None, replaced: None, failed: None }
     }
 
     fn staged(&self) -> Result<(), LandError> {

@@ -18,6 +18,7 @@ mod landing_error;
 mod link;
 mod locks;
 mod names;
+mod naming;
 mod open;
 mod path;
 mod pins;

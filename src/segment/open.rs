@@ -82,6 +82,7 @@ impl Store {
             durable_folders: RefCell::new(BTreeSet::new()),
             direct_refused: Cell::new(false),
             links_refused: Cell::new(false),
+            rename_flags_refused: Cell::new(false),
             hooks,
         };
         let store = Self(Rc::new(inner));

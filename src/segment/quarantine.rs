@@ -146,18 +146,6 @@ impl Inner {
         Ok(Gone::File)
     }
 
-    /// Moves a file that nobody knows out of the way of a segment that lands under its name.
-    pub(super) async fn set_stranger_aside(
-        &self,
-        folder: &Dir,
-        path: &RelativePath,
-    ) -> Result<(), DiskError> {
-        match look_at(folder, path.name(), path.as_str()).await? {
-            Some(found) => self.set_aside(folder, path, &found, &Why::Unknown(found)).await,
-            None => Ok(()),
-        }
-    }
-
     /// Moves a file into `quarantine/`, under a name made of what it is, and says beside it why. The caller holds the
     /// name's lock and syncs the folder that it left.
     pub(super) async fn set_aside(
@@ -167,10 +155,21 @@ impl Inner {
         found: &Identity,
         why: &Why,
     ) -> Result<(), DiskError> {
+        self.set_aside_from((folder, path.name()), path, found, why).await
+    }
+
+    /// The same for what stands under another name by now.
+    pub(super) async fn set_aside_from(
+        &self,
+        (folder, at): (&Dir, &str),
+        path: &RelativePath,
+        found: &Identity,
+        why: &Why,
+    ) -> Result<(), DiskError> {
         let name = format!("{:x}-{:x}-{:x}", found.inode, found.modified.0, found.bytes);
         let quarantine = &self.folders.quarantine;
         tracing::warn!(%path, %why, name, "a file is set aside in quarantine");
-        folder.rename(path.name(), quarantine, &name).await.map_err(failed(Doing::Rename, path))?;
+        folder.rename(at, quarantine, &name).await.map_err(failed(Doing::Rename, path))?;
         let text = format!("{path}\n{why}\n");
         write_file(quarantine, &format!("{name}.why"), text.as_bytes()).await?;
         quarantine.sync().await.map_err(failed(Doing::SyncFolder, "quarantine"))

@@ -113,6 +113,7 @@ pub(super) struct Inner {
     pub(super) durable_folders: RefCell<BTreeSet<String>>,
     pub(super) direct_refused: Cell<bool>,
     pub(super) links_refused: Cell<bool>,
+    pub(super) rename_flags_refused: Cell<bool>,
     pub(super) hooks: Hooks,
 }
 

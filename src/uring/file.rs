@@ -12,7 +12,7 @@ use super::core::Core;
 use super::errno::Errno;
 use super::handle::Handle;
 use super::map::Mapping;
-use super::op::{FileKind, Name, Op, OpenOptions, Outcome, Space, Stat};
+use super::op::{FileKind, Name, Op, OpenOptions, Outcome, Space, Stat, Taken};
 use super::operation::Operation;
 
 /// An open regular file. Clones share the descriptor.
@@ -259,8 +259,28 @@ impl Dir {
     /// # Errors
     /// The kernel's.
     pub async fn rename(&self, from: &str, to_dir: &Self, to: &str) -> Result<(), Errno> {
+        self.rename_as(from, to_dir, to, Taken::Replaced).await
+    }
+
+    /// The same where nothing has the new name.
+    ///
+    /// # Errors
+    /// `EXISTS`; `INVALID` where the file system does not know how; or the kernel's.
+    pub async fn rename_new(&self, from: &str, to_dir: &Self, to: &str) -> Result<(), Errno> {
+        self.rename_as(from, to_dir, to, Taken::Kept).await
+    }
+
+    /// Lets two names change their files.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if either is not there; `INVALID` where the file system does not know how; or the kernel's.
+    pub async fn exchange(&self, one: &str, other_dir: &Self, other: &str) -> Result<(), Errno> {
+        self.rename_as(one, other_dir, other, Taken::Exchanged).await
+    }
+
+    async fn rename_as(&self, from: &str, to_dir: &Self, to: &str, taken: Taken) -> Result<(), Errno> {
         let (from, to) = (component(from)?, component(to)?);
-        done(Op::Rename { from_dir: Rc::clone(&self.0), from, to_dir: Rc::clone(&to_dir.0), to }).await
+        done(Op::Rename { from_dir: Rc::clone(&self.0), from, to_dir: Rc::clone(&to_dir.0), to, taken }).await
     }
 
     /// Makes a second name for a file.

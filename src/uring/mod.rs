@@ -40,7 +40,9 @@ pub use kernel::{KernelOptions, KernelRing, RingError};
 pub use local::{Answer, Notify, Question, QueueReceiver, QueueSender, question, queue};
 pub use mailbox::{MailReceiver, MailSender, SendError, mailbox};
 pub use map::Mapping;
-pub use op::{Completion, Congestion, FileKind, Name, Op, OpenOptions, Outcome, SocketOptions, Space, Stat};
+pub use op::{
+    Completion, Congestion, FileKind, Name, Op, OpenOptions, Outcome, SocketOptions, Space, Stat, Taken,
+};
 pub use operation::{Completed, Operation};
 pub use places::{Place, Places};
 pub use probe::{Finding, Probe};

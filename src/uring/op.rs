@@ -51,8 +51,8 @@ pub enum Op {
     Stat { file: Rc<Handle> },
     /// Facts about a name in a directory, links not followed. -> `Stat`
     StatName { dir: Rc<Handle>, name: CString },
-    /// Renames one component to another, replacing it. -> `Done`
-    Rename { from_dir: Rc<Handle>, from: CString, to_dir: Rc<Handle>, to: CString },
+    /// Renames one component to another. -> `Done`; `Errno::INVALID` where the file system has only `Taken::Replaced`
+    Rename { from_dir: Rc<Handle>, from: CString, to_dir: Rc<Handle>, to: CString, taken: Taken },
     /// Makes a second name for a file; `Errno::EXISTS` if the name is taken. -> `Done`
     Link { from_dir: Rc<Handle>, from: CString, to_dir: Rc<Handle>, to: CString },
     /// Removes a name of a file. -> `Done`
@@ -96,6 +96,17 @@ pub enum Op {
     Room { socket: Rc<Handle> },
     /// Ends a connection in both directions; waiting receives complete. -> `Done`
     Shutdown { socket: Rc<Handle> },
+}
+
+/// What becomes of what has the new name of a rename.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// It is replaced.
+    Replaced,
+    /// It stays, and the rename is refused with `Errno::EXISTS`.
+    Kept,
+    /// It gets the old name; `Errno::NOT_FOUND` if there is none.
+    Exchanged,
 }
 
 /// Options of a connection.

@@ -2,7 +2,7 @@
 
 use ringway::ids::{Nanos, UnixNanos};
 use ringway::limits::IO_ALIGNMENT;
-use ringway::uring::{Errno, Mapping, OpenOptions, Outcome};
+use ringway::uring::{Errno, Mapping, OpenOptions, Outcome, Taken};
 
 use super::disk::{BLOCK_BYTES, Disk};
 use super::faults::Fault;
@@ -273,9 +273,13 @@ impl Run<'_> {
         let Self { node, rng, now } = self;
         let at = |raw: i32| node.inode(raw);
         match ask {
-            Ask::Rename { from_dir, from, to_dir, to } => {
+            Ask::Rename { from_dir, from, to_dir, to, taken } => {
                 let (from, to) = ((at(*from_dir)?, &from[..]), (at(*to_dir)?, &to[..]));
-                node.disk.rename(from, to, rng)
+                match taken {
+                    Taken::Replaced => node.disk.rename(from, to, rng),
+                    Taken::Kept => node.disk.rename_new(from, to, rng),
+                    Taken::Exchanged => node.disk.exchange(from, to, rng),
+                }
             }
             Ask::Link { from_dir, from, to_dir, to } => {
                 let (from, to) = ((at(*from_dir)?, &from[..]), (at(*to_dir)?, &to[..]));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringway::ids::NodeId;
-use ringway::uring::{Buffer, Handle, Op, OpenOptions, Span};
+use ringway::uring::{Buffer, Handle, Op, OpenOptions, Span, Taken};
 
 use super::disk::SyncPoint;
 use super::disk::names::ChangeId;
@@ -36,7 +36,7 @@ pub enum Ask {
     Truncate { file: i32, bytes: u64 },
     Stat { file: i32 },
     StatName { dir: i32, name: Path },
-    Rename { from_dir: i32, from: Path, to_dir: i32, to: Path },
+    Rename { from_dir: i32, from: Path, to_dir: i32, to: Path, taken: Taken },
     Link { from_dir: i32, from: Path, to_dir: i32, to: Path },
     Unlink { dir: i32, name: Path },
     RemoveDir { dir: i32, name: Path },
@@ -151,9 +151,9 @@ type Parts = (OpKind, Ask, Vec<Rc<Handle>>, Option<(Buffer, Span)>);
 fn names(op: Op) -> Parts {
     let bytes = std::ffi::CString::into_bytes;
     match op {
-        Op::Rename { from_dir, from, to_dir, to } => {
+        Op::Rename { from_dir, from, to_dir, to, taken } => {
             let (from, to) = (bytes(from), bytes(to));
-            let ask = Ask::Rename { from_dir: from_dir.raw(), from, to_dir: to_dir.raw(), to };
+            let ask = Ask::Rename { from_dir: from_dir.raw(), from, to_dir: to_dir.raw(), to, taken };
             (OpKind::Rename, ask, vec![from_dir, to_dir], None)
         }
         Op::Link { from_dir, from, to_dir, to } => {

@@ -34,6 +34,8 @@ pub struct DiskOptions {
     pub cachestat: bool,
     /// FICLONE is supported.
     pub reflink: bool,
+    /// renameat2(2) knows RENAME_NOREPLACE and RENAME_EXCHANGE.
+    pub rename_flags: bool,
     /// Names that one file may have.
     pub links_max: u32,
     /// Operations that complete at once.
@@ -114,6 +116,7 @@ impl Default for DiskOptions {
             direct: true,
             cachestat: true,
             reflink: false,
+            rename_flags: true,
             links_max: 1000,
             inline: Chance::percent(15),
             short: Chance::percent(2),

@@ -125,7 +125,7 @@ impl Node {
             | Ask::Unlink { dir, name }
             | Ask::RemoveDir { dir, name }
             | Ask::MakeDir { dir, name } => below(dir, name),
-            Ask::Rename { from_dir, from, to_dir, to } | Ask::Link { from_dir, from, to_dir, to } => {
+            Ask::Rename { from_dir, from, to_dir, to, .. } | Ask::Link { from_dir, from, to_dir, to } => {
                 format!("{} {}", below(from_dir, from), below(to_dir, to))
             }
             Ask::Reflink { to, .. } => base(to).to_owned(),

@@ -12,7 +12,7 @@ use io_uring::{opcode, squeue};
 
 use crate::uring::buffer::{Buffer, Span};
 use crate::uring::errno::Errno;
-use crate::uring::op::{Op, OpenOptions};
+use crate::uring::op::{Op, OpenOptions, Taken};
 
 use super::address::Address;
 use super::blocking::Job;
@@ -249,8 +249,14 @@ fn names(op: &Op, kept: &mut Kept) -> squeue::Entry {
             let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
             opcode::Statx::new(Fd(dir.raw()), path(name), facts).flags(flags).mask(FACTS).build()
         }
-        (Op::Rename { from_dir, from, to_dir, to }, _) => {
-            opcode::RenameAt::new(Fd(from_dir.raw()), path(from), Fd(to_dir.raw()), path(to)).build()
+        (Op::Rename { from_dir, from, to_dir, to, taken }, _) => {
+            let flags = match taken {
+                Taken::Replaced => 0,
+                Taken::Kept => libc::RENAME_NOREPLACE,
+                Taken::Exchanged => libc::RENAME_EXCHANGE,
+            };
+            let (from_dir, to_dir) = (Fd(from_dir.raw()), Fd(to_dir.raw()));
+            opcode::RenameAt::new(from_dir, path(from), to_dir, path(to)).flags(flags).build()
         }
         (Op::Link { from_dir, from, to_dir, to }, _) => {
             opcode::LinkAt::new(Fd(from_dir.raw()), path(from), Fd(to_dir.raw()), path(to)).build()

@@ -164,6 +164,62 @@ impl Disk {
         Ok(())
     }
 
+    /// Renames to a name that nothing has.
+    ///
+    /// # Errors
+    /// As renameat2(2) with RENAME_NOREPLACE.
+    pub fn rename_new(
+        &mut self,
+        from: (Inode, &[u8]),
+        to: (Inode, &[u8]),
+        rng: &mut Rng,
+    ) -> Result<(), Errno> {
+        self.lookup(from.0, from.1)?;
+        match self.lookup(to.0, to.1) {
+            Ok(_) => Err(Errno::EXISTS),
+            _ if !self.options.rename_flags => Err(Errno::INVALID),
+            _ => self.rename(from, to, rng),
+        }
+    }
+
+    /// Lets two names change what they stand for. Between directories a power cut may part the halves: what came out
+    /// is then without a name, which is worse than on a file system with a log.
+    ///
+    /// # Errors
+    /// As renameat2(2) with RENAME_EXCHANGE.
+    pub fn exchange(
+        &mut self,
+        one: (Inode, &[u8]),
+        other: (Inode, &[u8]),
+        rng: &mut Rng,
+    ) -> Result<(), Errno> {
+        let (first, second) = (self.lookup(one.0, one.1)?, self.lookup(other.0, other.1)?);
+        if !self.options.rename_flags {
+            return Err(Errno::INVALID);
+        }
+        if self.meta(first).device != self.meta(other.0).device {
+            return Err(Errno::CROSSES);
+        }
+        if first == second {
+            return Ok(());
+        }
+        let into = |this: &Self, dir, below| this.is_dir(dir) && this.holds(dir, below);
+        if into(self, first, other.0) || into(self, second, one.0) {
+            return Err(Errno::INVALID);
+        }
+        let (here, there) = ((one.1.to_vec(), Some(second)), (other.1.to_vec(), Some(first)));
+        if one.0 == other.0 {
+            self.edit(one.0, vec![there, here], None, rng);
+            return Ok(());
+        }
+        // One change, its links counted before any is broken, so that neither file is ever without a name.
+        self.meta_mut(second).links += 1;
+        let id = self.edit(other.0, vec![there], None, rng);
+        self.edit(one.0, vec![here], Some((other.0, id)), rng);
+        self.meta_mut(second).links -= 1;
+        Ok(())
+    }
+
     /// `below` is `dir` or lies under it.
     fn holds(&self, dir: Inode, below: Inode) -> bool {
         dir == below

@@ -77,6 +77,21 @@ async fn names(root: &Dir, answers: &mut Answers) -> Result<(), Errno> {
         root.rename("c", root, "d").await
     });
     answers.add("directory into itself", root.rename("a", &a, "inside").await);
+    answers.add("rename to a taken name", a.rename_new("one", &b, "linked").await);
+    answers.add("rename to a directory's name", a.rename_new("one", root, "c").await);
+    answers.add("rename absent to a free name", a.rename_new("absent", &b, "new").await);
+    answers.add("rename to a free name", b.rename_new("linked", &b, "new").await);
+    answers.add("exchange with absent", b.exchange("new", &a, "absent").await);
+    write(&b.open("three", NEW).await?, 0, b"333").await?;
+    answers.add("exchange", b.exchange("new", root, "file").await);
+    answers.add("exchanged", root.stat_name("file").await.map(|stat| stat.bytes));
+    answers.add("exchange back", root.exchange("file", &b, "new").await);
+    answers.add("exchange in one folder", b.exchange("new", &b, "three").await);
+    answers.add("exchanged in one folder", b.stat_name("new").await.map(|stat| (stat.bytes, stat.links)));
+    answers.add("exchange with a directory", b.exchange("new", root, "a").await);
+    answers.add("exchanged with it", root.stat_name("a").await.map(|stat| stat.kind));
+    answers.add("exchange back again", b.exchange("new", root, "a").await);
+    answers.add("exchange with the own folder", root.exchange("b", &b, "new").await);
     answers.add("unlink a directory", root.unlink("a").await);
     answers.add("unlink absent", root.unlink("absent").await);
     answers.add("remove a full directory", root.remove_dir("a").await);

@@ -1,0 +1,167 @@
+//! Somebody else puts something under a segment's name while the segment lands: nothing of his is replaced.
+
+use ringway::ids::{Nanos, NodeId};
+use ringway::limits::CHUNK_BYTES;
+use ringway::segment::{LandError, Landed, Ownership};
+use ringway::uring::Errno;
+
+use crate::crash::rig::{PRIVATE, Segment, fill, land, replica, segment, store_on};
+use crate::sim::disk::Disk;
+use crate::sim::{DiskOptions, Fault, OpKind, Rule, Sim, SimOptions};
+
+/// What somebody puts there.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Thing {
+    File,
+    Fifo,
+    Link,
+}
+
+const THINGS: [Thing; 3] = [Thing::File, Thing::Fifo, Thing::Link];
+const WORK: &[u8] = b"somebody's work";
+
+fn put(disk: &mut Disk, path: &str, thing: Thing) -> u64 {
+    match thing {
+        Thing::File => disk.plant_file(path, WORK),
+        Thing::Fifo => disk.plant_fifo(path),
+        Thing::Link => disk.plant_symlink(path, "/elsewhere"),
+    }
+}
+
+/// Lands a segment whose rename takes a second; in the middle of it `then` happens.
+fn landing(
+    (sim, node): (&mut Sim, NodeId),
+    (core, store): (&ringway::uring::Core, &ringway::segment::Store),
+    segment: &Segment,
+    then: impl FnOnce(&mut Disk) + 'static,
+) -> Result<Landed, LandError> {
+    let slow =
+        Rule::new(Fault::Slow(Nanos::from_secs(1))).on(OpKind::Rename).path(segment.want.path.as_str());
+    sim.fault(node, slow);
+    let (ours, wanted) = (store.clone(), segment.clone());
+    let staged = sim.block_on(core, async move {
+        let landing = ours.begin(wanted.want.clone(), wanted.chunks.clone()).await.expect("new");
+        fill(&landing, &wanted).await;
+        landing
+    });
+    sim.later(Nanos::from_millis(500), move |sim| then(&mut sim.host(node).disk));
+    sim.block_on(core, async move { staged.land().await })
+}
+
+/// The inode of what was put there stands in quarantine now, and only there.
+fn is_aside(sim: &Sim, node: NodeId, inode: u64) -> bool {
+    let host = sim.host(node);
+    let aside = host.disk.paths(&format!("{PRIVATE}/quarantine"));
+    aside.iter().any(|path| {
+        let (folder, name) = path.rsplit_once('/').expect("a path");
+        let folder = host.disk.absolute(folder.as_bytes()).expect("it is there");
+        host.disk.named(folder, name.as_bytes()) == Ok(inode)
+    })
+}
+
+fn stands(sim: &Sim, node: NodeId, segment: &Segment) {
+    let host = sim.host(node);
+    assert_eq!(host.disk.file(&segment.file()).as_ref(), Some(&*segment.bytes));
+    assert!(host.disk.paths(&format!("{PRIVATE}/staging")).is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn what_comes_under_a_free_name_during_the_landing_is_set_aside() {
+    for (seed, thing) in (1..).zip(THINGS) {
+        let (mut sim, node, core, store) = replica(seed);
+        let segment = segment(1, "a.seg", 1000);
+        let file = segment.file();
+        let inode = std::rc::Rc::new(std::cell::Cell::new(0));
+        let made = std::rc::Rc::clone(&inode);
+        let then = move |disk: &mut Disk| made.set(put(disk, &file, thing));
+        let landed = landing((&mut sim, node), (&core, &store), &segment, then);
+        assert!(landed.is_ok(), "{thing:?}: {landed:?}");
+        stands(&sim, node, &segment);
+        assert!(is_aside(&sim, node, inode.get()), "{thing:?}");
+    }
+}
+
+#[test]
+fn what_comes_in_the_place_of_the_version_before_during_the_landing_is_set_aside() {
+    for (seed, thing) in (11..).zip(THINGS) {
+        let (mut sim, node, core, store) = replica(seed);
+        let (old, new) = (segment(1, "x/a.seg", CHUNK_BYTES + 9), segment(2, "x/a.seg", 2 * CHUNK_BYTES));
+        let ours = store.clone();
+        sim.block_on(&core, async move { land(&ours, &old).await });
+        let file = new.file();
+        let inode = std::rc::Rc::new(std::cell::Cell::new(0));
+        let made = std::rc::Rc::clone(&inode);
+        let then = move |disk: &mut Disk| {
+            disk.remove(&file);
+            made.set(put(disk, &file, thing));
+        };
+        let landed = landing((&mut sim, node), (&core, &store), &new, then);
+        assert!(landed.is_ok(), "{thing:?}: {landed:?}");
+        stands(&sim, node, &new);
+        assert!(is_aside(&sim, node, inode.get()), "{thing:?}");
+    }
+}
+
+#[test]
+fn what_stands_under_the_name_before_is_set_aside_known_version_or_not() {
+    for (seed, (thing, is_known)) in (21..).zip(THINGS.into_iter().flat_map(|t| [(t, false), (t, true)])) {
+        let (mut sim, node, core, store) = replica(seed);
+        let (old, new) = (segment(1, "a.seg", 1000), segment(2, "a.seg", 1000));
+        let ours = store.clone();
+        if is_known {
+            sim.block_on(&core, async move { land(&ours, &old).await });
+            sim.host(node).disk.remove(&new.file());
+        }
+        let inode = put(&mut sim.host(node).disk, &new.file(), thing);
+        let landed = landing((&mut sim, node), (&core, &store), &new, |_| {});
+        assert!(landed.is_ok(), "{thing:?}: {landed:?}");
+        stands(&sim, node, &new);
+        assert!(is_aside(&sim, node, inode), "{thing:?}");
+    }
+}
+
+#[test]
+fn the_version_before_may_go_away_during_the_landing() {
+    let (mut sim, node, core, store) = replica(31);
+    let (old, new) = (segment(1, "a.seg", 1000), segment(2, "a.seg", 1000));
+    let ours = store.clone();
+    sim.block_on(&core, async move { land(&ours, &old).await });
+    let file = new.file();
+    let landed = landing((&mut sim, node), (&core, &store), &new, move |disk: &mut Disk| disk.remove(&file));
+    assert!(landed.is_ok(), "{landed:?}");
+    stands(&sim, node, &new);
+    assert!(sim.host(node).disk.paths(&format!("{PRIVATE}/quarantine")).is_empty());
+}
+
+#[test]
+fn a_directory_under_the_name_stays_and_the_landing_fails() {
+    for (seed, is_known) in [(41, false), (42, true)] {
+        let (mut sim, node, core, store) = replica(seed);
+        let (old, new) = (segment(1, "a.seg", 1000), segment(2, "a.seg", 1000));
+        let (ours, file) = (store.clone(), new.file());
+        if is_known {
+            sim.block_on(&core, async move { land(&ours, &old).await });
+            sim.host(node).disk.remove(&file);
+        }
+        sim.host(node).disk.plant_dir(&format!("{file}/below"));
+        let landed = landing((&mut sim, node), (&core, &store), &new, |_| {});
+        let is_told = matches!(&landed, Err(LandError::Disk(error)) if error.errno == Errno::IS_A_DIRECTORY);
+        assert!(is_told, "{landed:?}");
+        assert_eq!(sim.host(node).disk.paths(&file), [format!("{file}/below/")]);
+    }
+}
+
+#[test]
+fn where_renames_have_no_flags_a_stranger_is_looked_for_first() {
+    let disk = DiskOptions { rename_flags: false, ..DiskOptions::default() };
+    let world = SimOptions { disk, ..SimOptions::default() };
+    let (mut sim, node, core, store) = store_on(51, world, Ownership::Ours);
+    let (old, new) = (segment(1, "a.seg", 1000), segment(2, "a.seg", 1000));
+    let inode = put(&mut sim.host(node).disk, &old.file(), Thing::File);
+    for segment in [&old, &new] {
+        let landed = landing((&mut sim, node), (&core, &store), segment, |_| {});
+        assert!(landed.is_ok(), "{landed:?}");
+        stands(&sim, node, segment);
+    }
+    assert!(is_aside(&sim, node, inode));
+}
