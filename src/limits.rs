@@ -123,6 +123,11 @@ pub const ZERO_COPY_BYTES_MIN: usize = 16 * 1024;
 /// Payloads in memory that one connection may have read or being sent. More would wait for the same socket; and a peer
 /// that reads nothing holds no more.
 pub const CONNECTION_LOADS_MAX: usize = 4;
+/// The same for all connections of one peer with one core.
+pub const PEER_LOADS_MAX: usize = 16;
+/// The same for all connections of one core. A peer that has none gets one on top, so that nobody's silence keeps
+/// others from being served.
+pub const CORE_LOADS_MAX: usize = 64;
 /// Fewest bytes that are sent out of the page cache by reference; below, the calls cost more than the copies.
 pub const CACHED_BYTES_MIN: usize = 16 * 1024;
 /// From accept to authenticated.
@@ -255,8 +260,12 @@ pub const FETCH_ATTEMPTS_MAX: u32 = 3;
 pub const BACKOFF_FIRST: Nanos = Nanos::from_millis(500);
 /// Longest back-off.
 pub const BACKOFF_MAX: Nanos = Nanos::from_secs(30);
-/// Transfers that one node serves at a time.
+/// A source that for so long says nothing but that it is busy ends a pull.
+pub const SOURCE_BUSY_MAX: Nanos = Nanos::from_secs(300);
+/// Segments that one core serves at a time; more are refused as too many. A peer that has none gets one on top.
 pub const SERVES_MAX: usize = 64;
+/// Of them, for one peer.
+pub const PEER_SERVES_MAX: usize = SERVES_MAX / 2;
 
 /// Nodes of a cluster.
 pub const NODES_MAX: usize = 1000;
@@ -291,6 +300,8 @@ const _: () = assert!(STREAM_CREDIT_FIRST_BYTES <= CONTROL_CREDIT_BYTES);
 const _: () = assert!(READ_AHEAD_LEAN_BYTES <= READ_AHEAD_BYTES);
 const _: () = assert!(PING_AFTER.0 * 2 < IDLE_TIMEOUT.0);
 const _: () = assert!(CONNECTIONS_PEER_MAX < CONNECTIONS_MAX);
+const _: () = assert!(CONNECTION_LOADS_MAX < PEER_LOADS_MAX && PEER_LOADS_MAX < CORE_LOADS_MAX);
+const _: () = assert!(BACKOFF_MAX.0 * 2 < SOURCE_BUSY_MAX.0);
 const _: () = assert!(PROPOSALS_IN_FLIGHT_MAX <= SESSION_OUTCOMES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < LOG_BATCH_BYTES_MAX);
 const _: () = assert!((LOG_BATCH_BYTES_MAX as u64) * 2 < LOG_FILE_BYTES && LOG_FILE_BYTES <= u32::MAX as u64);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ringway::engine::{self, PullError, PullOptions, ServeError, ServeOptions};
+use ringway::engine::{self, PullError, PullOptions, PullProgress, ServeError, ServeOptions};
 use serde::Serialize;
 
 use super::args::{Output, Pull, Serve};
@@ -81,15 +81,22 @@ pub(crate) fn pull(asked: Pull, output: Output, quiet: bool) -> Result<(), Failu
         delete: asked.delete,
         wait_for_space: asked.wait_for_space,
     };
-    let (bar, waits) = (bar(quiet), AtomicBool::new(false));
+    let (bar, waits, busy) = (bar(quiet), AtomicBool::new(false), AtomicBool::new(false));
     let shown = bar.clone();
-    let tell = move |progress: engine::PullProgress| {
+    let tell = move |progress: PullProgress| {
         shown.set_length(progress.bytes);
         shown.set_position(progress.bytes_done);
         let message = format!("{}/{} files", progress.segments_done, progress.segments);
-        shown.set_message(if progress.waits_for_space { "disk full, waiting".to_owned() } else { message });
+        shown.set_message(match progress {
+            PullProgress { waits_for_space: true, .. } => "disk full, waiting".to_owned(),
+            PullProgress { waits_for_source: true, .. } => "source busy, waiting".to_owned(),
+            _ => message,
+        });
         if progress.waits_for_space && !waits.swap(true, Ordering::Relaxed) {
             tracing::warn!("the disk is full; waiting for room");
+        }
+        if progress.waits_for_source && !busy.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the source is busy; waiting for its turn");
         }
     };
     let report = engine::pull(options, &text, &stop, tell);
@@ -116,7 +123,7 @@ fn exit_of(error: &PullError) -> Exit {
     match error {
         PullError::Secret { .. } => Exit::Config,
         PullError::Refused { .. } => Exit::Auth,
-        PullError::Unreachable { .. } => Exit::Unreachable,
+        PullError::Unreachable { .. } | PullError::Busy { .. } => Exit::Unreachable,
         PullError::DiskFull => Exit::DiskFull,
         PullError::Interrupted => Exit::Interrupted,
         _ => Exit::Failed,

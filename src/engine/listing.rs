@@ -24,6 +24,8 @@ pub(crate) enum ListingError {
     Bytes { bytes: u64 },
     /// A path that is not behind the one before it.
     Order { path: String },
+    /// A page without files that is not the last: the list would have no end.
+    NoEnd,
     /// More files than a pull takes.
     TooMany { most: usize },
 }
@@ -75,6 +77,7 @@ impl std::fmt::Display for ListingError {
             Self::Path { path, why } => write!(f, "the source lists the path {path:?}: {why}"),
             Self::Bytes { bytes } => write!(f, "the source lists a file of {bytes} bytes"),
             Self::Order { path } => write!(f, "the source lists {path:?} behind a path that follows it"),
+            Self::NoEnd => f.write_str("the source's list has no end: a page without files is not its last"),
             Self::TooMany { most } => write!(f, "the source lists more than {most} files"),
         }
     }

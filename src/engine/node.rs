@@ -17,7 +17,7 @@ use crate::limits::LOG_ENTRIES_KEPT;
 use crate::raft::{Group, GroupConfig, GroupOptions, Member, Resolve};
 use crate::segment::{Ownership, StoreOptions};
 use crate::shard::{Addresses, Shard, ShardParts};
-use crate::transfer::{Holdings, serve};
+use crate::transfer::{Desk, Holdings, serve};
 use crate::transport::{Incoming, PeerIdentity, RefusedCode, Transport, TransportOptions};
 use crate::uring::{
     Congestion, Core, Dir, Gate, MailReceiver, MailSender, Priority, SendError, SocketOptions,
@@ -64,6 +64,7 @@ pub(crate) struct CoreNode {
     pub(super) returning: Returning,
     pub(super) shards: BTreeMap<ShardId, Shard>,
     pub(super) cluster: Option<ClusterSeat>,
+    desk: Rc<Desk>,
 }
 
 /// Opens a core and works until it is told to stop.
@@ -116,8 +117,9 @@ async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<Socke
         drop(Core::current().spawn(Priority::Urgent, keep_shard(shard.clone(), Rc::clone(&placement))));
         shards.insert(id, shard);
     }
+    let desk = Rc::default();
     let mut node =
-        CoreNode { parts, identity, transport, addresses, placement, returning, shards, cluster: None };
+        CoreNode { parts, identity, transport, addresses, placement, returning, shards, cluster: None, desk };
     let mut address = None;
     if node.parts.index == 0 {
         node.cluster = Some(ClusterSeat::open(&node, &root).await?);
@@ -304,7 +306,7 @@ impl CoreNode {
             Purpose::Transfer => {
                 let holdings = Holdings::Store(Rc::clone(shard.store()));
                 let stats = Rc::clone(shard.stats());
-                drop(core.spawn(Priority::Bulk, serve(stream, holdings, None, stats)));
+                drop(core.spawn(Priority::Bulk, serve(stream, holdings, None, Rc::clone(&self.desk), stats)));
             }
         }
     }

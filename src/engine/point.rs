@@ -1,9 +1,11 @@
 //! Point to point: what `serve` and `pull` share. Neither is a member of a cluster; a secret is all they have
 //! in common.
 
+use std::rc::Rc;
+
 use crate::auth::SecretSet;
 use crate::ids::{ClusterId, Incarnation, NodeId};
-use crate::transport::{Transport, TransportOptions};
+use crate::transport::{RefusedCode, Transport, TransportOptions};
 use crate::uring::{Congestion, Core, SocketOptions};
 
 /// The serving end.
@@ -16,5 +18,9 @@ pub(crate) fn transport(secrets: SecretSet, node: Option<NodeId>) -> Transport {
     let incarnation = Incarnation(Core::current().random());
     let mut options = TransportOptions::new(Some(CLUSTER), node, incarnation, secrets);
     options.socket = SocketOptions { congestion: Some(Congestion::Cubic) };
+    if node.is_some() {
+        // Whoever says that it is a node says which, and would be another peer each time.
+        options.admit = Rc::new(|peer| if peer.node.is_some() { Err(RefusedCode::Role) } else { Ok(()) });
+    }
     Transport::new(options)
 }

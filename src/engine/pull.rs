@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::auth::SecretSet;
-use crate::ids::{GroupId, LogIndex, SegmentId};
-use crate::limits::{ANSWER_TIMEOUT, ENTRIES_MAX, FETCH_ATTEMPTS_MAX, PAGE_ENTRIES_MAX};
+use crate::ids::{GroupId, LogIndex, Nanos, SegmentId};
+use crate::limits::{ANSWER_TIMEOUT, ENTRIES_MAX, FETCH_ATTEMPTS_MAX, PAGE_ENTRIES_MAX, SOURCE_BUSY_MAX};
 use crate::segment::{Ownership, Store, StoreOptions};
 use crate::stats::TransferStats;
-use crate::transfer::{Driver, Failure, Fetcher, Want};
-use crate::transport::{Peer, Transport};
-use crate::uring::{Core, Gate, Notify, Priority, timeout};
+use crate::transfer::{Driver, Failure, Fetcher, Want, back_off};
+use crate::transport::{Peer, RefusedCode, Stream, Transport};
+use crate::uring::{Core, Gate, Notify, Priority, sleep, timeout};
 use crate::wire::{Body, Class, Cursor, ListPage, Purpose};
 
 use super::digests::kernel;
@@ -50,6 +50,8 @@ pub struct PullProgress {
     pub bytes_done: u64,
     /// Waiting for room on the disk.
     pub waits_for_space: bool,
+    /// Waiting for the source, which says that it is busy.
+    pub waits_for_source: bool,
 }
 
 /// What a pull did.
@@ -93,6 +95,11 @@ pub enum PullError {
         /// Why.
         why: String,
     },
+    /// The source has said that it is busy for `SOURCE_BUSY_MAX`, and has given nothing meanwhile.
+    Busy {
+        /// The source.
+        address: SocketAddr,
+    },
     /// The source's list is not acceptable.
     List {
         /// Why.
@@ -132,6 +139,10 @@ impl fmt::Display for PullError {
             | Self::List { why }
             | Self::Dest { why }
             | Self::Ring { why } => f.write_str(why),
+            Self::Busy { address } => {
+                let seconds = SOURCE_BUSY_MAX.0 / Nanos::SECOND.0;
+                write!(f, "{address} has been busy for {seconds} s; what came is kept, pull again later")
+            }
             Self::DiskFull => {
                 f.write_str("the disk is full; what came is kept, pull again when there is room")
             }
@@ -154,6 +165,24 @@ struct Pull {
     progress: Cell<PullProgress>,
     changed: Rc<Notify>,
     full: Cell<bool>,
+    busy: Cell<Busy>,
+}
+
+/// How long a source says nothing but that it is busy.
+#[derive(Clone, Copy, Debug, Default)]
+struct Busy {
+    since: Option<Nanos>,
+    /// What had come from it then.
+    bytes: u64,
+    length: Nanos,
+}
+
+impl Busy {
+    /// It says so again; so many bytes have come from it by now.
+    fn again(self, bytes: u64, now: Nanos) -> Self {
+        let since = self.since.filter(|_| self.bytes == bytes).unwrap_or(now);
+        Self { since: Some(since), bytes, length: now.since(since) }
+    }
 }
 
 /// Pulls, on the current core. `tell` hears of every step forward.
@@ -166,7 +195,7 @@ pub(crate) async fn run(
     let begun = Core::current().now();
     let transport = point::transport(secrets, None);
     let peer = Peer { node: Some(SOURCE), address: options.address };
-    let (listed, skipped) = list(&transport, peer).await?;
+    let (listed, skipped) = list(&transport, peer, &*tell).await?;
     let store = open_store(&options, boot).await?;
     let (have, want, gone) = sort_out(&store, listed);
     let mut report = PullReport { skipped, ..PullReport::default() };
@@ -180,7 +209,7 @@ pub(crate) async fn run(
         segments_done: have.len() as u64,
         bytes: report.bytes,
         bytes_done: report.bytes_reused,
-        waits_for_space: false,
+        ..PullProgress::default()
     };
     let stats = Rc::new(TransferStats::default());
     let pull = Rc::new(Pull {
@@ -191,6 +220,7 @@ pub(crate) async fn run(
         progress: Cell::new(progress),
         changed: Rc::default(),
         full: Cell::new(false),
+        busy: Cell::default(),
     });
     Rc::clone(&pull).fetch_all(transport, peer, tell).await?;
     if pull.options.delete {
@@ -205,12 +235,35 @@ pub(crate) async fn run(
     Ok(report)
 }
 
-async fn list(transport: &Transport, peer: Peer) -> Result<(Vec<Listed>, u64), PullError> {
-    let opened = transport.open_stream(peer, GroupId::CLUSTER, Class::Control, Purpose::Transfer).await;
-    let mut stream = opened.map_err(|error| {
+/// Opens the first stream; a source that has no room now is dialled again for a while.
+async fn open(transport: &Transport, peer: Peer, tell: &dyn Fn(PullProgress)) -> Result<Stream, PullError> {
+    let begun = Core::current().now();
+    for refusals in 0.. {
+        let opened = transport.open_stream(peer, GroupId::CLUSTER, Class::Control, Purpose::Transfer).await;
+        let error = match opened {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
         let why = format!("{}: {error}", peer.address);
-        if error.is_refusal() { PullError::Refused { why } } else { PullError::Unreachable { why } }
-    })?;
+        match error.refusal() {
+            Some(RefusedCode::Busy) if Core::current().now().since(begun) < SOURCE_BUSY_MAX => {
+                tell(PullProgress { waits_for_source: true, ..PullProgress::default() });
+                sleep(back_off(refusals)).await;
+            }
+            Some(RefusedCode::Busy) => break,
+            _ if error.is_refusal() => return Err(PullError::Refused { why }),
+            _ => return Err(PullError::Unreachable { why }),
+        }
+    }
+    Err(PullError::Busy { address: peer.address })
+}
+
+async fn list(
+    transport: &Transport,
+    peer: Peer,
+    tell: &dyn Fn(PullProgress),
+) -> Result<(Vec<Listed>, u64), PullError> {
+    let mut stream = open(transport, peer, tell).await?;
     let broken =
         |error: &dyn fmt::Display| PullError::Unreachable { why: format!("{}: {error}", peer.address) };
     let (mut listed, mut after) = (Vec::new(), Vec::new());
@@ -225,7 +278,7 @@ async fn list(transport: &Transport, peer: Peer) -> Result<(Vec<Listed>, u64), P
             return Err(bad(&"it answers with something else"));
         };
         let (skipped, files) = listing::decode(page.entries).map_err(|error| bad(&error))?;
-        extend(&mut listed, files, ENTRIES_MAX).map_err(|error| bad(&error))?;
+        extend(&mut listed, files, page.end, ENTRIES_MAX).map_err(|error| bad(&error))?;
         if page.end {
             return Ok((listed, u64::from(skipped)));
         }
@@ -238,7 +291,15 @@ async fn list(transport: &Transport, peer: Peer) -> Result<(Vec<Listed>, u64), P
 
 /// Takes a page in behind those before it. The source lists in the order of paths: none comes twice, and there is
 /// an end.
-fn extend(listed: &mut Vec<Listed>, page: Vec<Listed>, most: usize) -> Result<(), ListingError> {
+fn extend(
+    listed: &mut Vec<Listed>,
+    page: Vec<Listed>,
+    is_last: bool,
+    most: usize,
+) -> Result<(), ListingError> {
+    if page.is_empty() && !is_last {
+        return Err(ListingError::NoEnd);
+    }
     for file in page {
         if listed.last().is_some_and(|last| last.path >= file.path) {
             return Err(ListingError::Order { path: file.path });
@@ -358,6 +419,10 @@ impl Pull {
     /// One fetch has ended.
     fn heard(&self, id: SegmentId, done: Result<(), Failure>) {
         let mut progress = self.progress.get();
+        let (bytes, now) = (self.stats.bytes_fetched.get(), Core::current().now());
+        let is_busy = done == Err(Failure::Busy);
+        self.busy.set(if is_busy { self.busy.get().again(bytes, now) } else { Busy::default() });
+        progress.waits_for_source = is_busy;
         match done {
             Ok(()) => {
                 progress.segments_done += 1;
@@ -377,6 +442,9 @@ impl Pull {
     fn verdict(&self, driver: &Driver, more: bool) -> Option<Result<(), PullError>> {
         if self.full.get() && !self.options.wait_for_space {
             return Some(Err(PullError::DiskFull));
+        }
+        if self.busy.get().length >= SOURCE_BUSY_MAX {
+            return Some(Err(PullError::Busy { address: self.options.address }));
         }
         driver.with_plan(|plan| {
             let hopeless = plan.unavailable().filter(|lost| lost.attempts >= FETCH_ATTEMPTS_MAX);
@@ -423,9 +491,21 @@ mod tests {
     fn a_list_without_order_or_end_is_refused() {
         let mut listed = files(&["a", "b"]);
         let order = |path: &str| Err(ListingError::Order { path: path.to_owned() });
-        assert_eq!(extend(&mut listed, files(&["b"]), 9), order("b"), "twice");
-        assert_eq!(extend(&mut listed, files(&["d", "c"]), 9), order("c"));
-        assert_eq!(extend(&mut listed, files(&["e", "f"]), 4), Err(ListingError::TooMany { most: 4 }));
-        assert_eq!(extend(&mut listed, files(&["g"]), 9), Ok(()));
+        assert_eq!(extend(&mut listed, files(&["b"]), false, 9), order("b"), "twice");
+        assert_eq!(extend(&mut listed, files(&["d", "c"]), false, 9), order("c"));
+        assert_eq!(extend(&mut listed, files(&["e", "f"]), false, 4), Err(ListingError::TooMany { most: 4 }));
+        assert_eq!(extend(&mut listed, files(&["g"]), false, 9), Ok(()));
+        assert_eq!(extend(&mut listed, files(&[]), false, 9), Err(ListingError::NoEnd));
+        assert_eq!(extend(&mut listed, files(&[]), true, 9), Ok(()), "an empty one may be the last");
+    }
+
+    #[test]
+    fn a_source_is_busy_for_as_long_as_it_gives_nothing() {
+        let at = |seconds| Nanos::from_secs(seconds);
+        let busy = Busy::default().again(5, at(10)).again(5, at(12));
+        assert_eq!(busy.length, at(2));
+        assert_eq!(busy.again(6, at(20)).length, at(0), "something came meanwhile");
+        let long = busy.again(5, at(10).plus(SOURCE_BUSY_MAX));
+        assert!(long.length >= SOURCE_BUSY_MAX);
     }
 }

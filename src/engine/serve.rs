@@ -14,7 +14,7 @@ use std::rc::Rc;
 use crate::auth::SecretSet;
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::stats::TransferStats;
-use crate::transfer::{self, Directory, Holdings, Page, Pages, Served};
+use crate::transfer::{self, Desk, Directory, Holdings, Page, Pages, Served};
 use crate::uring::{Core, Dir, Priority};
 use crate::wire::Purpose;
 
@@ -93,14 +93,14 @@ pub(crate) async fn run(
         .await
         .map_err(|error| ServeError::Listen { address: listen, why: error.to_string() })?;
     ready(address);
-    let core = Core::current();
+    let (core, desk) = (Core::current(), Rc::<Desk>::default());
     while let Some(next) = incoming.receive().await {
         if next.purpose != Purpose::Transfer {
             tracing::warn!(purpose = %next.purpose, "a peer opens a stream for what is not served here");
             continue;
         }
-        let serving =
-            transfer::serve(next.stream, holdings.clone(), Some(Rc::clone(&pages)), Rc::clone(&stats));
+        let (holdings, pages) = (holdings.clone(), Some(Rc::clone(&pages)));
+        let serving = transfer::serve(next.stream, holdings, pages, Rc::clone(&desk), Rc::clone(&stats));
         drop(core.spawn(Priority::Bulk, serving));
     }
     Ok(())

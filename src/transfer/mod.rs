@@ -17,5 +17,5 @@ pub use directory::{Directory, Served};
 pub use drive::{Driver, Hook};
 pub use fetch::Fetcher;
 pub use plan::{Failure, Plan, Start, Unavailable, Want};
-pub use serve::{Holdings, Page, Pages, serve};
-pub use source::{Announced, Sources};
+pub use serve::{Desk, Holdings, Page, Pages, serve};
+pub use source::{Announced, Sources, back_off};

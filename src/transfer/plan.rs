@@ -79,6 +79,9 @@ struct Item {
     want: Want,
     ready_at: Nanos,
     attempts: u32,
+    /// Rounds of all sources in which one was busy: no attempts, as it may have the segment.
+    busy: u32,
+    met_busy: bool,
     tried: Vec<NodeId>,
     last: Option<(Failure, Nanos)>,
     failing_since: Option<Nanos>,
@@ -98,7 +101,7 @@ pub struct Start {
 pub struct Unavailable {
     /// Which.
     pub id: SegmentId,
-    /// Attempts at all sources so far.
+    /// Attempts at all sources so far, those not counted in which one was busy.
     pub attempts: u32,
     /// Why, at the last attempt.
     pub failure: Failure,
@@ -133,8 +136,16 @@ impl Plan {
             return false;
         }
         let id = want.id;
-        let item =
-            Item { want, ready_at: now, attempts: 0, tried: Vec::new(), last: None, failing_since: None };
+        let item = Item {
+            want,
+            ready_at: now,
+            attempts: 0,
+            busy: 0,
+            met_busy: false,
+            tried: Vec::new(),
+            last: None,
+            failing_since: None,
+        };
         self.items.insert(id, item);
         self.ready.insert((now, id));
         self.check();
@@ -192,6 +203,7 @@ impl Plan {
         let Some(item) = self.items.get_mut(&id) else { return };
         item.last = Some((failure, now));
         item.failing_since.get_or_insert(now);
+        item.met_busy |= failure == Failure::Busy;
         let others = sources.nodes().any(|node| node != source && !item.tried.contains(&node));
         item.tried.push(source);
         let again = if failure == Failure::DiskFull {
@@ -202,9 +214,7 @@ impl Plan {
             // The next source is asked at once.
             now
         } else {
-            item.attempts = item.attempts.saturating_add(1);
-            let last = item.attempts >= FETCH_ATTEMPTS_MAX;
-            let rest = if last { BACKOFF_MAX } else { back_off(item.attempts - 1) };
+            let rest = item.end_round();
             now.plus(Nanos(rest.0 - rest.0 / 4 * u64::from(jitter) / 255))
         };
         item.ready_at = again;
@@ -251,9 +261,9 @@ impl Plan {
         self.in_flight.len()
     }
 
-    /// Segments whose every attempt failed so far.
+    /// Segments whose every attempt failed so far, and those whose sources say again and again that they are busy.
     pub fn unavailable(&self) -> impl Iterator<Item = Unavailable> {
-        self.items.iter().filter(|(_, item)| item.attempts > 0).filter_map(|(id, item)| {
+        self.items.iter().filter(|(_, item)| item.is_unavailable()).filter_map(|(id, item)| {
             let (failure, _) = item.last?;
             Some(Unavailable { id: *id, attempts: item.attempts, failure, since: item.failing_since? })
         })
@@ -267,6 +277,23 @@ impl Plan {
             self.ready.len() + self.in_flight.len(),
             "each is ready or in flight"
         );
+    }
+}
+
+impl Item {
+    /// All sources have been asked: how long it rests now.
+    fn end_round(&mut self) -> Nanos {
+        if std::mem::take(&mut self.met_busy) {
+            self.busy = self.busy.saturating_add(1);
+            return back_off(self.busy - 1);
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        if self.attempts >= FETCH_ATTEMPTS_MAX { BACKOFF_MAX } else { back_off(self.attempts - 1) }
+    }
+
+    /// All sources were asked for it in vain, or were busy so often that it is worth a word.
+    fn is_unavailable(&self) -> bool {
+        self.attempts > 0 || self.busy >= FETCH_ATTEMPTS_MAX
     }
 }
 

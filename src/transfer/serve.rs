@@ -9,12 +9,12 @@ use futures_util::future::join;
 
 use crate::digest::VerifiedChunks;
 use crate::ids::{Digest, SegmentId};
-use crate::limits::{CHUNK_BYTES, FRAME_DIGESTS_MAX};
+use crate::limits::{CHUNK_BYTES, FRAME_DIGESTS_MAX, PEER_SERVES_MAX, SERVES_MAX};
 use crate::segment::{ChunkUnread, ChunkedFile, ReadError, Reader, Store};
 use crate::stats::TransferStats;
-use crate::transport::{Stream, StreamError, StreamSender};
-use crate::uring::{Buffer, Core, Extent, Place};
-use crate::wire::{Body, Chunk, ChunkList, Cursor, Fetch, FetchRefused, ListReply, Refusal};
+use crate::transport::{Stream, StreamError, StreamSender, Who};
+use crate::uring::{Buffer, Core, Extent, Place, Places, Shares};
+use crate::wire::{Body, Chunk, ChunkList, Cursor, Fetch, FetchRefused, ListPage, ListReply, Refusal};
 
 use super::directory::Directory;
 
@@ -41,6 +41,16 @@ enum Loaded {
     Read(usize, Buffer, Place),
 }
 
+/// The segments that a core serves at a time, over all of its streams.
+#[derive(Debug)]
+pub struct Desk(Shares<Who>);
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self(Shares::new(SERVES_MAX, PEER_SERVES_MAX))
+    }
+}
+
 /// Gives the page behind a cursor, of at most so many entries.
 pub type Pages = Rc<dyn Fn(&[u8], usize) -> Page>;
 
@@ -53,19 +63,22 @@ pub struct Page {
     pub next: Vec<u8>,
 }
 
-/// Answers requests until the peer ends the stream. `pages`, if there are any, are listed to whoever asks.
-pub async fn serve(stream: Stream, holdings: Holdings, pages: Option<Pages>, stats: Rc<TransferStats>) {
+/// Answers requests until the peer ends the stream. `pages`, if there are any, are listed to whoever asks. A segment for
+/// which the desk has no place is refused as busy.
+pub async fn serve(
+    stream: Stream,
+    holdings: Holdings,
+    pages: Option<Pages>,
+    desk: Rc<Desk>,
+    stats: Rc<TransferStats>,
+) {
+    let places = desk.0.of(stream.who());
     let (sender, mut receiver) = stream.split();
     loop {
         let Ok(message) = receiver.receive().await else { return };
         let done = match (message.decode(), &pages) {
-            (Ok(Body::Fetch(fetch)), _) => answer(&sender, &holdings, &fetch, &stats).await,
-            (Ok(Body::ListPage(ask)), Some(pages)) => {
-                let page = pages(ask.after.0, usize::try_from(ask.limit).unwrap_or(usize::MAX));
-                let (entries, next) = (&page.entries[..], Cursor(&page.next));
-                let end = page.next.is_empty();
-                sender.send(ListReply { request: ask.request, end, entries, next }).await
-            }
+            (Ok(Body::Fetch(fetch)), _) => answer(&sender, &places, &holdings, &fetch, &stats).await,
+            (Ok(Body::ListPage(ask)), Some(pages)) => list(&sender, pages, &ask).await,
             _ => {
                 tracing::warn!(kind = %message.kind, "a peer asks for segments in a way that is none");
                 return;
@@ -78,13 +91,28 @@ pub async fn serve(stream: Stream, holdings: Holdings, pages: Option<Pages>, sta
     }
 }
 
+async fn list(sender: &StreamSender, pages: &Pages, ask: &ListPage<'_>) -> Result<(), StreamError> {
+    // No page is made before there is room for it.
+    sender.ready().await?;
+    let page = pages(ask.after.0, usize::try_from(ask.limit).unwrap_or(usize::MAX));
+    let (entries, next) = (&page.entries[..], Cursor(&page.next));
+    let end = page.next.is_empty();
+    sender.send(ListReply { request: ask.request, end, entries, next }).await
+}
+
 async fn answer(
     sender: &StreamSender,
+    places: &Places,
     holdings: &Holdings,
     fetch: &Fetch,
     stats: &TransferStats,
 ) -> Result<(), StreamError> {
     let refuse = async |code| sender.send(FetchRefused { request: fetch.request, code }).await;
+    if !places.has_room() {
+        tracing::debug!(segment = %fetch.segment, "refused as one too many");
+        return refuse(Refusal::Busy).await;
+    }
+    let _place = places.take();
     let open = match holdings.open(fetch.segment, fetch.root).await {
         Ok(open) => open,
         Err(code) => return refuse(code).await,

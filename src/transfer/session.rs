@@ -10,7 +10,7 @@ use crate::digest::{ChunkList, VerifiedChunks};
 use crate::ids::{GroupId, Nanos, NodeId};
 use crate::limits::{PROGRESS_TIMEOUT, STREAM_QUEUE_MAX};
 use crate::segment;
-use crate::transport::{Message, Peer, StreamReceiver, StreamSender, Transport};
+use crate::transport::{Message, Peer, RefusedCode, StreamReceiver, StreamSender, Transport};
 use crate::uring::{Core, Notify, Priority, QueueReceiver, QueueSender, deadline, queue};
 use crate::wire::{Body, Class, Fetch, Purpose, Refusal};
 
@@ -61,7 +61,11 @@ impl Sessions {
         let opened = self.transport.open_stream(peer, self.group, Class::Bulk, Purpose::Transfer).await;
         let stream = opened.map_err(|error| {
             tracing::debug!(%source, %error, "a source cannot be reached");
-            if error.is_refusal() { Failure::NotAllowed } else { Failure::Unreachable }
+            match error.refusal() {
+                Some(RefusedCode::Busy | RefusedCode::Stopping) => Failure::Busy,
+                _ if error.is_refusal() => Failure::NotAllowed,
+                _ => Failure::Unreachable,
+            }
         })?;
         let (sender, receiver) = stream.split();
         let session = Rc::new(Session {

@@ -9,9 +9,11 @@ use std::rc::{Rc, Weak};
 
 use crate::auth::{KeyId, SessionKeys};
 use crate::ids::{GroupId, Nanos, StreamId};
-use crate::limits::{CONNECTION_LOADS_MAX, READ_AHEAD_BYTES, ZERO_COPY_COPIED_MAX};
+use crate::limits::{
+    CONNECTION_LOADS_MAX, CORE_LOADS_MAX, PEER_LOADS_MAX, READ_AHEAD_BYTES, ZERO_COPY_COPIED_MAX,
+};
 use crate::stats::TransportStats;
-use crate::uring::{Core, Places, Priority, Socket};
+use crate::uring::{Core, Places, Priority, Shares, Socket};
 use crate::wire::{Body, Class, Close, Kind, Open, Purpose};
 
 use super::credit::Budget;
@@ -20,7 +22,7 @@ use super::entry::{End, Entry};
 use super::error::{Cut, ResetCode, StreamError};
 use super::hand_over::Seat;
 use super::intake::{Intake, Pulse, patience};
-use super::options::{Caps, ConnectionInfo, PeerIdentity, SendPath, core_of};
+use super::options::{Caps, ConnectionInfo, PeerIdentity, SendPath, Who, core_of};
 use super::outbox::{Outbox, Outgoing};
 use super::reader::Reader;
 use super::stream::Stream;
@@ -28,10 +30,19 @@ use super::transport::Inner;
 use super::writer::Writer;
 
 /// What all connections of a core share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) stats: TransportStats,
     pub(super) budget: Budget,
+    /// Places for payloads in memory that are read to be sent.
+    pub(super) loads: Shares<Who>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let loads = Shares::new(CORE_LOADS_MAX, PEER_LOADS_MAX);
+        Self { stats: TransportStats::default(), budget: Budget::default(), loads }
+    }
 }
 
 /// What is known of a connection when it begins.
@@ -76,7 +87,7 @@ pub(super) struct Connection {
     last_stream: Cell<u32>,
     cut: RefCell<Option<Cut>>,
     slab_buffers: u16,
-    /// Places for payloads in memory that are read to be sent.
+    /// Its places of its peer's.
     pub(super) loads: Places,
     pinged: Cell<Option<(u64, Nanos)>>,
     round_trip: Cell<Option<Nanos>>,
@@ -97,6 +108,7 @@ impl Connection {
             Class::Bulk => Priority::Bulk,
         };
         let connection = Rc::new(Self {
+            loads: shared.loads.of(facts.peer.who(facts.address)).share(CONNECTION_LOADS_MAX, 0),
             send_path: Cell::new(Writer::first_path(&core, &facts.address)),
             facts,
             shared,
@@ -110,7 +122,6 @@ impl Connection {
             last_stream: Cell::new(0),
             cut: RefCell::new(None),
             slab_buffers: core.slab().count(),
-            loads: Places::new(CONNECTION_LOADS_MAX),
             pinged: Cell::new(None),
             round_trip: Cell::new(None),
             unused_since: Cell::new(Some(core.now())),
@@ -313,6 +324,8 @@ impl Connection {
     fn release(&self, entry: &Entry) {
         entry.inflow.release(&self.shared.budget);
         self.shared.budget.count_stream(self.facts.class, -1);
+        // Others may hold what a sender of this stream waits for.
+        self.loads.notify();
     }
 
     /// The answer to a ping has come.

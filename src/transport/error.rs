@@ -168,6 +168,8 @@ impl DialError {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
+            // It has no room now, or stops.
+            Self::Refused { code: RefusedCode::Busy | RefusedCode::Stopping, .. } => false,
             Self::Handshake(_) | Self::Refused { .. } | Self::NotAdmitted { .. } => true,
             Self::BackingOff { last, .. } => last.is_refusal(),
             Self::Socket { .. }

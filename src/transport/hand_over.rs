@@ -11,7 +11,7 @@ use crate::auth::SessionKeys;
 use crate::uring::Loose;
 
 use super::connection::Facts;
-use super::options::{Caps, PeerIdentity};
+use super::options::{Caps, Who};
 
 /// A proven connection without a core. Dropped, it takes its place with it; the peer sees the connection end.
 pub struct HandOver {
@@ -38,7 +38,7 @@ const _: fn() = || {
 #[derive(Debug, Default)]
 pub(super) struct Seats {
     total: Arc<AtomicUsize>,
-    peers: RefCell<BTreeMap<PeerIdentity, Arc<AtomicUsize>>>,
+    peers: RefCell<BTreeMap<Who, Arc<AtomicUsize>>>,
 }
 
 /// One connection's place; free again when it is dropped, on whichever core.
@@ -50,7 +50,7 @@ pub(super) struct Seat {
 
 impl Seats {
     /// A place for a connection of `peer`; none if the peer, or the node, has all that it may have.
-    pub(super) fn take(&self, peer: PeerIdentity, caps: &Caps) -> Option<Seat> {
+    pub(super) fn take(&self, peer: Who, caps: &Caps) -> Option<Seat> {
         let mut peers = self.peers.borrow_mut();
         peers.retain(|_, count| count.load(Ordering::Relaxed) > 0);
         let count = Arc::clone(peers.entry(peer).or_default());
@@ -80,17 +80,27 @@ impl Drop for Seat {
 mod tests {
     use super::*;
     use crate::ids::{Incarnation, NodeId};
+    use crate::transport::PeerIdentity;
     use crate::wire::Role;
 
-    fn peer(node: u64) -> PeerIdentity {
-        let node = Some(NodeId(node));
-        PeerIdentity {
-            cluster: None,
-            node,
-            incarnation: Incarnation([1; 16]),
-            role: Role::Node,
-            dialled: false,
-        }
+    fn peer(node: u64) -> Who {
+        Who::Node(NodeId(node))
+    }
+
+    /// Once each of them was a peer of its own, and one puller could have all connections.
+    #[test]
+    fn a_puller_that_draws_another_incarnation_each_time_is_one_peer_all_the_same() {
+        let seats = Seats::default();
+        let caps = Caps { connections: 9, peer: 2, ..Caps::default() };
+        let take = |draw: u8, from: [u8; 4]| {
+            let (cluster, node, role) = (None, None, Role::Puller);
+            let incarnation = Incarnation([draw; 16]);
+            let identity = PeerIdentity { cluster, node, incarnation, role, dialled: false };
+            seats.take(identity.who((from, u16::from(draw)).into()), &caps)
+        };
+        let _two = (take(1, [10, 0, 0, 1]).expect("room"), take(2, [10, 0, 0, 1]).expect("room"));
+        assert!(take(3, [10, 0, 0, 1]).is_none());
+        assert!(take(3, [10, 0, 0, 2]).is_some(), "from elsewhere");
     }
 
     #[test]

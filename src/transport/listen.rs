@@ -120,7 +120,7 @@ impl Inner {
     /// The peer is who it says; now whether it is welcome, and where it belongs.
     async fn proven(self: &Rc<Self>, proven: Proven, from: SocketAddr) {
         let core = self.options.core_of(proven.group);
-        let seat = match self.seat(&proven.peer, core) {
+        let seat = match self.seat(&proven.peer, from, core) {
             Ok(seat) => seat,
             Err(code) => return self.turn_away(&proven.socket, from, code).await,
         };
@@ -149,7 +149,7 @@ impl Inner {
     }
 
     /// A place for a proven peer whose group lives on `core`.
-    fn seat(&self, peer: &PeerIdentity, core: u16) -> Result<Seat, RefusedCode> {
+    fn seat(&self, peer: &PeerIdentity, from: SocketAddr, core: u16) -> Result<Seat, RefusedCode> {
         if self.is_shut_down() {
             return Err(RefusedCode::Stopping);
         }
@@ -157,7 +157,7 @@ impl Inner {
         if core != self.options.core_index && self.options.carry.is_none() {
             return Err(RefusedCode::NoCore);
         }
-        self.seats.take(*peer, &self.options.caps).ok_or(RefusedCode::Busy)
+        self.seats.take(peer.who(from), &self.options.caps).ok_or(RefusedCode::Busy)
     }
 
     async fn turn_away(&self, socket: &Socket, from: SocketAddr, code: RefusedCode) {

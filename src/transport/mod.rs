@@ -34,7 +34,7 @@ pub use entry::Message;
 pub use error::{Cut, DialError, DialPhase, RefusedCode, ResetCode, StreamError};
 pub use hand_over::HandOver;
 pub use options::{
-    Admit, Caps, Carry, ConnectionInfo, Peer, PeerIdentity, SendPath, Timeouts, TransportOptions,
+    Admit, Caps, Carry, ConnectionInfo, Peer, PeerIdentity, SendPath, Timeouts, TransportOptions, Who,
 };
 pub use stream::{Delivery, Incoming, Stream, StreamReceiver, StreamSender};
 pub use transport::Transport;

@@ -1,7 +1,7 @@
 //! What a transport is told: who we are, whom we admit, how long we wait and how much we take.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use crate::auth::{KeyId, SecretSet, Side};
@@ -176,6 +176,24 @@ pub struct PeerIdentity {
     pub role: Role,
     /// We dialled it; else it dialled us.
     pub dialled: bool,
+}
+
+/// Who is counted as one where peers have bounds: a node by its id; those that are none by where they come from, as each
+/// of them draws its incarnation itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Who {
+    /// A node.
+    Node(NodeId),
+    /// All that come from there and are no nodes.
+    From(IpAddr),
+}
+
+impl PeerIdentity {
+    /// As whom the peer counts that comes from `address`.
+    #[must_use]
+    pub fn who(&self, address: SocketAddr) -> Who {
+        self.node.map_or(Who::From(address.ip().to_canonical()), Who::Node)
+    }
 }
 
 /// By which way payload leaves on a connection.

@@ -18,7 +18,7 @@ use super::connection::{Connection, is_message};
 use super::credit::charge;
 use super::entry::{Entry, Message};
 use super::error::{Cut, ResetCode, StreamError};
-use super::options::PeerIdentity;
+use super::options::{PeerIdentity, Who};
 use super::outbox::{Delivered, Freight, Loaded, Outgoing};
 
 /// A stream of messages in both directions.
@@ -88,6 +88,13 @@ impl Stream {
     #[must_use]
     pub fn peer(&self) -> PeerIdentity {
         self.sender.0.connection.facts.peer
+    }
+
+    /// As whom the other end counts where peers have bounds.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        let facts = &self.sender.0.connection.facts;
+        facts.peer.who(facts.address)
     }
 
     /// See [`StreamSender::send`].
@@ -205,24 +212,28 @@ impl StreamSender {
         Ok(Delivery(question))
     }
 
-    /// Waits until the peer has room for a message. To be asked before a buffer is taken for one: buffers
-    /// that wait for a peer's credit would be missing where its payloads arrive.
+    /// Waits until the peer has room for a message, and the connection for its body. To be asked before a buffer is
+    /// taken for one, or a large body made: buffers that wait for a peer's credit would be missing where its payloads
+    /// arrive. Asked and sent in one go, a message does not wait.
     ///
     /// # Errors
     /// The stream or its connection is over.
     pub async fn ready(&self) -> Result<(), StreamError> {
-        self.0.open().await
+        self.0.roomy().await
     }
 
-    /// Waits for one of the places that a connection has for payloads in memory. To be held from before a buffer is
+    /// Waits for one of the places that the connection, its peer and the core have for payloads in memory. To be held from before a buffer is
     /// taken until it is back, so that a peer that does not read leaves buffers for others.
     ///
     /// # Errors
     /// The stream or its connection is over.
     pub async fn load(&self) -> Result<Place, StreamError> {
         let loads = &self.0.connection.loads;
-        loads.room().await;
-        self.0.over().map_or_else(|| Ok(loads.take()), Err)
+        let look = || match self.0.over() {
+            Some(error) => Some(Err(error)),
+            None => loads.has_room().then(|| Ok(loads.take())),
+        };
+        loads.until(look).await
     }
 
     /// Ends this direction behind all that was sent.
@@ -308,11 +319,17 @@ impl End {
 
     /// Waits for credit and for room in the queue, and pays.
     async fn pass(&self, body_bytes: usize, payload_bytes: usize) -> Result<(), StreamError> {
+        self.roomy().await?;
+        self.entry.outflow.spend(charge(body_bytes, payload_bytes));
+        Ok(())
+    }
+
+    /// Waits for credit and for room in the queue.
+    async fn roomy(&self) -> Result<(), StreamError> {
         let outbox = &self.connection.outbox;
         loop {
             self.open().await?;
             if outbox.is_roomy() {
-                self.entry.outflow.spend(charge(body_bytes, payload_bytes));
                 return Ok(());
             }
             outbox.room.until(|| (outbox.is_roomy() || self.over().is_some()).then_some(())).await;

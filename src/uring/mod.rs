@@ -44,7 +44,7 @@ pub use op::{
     Completion, Congestion, FileKind, Name, Op, OpenOptions, Outcome, SocketOptions, Space, Stat, Taken,
 };
 pub use operation::{Completed, Operation};
-pub use places::{Place, Places};
+pub use places::{Place, Places, Shares};
 pub use probe::{Finding, Probe};
 pub use ring::{Ring, Unpark};
 pub use socket::{Listener, Loose, Socket, ZeroCopySend};
