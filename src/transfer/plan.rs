@@ -349,6 +349,32 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_source_costs_no_attempt_and_those_without_the_segment_are_asked_again_beside_it() {
+        let (mut plan, mut from, mut now) = (Plan::default(), sources(&[1, 2]), Nanos(1));
+        plan.want(want(5), now);
+        let mut asked = [0, 0];
+        while now < Nanos::from_secs(600) {
+            while let Some(start) = plan.next(&mut from, now) {
+                let (failure, place) = match start.source {
+                    NodeId(1) => (Failure::Busy, 0),
+                    _ => (Failure::NotHere, 1),
+                };
+                asked[place] += 1;
+                plan.failed(start.want.id, failure, 0, &mut from, now);
+            }
+            let at = plan.next_deadline(&from, now).expect("it will be due");
+            assert!(at > now && at <= now.plus(BACKOFF_MAX), "{at} after {now}");
+            now = at;
+        }
+        assert!(asked.iter().all(|count| *count >= 600 / 30), "{asked:?}");
+        let lost = plan.unavailable().next().expect("status names it");
+        assert_eq!((lost.attempts, lost.since), (0, Nanos(1)));
+        plan.next(&mut from, now.plus(BACKOFF_MAX)).expect("either");
+        plan.landed(want(5).id, &mut from, now);
+        assert!(plan.is_empty());
+    }
+
+    #[test]
     fn a_full_disk_pauses_everything_and_blames_no_source() {
         let (mut plan, mut from, now) = (Plan::default(), sources(&[1]), Nanos(1));
         plan.want(want(5), now);

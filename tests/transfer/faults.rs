@@ -1,7 +1,9 @@
 //! What can happen to a fetch: nothing, corruption, cuts, kills, power cuts, a full disk.
 
 use ringway::ids::Nanos;
-use ringway::limits::CHUNK_BYTES;
+use ringway::limits::{BACKOFF_MAX, CHUNK_BYTES, CORE_LOADS_MAX, PEER_LOADS_MAX, PEER_SERVES_MAX};
+use ringway::transfer::Failure;
+use ringway::wire::Refusal;
 
 use super::{Rig, SIZES};
 use crate::sim::{Chance, Fault, OpKind, Rule, each_seed, twice};
@@ -53,7 +55,8 @@ fn a_file_that_shrinks_while_it_is_sent_out_of_the_page_cache_costs_its_connecti
 fn peers_that_stop_reading_leave_buffers_for_the_others() {
     each_seed(4, |seed| {
         let mut rig = Rig::new(seed, &[6 << 20, 6 << 20]);
-        let asking = [rig.greedy(3, 12), rig.greedy(4, 12)];
+        let asking = [rig.sim.node(3), rig.sim.node(4)];
+        let _asked = asking.map(|node| rig.greedy(node, 1, 12));
         rig.sim.run_for(Nanos::from_millis(20));
         asking.into_iter().for_each(|node| rig.sim.pause(node, Nanos::from_secs(60)));
         let (target, begun) = (rig.start_target(), rig.sim.now());
@@ -62,6 +65,71 @@ fn peers_that_stop_reading_leave_buffers_for_the_others() {
         assert!(took < Nanos::from_secs(5), "{took:?}: it waited until the silent ones were cut");
         assert_eq!(target.stats.failed.get(), 0);
     });
+}
+
+/// Once each of its connections held as many payloads as one may. Nothing is in the page cache.
+#[test]
+fn a_peer_with_many_connections_and_many_such_peers_hold_bounded_payloads_of_the_source() {
+    for (peers, most) in [(1, PEER_LOADS_MAX), (6, CORE_LOADS_MAX)] {
+        let mut rig = Rig::new(1, &[6 << 20]);
+        let source = rig.source;
+        let reads = rig.sim.fault(source, Rule::new(Fault::Slow(Nanos::MILLISECOND)).on(OpKind::Read));
+        for peer in 3..3 + peers {
+            let node = rig.sim.node(peer);
+            let _asked = rig.greedy(node, 8, 3);
+            rig.sim.block(source, node);
+        }
+        rig.sim.run_for(Nanos::from_secs(1));
+        let held = rig.sim.hits(source, reads);
+        println!("{peers} peers: {held} chunks read");
+        assert!(held > 0 && held <= most as u64, "{held} chunks were read for {peers} peers that take none");
+        let (target, begun) = (rig.start_target(), rig.sim.now());
+        rig.finish(&target);
+        let took = rig.sim.now().since(begun);
+        assert!(took < Nanos::from_secs(5), "{took:?}: it waited until the silent ones were cut");
+        assert_eq!(target.stats.failed.get(), 0);
+    }
+}
+
+/// Once nothing counted what a source serves at a time.
+#[test]
+fn a_source_refuses_what_is_too_much_at_a_time_as_busy_but_no_peers_first() {
+    let mut rig = Rig::new(1, &[6 << 20]);
+    let streams = PEER_SERVES_MAX as u32;
+    let [first, second, third] = [3, 4, 5].map(|node| rig.sim.node(node));
+    let stop = rig.greedy(first, 1, streams);
+    rig.sim.run_for(Nanos::from_secs(1));
+    assert_eq!(rig.refusal(first), Some(Refusal::Busy), "one peer's bound");
+    let _asked = rig.greedy(second, 1, streams - 1);
+    rig.sim.run_for(Nanos::from_secs(1));
+    assert_eq!(rig.refusal(second), None, "it has one left");
+    let _asked = [rig.greedy(second, 1, 1), rig.greedy(third, 1, 1)];
+    rig.sim.run_for(Nanos::from_secs(1));
+    assert_eq!(rig.refusal(third), Some(Refusal::Busy), "it has its first, on top of all");
+    let target = rig.start_target();
+    rig.finish(&target);
+    assert_eq!(target.stats.failed.get(), 0, "another peer's first is served");
+    stop.notify();
+    rig.sim.run_for(Nanos::from_secs(1));
+    assert_eq!(rig.refusal(third), None, "places are free again");
+}
+
+/// Once a source that was busy three times had given up by that, as if it did not have the segment.
+#[test]
+fn a_source_that_is_busy_is_asked_until_it_has_room_and_no_attempt_is_counted() {
+    let mut rig = Rig::new(1, &[6 << 20, 70_000]);
+    let stop = rig.greedy(rig.target, 1, PEER_SERVES_MAX as u32);
+    rig.sim.run_for(Nanos::from_millis(200));
+    let target = rig.start_target();
+    rig.sim.run_for(Nanos::from_secs(25));
+    assert!(target.stats.failed.get() > 6, "it has asked again and again");
+    let unavailable: Vec<_> = target.driver.with_plan(|plan| plan.unavailable().collect());
+    assert_eq!(unavailable.len(), 2, "status says so");
+    assert!(unavailable.iter().all(|lost| lost.failure == Failure::Busy && lost.attempts == 0));
+    stop.notify();
+    let begun = rig.sim.now();
+    rig.finish(&target);
+    assert!(rig.sim.now().since(begun) <= BACKOFF_MAX.plus(Nanos::SECOND));
 }
 
 #[test]

@@ -9,10 +9,10 @@ use ringway::digest::{ChunkList, Kernel, TreeHasher};
 use ringway::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, SegmentId};
 use ringway::segment::{Ownership, Store, StoreOptions};
 use ringway::stats::TransferStats;
-use ringway::transfer::{Directory, Driver, Fetcher, Holdings, Served, Want, serve};
+use ringway::transfer::{Desk, Directory, Driver, Fetcher, Holdings, Served, Want, serve};
 use ringway::transport::{Peer, Transport, TransportOptions};
-use ringway::uring::{Core, Dir, Gate, OpenOptions, Priority};
-use ringway::wire::{Class, Fetch, Purpose};
+use ringway::uring::{Core, Dir, Gate, Notify, OpenOptions, Priority};
+use ringway::wire::{Body, Class, Fetch, Purpose, Refusal};
 
 use crate::sim::{NetOptions, Sim, SimOptions};
 
@@ -108,13 +108,13 @@ impl Rig {
                 files.push(Served { path, chunks, inode: stat.inode, modified: stat.modified });
             }
             let holdings = Holdings::Directory(Rc::new(Directory::new(root, true, files)));
-            let mut incoming = transport.incoming();
+            let (mut incoming, desk) = (transport.incoming(), Rc::<Desk>::default());
             listening.listen(address).await.expect("free");
             let accept = async move {
                 // Connections last as long as somebody holds their transport.
                 let _transport = transport;
                 while let Some(next) = incoming.receive().await {
-                    let serving = serve(next.stream, holdings.clone(), None, Rc::default());
+                    let serving = serve(next.stream, holdings.clone(), None, Rc::clone(&desk), Rc::default());
                     drop(Core::current().spawn(Priority::Bulk, serving));
                 }
             };
@@ -122,37 +122,62 @@ impl Rig {
         });
     }
 
-    /// A node that asks for everything on so many streams at once, and takes no notice of what comes.
-    pub fn greedy(&mut self, node: u64, streams: u32) -> NodeId {
-        let node = self.sim.node(node);
+    /// A node asks for everything on so many streams of so many connections, as soon as the simulation goes on, and
+    /// takes no notice of what comes, until it is told to stop.
+    pub fn greedy(&mut self, node: NodeId, connections: u32, streams: u32) -> Rc<Notify> {
         let core = self.sim.core(node, 0);
-        let transport = transport(&core, node);
-        let peer = Peer { node: Some(SOURCE), address: self.sim.address(self.source, PORT) };
-        let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
-        let ask = async move {
+        let transports: Vec<_> = (0..connections).map(|_| transport(&core, node)).collect();
+        let peer = self.source_address();
+        let opening = async move {
             let mut held = Vec::new();
-            for request in 1..=streams {
+            for (transport, _) in transports.iter().flat_map(|one| (0..streams).map(move |at| (one, at))) {
                 let opened = transport.open_stream(peer, GROUP, Class::Bulk, Purpose::Transfer).await;
-                let stream = opened.expect("the source listens");
-                for want in &wants {
-                    let (segment, root, want_list) = (want.id, want.root, false);
-                    let (first_chunk, chunk_count) = (0, u32::MAX);
-                    let fetch = Fetch { request, segment, root, first_chunk, chunk_count, want_list };
-                    stream.send(fetch).await.expect("it is open");
-                }
-                held.push(stream);
+                held.push(opened.expect("the source listens"));
             }
-            std::future::pending::<()>().await;
+            (transports, held)
+        };
+        let (transports, held) = self.sim.block_on(&core, opening);
+        let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
+        let stop = Rc::new(Notify::default());
+        let told = Rc::clone(&stop);
+        let ask = async move {
+            for stream in &held {
+                for want in &wants {
+                    stream.send(whole(want)).await.expect("it is open");
+                }
+            }
+            told.notified().await;
+            transports.iter().for_each(Transport::shut_down);
         };
         drop(core.enter(|| core.spawn(Priority::Bulk, ask)));
-        node
+        stop
+    }
+
+    /// Asks for the first sample on a stream of its own: how that is refused, if it is.
+    pub fn refusal(&mut self, node: NodeId) -> Option<Refusal> {
+        let core = self.sim.core(node, 0);
+        let (transport, peer, want) = (transport(&core, node), self.source_address(), self.want(0));
+        self.sim.block_on(&core, async move {
+            let opened = transport.open_stream(peer, GROUP, Class::Bulk, Purpose::Transfer).await;
+            let mut stream = opened.expect("the source listens");
+            stream.send(whole(&want)).await.expect("it is open");
+            let answer = stream.receive().await.expect("an answer");
+            match answer.decode() {
+                Ok(Body::FetchRefused(refused)) => Some(refused.code),
+                _ => None,
+            }
+        })
+    }
+
+    fn source_address(&self) -> Peer {
+        Peer { node: Some(SOURCE), address: self.sim.address(self.source, PORT) }
     }
 
     /// Begins a life of the target's process: recovers its store, and fetches what is missing.
     pub fn start_target(&mut self) -> Target {
         let core = self.sim.core(self.target, 0);
         let transport = transport(&core, NodeId(2));
-        let peer = Peer { node: Some(SOURCE), address: self.sim.address(self.source, PORT) };
+        let peer = self.source_address();
         let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
         self.sim.block_on(&core, async move {
             let options = StoreOptions {
@@ -209,6 +234,11 @@ impl Rig {
     pub fn total(&self) -> u64 {
         self.samples.iter().map(|sample| sample.bytes.len() as u64).sum()
     }
+}
+
+fn whole(want: &Want) -> Fetch {
+    let (request, segment, root, first_chunk) = (1, want.id, want.root, 0);
+    Fetch { request, segment, root, first_chunk, chunk_count: u32::MAX, want_list: false }
 }
 
 fn tree(bytes: &[u8]) -> ringway::digest::Tree {
