@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway::auth::{Secret, SecretSet};
-use ringway::ids::{ClusterId, Incarnation, Nanos, NodeId};
+use ringway::ids::{ClusterId, GroupId, Incarnation, Nanos, NodeId};
 use ringway::limits::CHUNK_BYTES;
-use ringway::transport::{Transport, TransportOptions};
+use ringway::transport::{Peer, RefusedCode, Transport, TransportOptions};
 use ringway::uring::{Core, KernelOptions, KernelRing, Priority, Turn};
-use ringway::wire::{Body, Cursor, ListReply};
+use ringway::wire::{Body, Class, Cursor, ListReply, Purpose};
 
 use crate::binary::{content, errors, files, pull, secret, serve, write};
 use crate::disk::Disk;
@@ -22,7 +22,7 @@ use crate::tools::{finish, refused};
 
 const SOON: Duration = Duration::from_secs(40);
 
-/// A source with the right secret that lists one path, whatever it is.
+/// A source with the right secret that gives one page, whatever it is.
 struct Liar {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -30,20 +30,26 @@ struct Liar {
 }
 
 impl Liar {
+    /// It lists one path.
     fn start(secret: &Path, path: &[u8], bytes: u64) -> Self {
-        let text = fs::read(secret).expect("ours");
         let mut page = 0_u32.to_le_bytes().to_vec();
         page.extend_from_slice(&u32::try_from(path.len()).expect("short").to_le_bytes());
         page.extend_from_slice(path);
         page.extend_from_slice(&bytes.to_le_bytes());
         page.extend_from_slice(&[7; 32]);
+        Self::listing(secret, page, true)
+    }
+
+    /// It gives this page again and again, each with a higher place for the next one, unless it is the end.
+    fn listing(secret: &Path, page: Vec<u8>, end: bool) -> Self {
+        let text = fs::read(secret).expect("ours");
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = mpsc::channel();
         let theirs = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let ring = KernelRing::open(KernelOptions::default()).expect("io_uring");
             let core = Core::new(Box::new(ring), 8, CHUNK_BYTES);
-            drop(core.spawn(Priority::Urgent, lie(text, page, tell)));
+            drop(core.spawn(Priority::Urgent, lie(text, page, end, tell)));
             while !theirs.load(Ordering::Relaxed) {
                 if let Turn::Park(_) = core.turn() {
                     core.park(Some(core.now().plus(Nanos::from_millis(10))));
@@ -63,7 +69,7 @@ impl Drop for Liar {
     }
 }
 
-async fn lie(secret: Vec<u8>, page: Vec<u8>, tell: mpsc::Sender<SocketAddr>) {
+async fn lie(secret: Vec<u8>, page: Vec<u8>, end: bool, tell: mpsc::Sender<SocketAddr>) {
     let secrets = SecretSet::new(Secret::parse(&secret).expect("a secret"), None);
     let cluster = ClusterId(*b"ringway-point-v1");
     let life = Incarnation([3; 16]);
@@ -72,10 +78,12 @@ async fn lie(secret: Vec<u8>, page: Vec<u8>, tell: mpsc::Sender<SocketAddr>) {
     let address = transport.listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("loopback");
     tell.send(address).expect("the test waits");
     while let Some(next) = incoming.receive().await {
-        let mut stream = next.stream;
+        let (mut stream, mut place) = (next.stream, 0_u64);
         while let Ok(message) = stream.receive().await {
             let Ok(Body::ListPage(ask)) = message.decode() else { break };
-            let reply = ListReply { request: ask.request, end: true, entries: &page, next: Cursor(&[]) };
+            place += 1;
+            let next = if end { Vec::new() } else { place.to_be_bytes().to_vec() };
+            let reply = ListReply { request: ask.request, end, entries: &page, next: Cursor(&next) };
             if stream.send(reply).await.is_err() {
                 break;
             }
@@ -114,6 +122,54 @@ fn m3_a_listed_path_that_leads_out_of_the_destination_is_refused_and_nothing_is_
     refused(&output, 1, "the source lists a file of");
     assert!(!dir.path().join("escaped").exists() && !dir.path().join("below/escaped").exists());
     assert!(!Path::new("/etc/escaped").exists());
+}
+
+/// Once the pull asked for page after page, for ever.
+#[test]
+fn a_list_of_empty_pages_without_an_end_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let secret = secret(dir.path(), "secret");
+    let liar = Liar::listing(&secret, 0_u32.to_le_bytes().to_vec(), false);
+    let output = finish(&mut pull(&liar.address.to_string(), &dir.path().join("dest"), &secret, &[]), SOON);
+    refused(&output, 1, "the source's list has no end");
+}
+
+/// Once whoever has the secret could be another peer, with bounds of its own, as often as it liked.
+#[test]
+fn a_served_directory_is_for_pullers_and_not_for_whoever_says_that_it_is_a_node() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = dir.path().join("source");
+    write(&source, "file", &content(1, 3000));
+    let secret = secret(dir.path(), "secret");
+    let (_serve, address) = serve(&source, &secret, &dir.path().join("cache"));
+    let refusal = |node: Option<NodeId>| {
+        let ring = KernelRing::open(KernelOptions::default()).expect("io_uring");
+        let core = Core::new(Box::new(ring), 8, CHUNK_BYTES);
+        let secrets = SecretSet::new(Secret::parse(&fs::read(&secret).expect("ours")).expect("one"), None);
+        let (told, answer) = mpsc::channel();
+        drop(core.spawn(Priority::Urgent, async move {
+            let cluster = Some(ClusterId(*b"ringway-point-v1"));
+            let transport =
+                Transport::new(TransportOptions::new(cluster, node, Incarnation([3; 16]), secrets));
+            let peer = Peer { node: Some(NodeId(1)), address };
+            let opened = transport.open_stream(peer, GroupId(0), Class::Bulk, Purpose::Transfer).await;
+            told.send(opened.map(drop).map_err(|error| error.refusal())).expect("the test waits");
+        }));
+        let begun = Instant::now();
+        let answer = loop {
+            if let Turn::Park(_) = core.turn() {
+                core.park(Some(core.now().plus(Nanos::from_millis(10))));
+            }
+            match answer.try_recv() {
+                Ok(answer) => break answer,
+                Err(_) => assert!(begun.elapsed() < SOON, "it neither opens nor refuses"),
+            }
+        };
+        core.shut_down();
+        answer
+    };
+    assert_eq!(refusal(Some(NodeId(7))), Err(Some(RefusedCode::Role)));
+    assert_eq!(refusal(None), Ok(()));
 }
 
 #[test]
