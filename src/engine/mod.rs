@@ -34,6 +34,7 @@ mod scan;
 mod serve;
 #[cfg(feature = "sim")]
 mod sim;
+mod source;
 mod status;
 mod token;
 mod tree;
