@@ -130,7 +130,7 @@ fn a_list_of_empty_pages_without_an_end_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let secret = secret(dir.path(), "secret");
     let liar = Liar::listing(&secret, 0_u32.to_le_bytes().to_vec(), false);
-    let output = finish(&mut pull(&liar.address.to_string(), &dir.path().join("dest"), &secret, &[]), SOON);
+    let output = finish(&mut pull(liar.address, &dir.path().join("dest"), &secret, &[]), SOON);
     refused(&output, 1, "the source's list has no end");
 }
 
