@@ -63,8 +63,8 @@ pub struct Page {
     pub next: Vec<u8>,
 }
 
-/// Answers requests until the peer ends the stream. `pages`, if there are any, are listed to whoever asks. A segment for
-/// which the desk has no place is refused as busy.
+/// Answers requests until the peer ends the stream. `pages`, if there are any, are listed to whoever asks. A segment
+/// for which the desk has no place is refused as busy.
 pub async fn serve(
     stream: Stream,
     holdings: Holdings,

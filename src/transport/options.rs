@@ -178,8 +178,8 @@ pub struct PeerIdentity {
     pub dialled: bool,
 }
 
-/// Who is counted as one where peers have bounds: a node by its id; those that are none by where they come from, as each
-/// of them draws its incarnation itself.
+/// Who is counted as one where peers have bounds: a node by its id; those that are none by where they come from, as
+/// each of them draws its incarnation itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Who {
     /// A node.

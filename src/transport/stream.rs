@@ -222,8 +222,8 @@ impl StreamSender {
         self.0.roomy().await
     }
 
-    /// Waits for one of the places that the connection, its peer and the core have for payloads in memory. To be held from before a buffer is
-    /// taken until it is back, so that a peer that does not read leaves buffers for others.
+    /// Waits for one of the places that the connection, its peer and the core have for payloads in memory. To be held
+    /// from before a buffer is taken until it is back, so that a peer that does not read leaves buffers for others.
     ///
     /// # Errors
     /// The stream or its connection is over.
