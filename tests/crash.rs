@@ -15,4 +15,5 @@ mod crash {
     mod recovery;
     pub mod rig;
     mod session;
+    mod stray;
 }

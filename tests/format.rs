@@ -5,9 +5,10 @@
 use ringway::digest::{
     ChunkList, Kernel, TreeAndFlat, VerifiedChunks, chunk_digest, root_digest, sidecar_decode, sidecar_encode,
 };
-use ringway::ids::{Digest, NodeId, SessionId};
+use ringway::ids::{Digest, NodeId, SessionId, UnixNanos};
 use ringway::journal::SessionRecord;
 use ringway::limits::CHUNK_BYTES;
+use ringway::segment::{Identity, Ownership, records_in};
 use ringway::wire::archive::{ArchiveHeader, ArchiveKind, archive_buffer, open_archive, seal_archive};
 use ringway::wire::{Class, HEADER_BYTES, Header, Kind, Purpose, Refusal, Role};
 
@@ -193,6 +194,22 @@ fn the_archive_is_written_and_read_as_its_vector() {
     let found = open_archive(&vector.bytes(), ArchiveKind::Manifest, 1, 100)
         .map(|(head, bytes)| (head, bytes.to_vec()));
     assert_eq!(found, Ok((header, payload.to_vec())));
+}
+
+#[test]
+fn the_inventory_is_read_as_its_vector() {
+    let vectors = vectors(&text(), "inventory");
+    let [vector] = &vectors[..] else { panic!("one inventory") };
+    let (records, cut) = records_in(&vector.bytes());
+    let found: Vec<_> = records.iter().map(|record| (record.id.index.0, record.path.as_str())).collect();
+    // The first is dropped, the third only intended.
+    assert_eq!((found, cut), (vec![(2, "ü")], None));
+    let identity = Identity { device: 4, inode: 5, bytes: 77, modified: UnixNanos(u64::MAX) };
+    let (record, root) = (&records[0], Digest([9; 32]));
+    assert_eq!(
+        (record.owner, record.len, record.root, record.identity),
+        (Ownership::Engine, 77, root, identity)
+    );
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub enum Sabotage {
     RenameWithoutDataSync,
     /// Landing leaves out the fsync of the folders.
     RenameWithoutDirSync,
+    /// Landing leaves out the intent before the rename.
+    RenameWithoutIntent,
     /// Recovery believes a record whose file has changed.
     TrustChangedFile,
 }

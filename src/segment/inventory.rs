@@ -15,7 +15,7 @@ use crate::uring::{Answer, Core, Dir, Errno, File, OpenOptions, Priority, questi
 use super::bytes::{read_all, write_all, write_file};
 use super::fault::{DiskError, Doing, failed};
 use super::path::RelativePath;
-use super::record::{Change, HEADER_BYTES, InventoryCut, Record, decode_all, header};
+use super::record::{Change, InventoryCut, Record, decode_all, header};
 
 const NAME: &str = "inventory";
 const NEW: &str = "inventory.new";
@@ -34,6 +34,8 @@ pub(super) struct Table {
     by_id: BTreeMap<SegmentId, (Record, Standing)>,
     by_path: BTreeMap<RelativePath, SegmentId>,
     by_root: BTreeSet<(Digest, SegmentId)>,
+    /// Landings that have announced their file and not recorded it, in their order.
+    intents: BTreeMap<RelativePath, Vec<Record>>,
 }
 
 /// The inventory of one store. Clones are the same one.
@@ -68,7 +70,8 @@ impl Inventory {
         let mut table = Table::default();
         let records = changes.len();
         changes.into_iter().for_each(|change| table.apply(change, Standing::Suspect));
-        let sound = cut.is_none() && bytes.len() >= HEADER_BYTES;
+        // A file of an older version is gone on with as one of ours.
+        let sound = cut.is_none() && bytes.starts_with(&header());
         let log = Log {
             file: sound.then_some(file),
             end: bytes.len() as u64,
@@ -114,12 +117,26 @@ impl Inventory {
         self.0.table.borrow_mut().apply(Change::Drop(id), Standing::Held);
     }
 
+    /// Ends all landings of the process before: these are held, of the others no word is left. Nobody appends yet.
+    pub(super) async fn settle(&self, landed: &[Record]) -> Result<(), DiskError> {
+        let changes: Vec<Change> = landed.iter().cloned().map(Change::Put).collect();
+        let intents = std::mem::take(&mut self.0.table.borrow_mut().intents);
+        self.0.log.borrow_mut().file = None;
+        let written = self.write(&changes).await;
+        let mut table = self.0.table.borrow_mut();
+        match &written {
+            Ok(()) => changes.into_iter().for_each(|change| table.apply(change, Standing::Held)),
+            Err(_) => table.intents = intents,
+        }
+        written
+    }
+
     async fn write(&self, changes: &[Change]) -> Result<(), DiskError> {
         let (file, end, records) = {
             let log = self.0.log.borrow();
             (log.file.clone(), log.end, log.records + changes.len())
         };
-        let live = self.0.table.borrow().by_id.len();
+        let live = self.0.table.borrow().live();
         let Some(file) = file.filter(|_| records <= 2 * live + INVENTORY_SLACK_RECORDS) else {
             return self.rewrite(changes).await;
         };
@@ -145,7 +162,8 @@ impl Inventory {
         let live = {
             let table = self.0.table.borrow();
             table.by_id.values().for_each(|(record, _)| Change::Put(record.clone()).encode(&mut bytes));
-            table.by_id.len()
+            table.intents().for_each(|intent| Change::Intend(intent.clone()).encode(&mut bytes));
+            table.live()
         };
         changes.iter().for_each(|change| change.encode(&mut bytes));
         self.0.log.borrow_mut().file = None;
@@ -184,8 +202,21 @@ async fn flush(inventory: Inventory) {
 impl Table {
     fn apply(&mut self, change: Change, standing: Standing) {
         match change {
-            Change::Drop(id) => self.remove(id),
+            Change::Drop(id) => {
+                self.remove(id);
+                self.intents.retain(|_, intents| {
+                    intents.retain(|intent| intent.id != id);
+                    !intents.is_empty()
+                });
+            }
+            Change::Intend(record) => {
+                let intents = self.intents.entry(record.path.clone()).or_default();
+                // The same file once more: an attempt that failed before its rename.
+                intents.retain(|of| (of.id, of.identity.inode) != (record.id, record.identity.inode));
+                intents.push(record);
+            }
             Change::Put(record) => {
+                self.intents.remove(&record.path);
                 self.remove(record.id);
                 if let Some(older) = self.by_path.insert(record.path.clone(), record.id) {
                     self.remove(older);
@@ -231,6 +262,21 @@ impl Table {
     pub(super) fn after(&self, after: Option<SegmentId>) -> impl Iterator<Item = &(Record, Standing)> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_id.range((start, Bound::Unbounded)).map(|(_, entry)| entry)
+    }
+
+    /// What landings have announced and not recorded.
+    pub(super) fn intents(&self) -> impl Iterator<Item = &Record> {
+        self.intents.values().flatten()
+    }
+
+    /// The same under one name.
+    pub(super) fn intents_at(&self, path: &RelativePath) -> &[Record] {
+        self.intents.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Entries that a new file has to hold.
+    fn live(&self) -> usize {
+        self.by_id.len() + self.intents().count()
     }
 
     /// Records, believed or not.
@@ -289,6 +335,21 @@ mod tests {
         assert!(table.at_path(&RelativePath::parse("a").unwrap()).is_none());
         table.apply(Change::Drop(record(1, "b", 7).id), Standing::Held);
         assert_eq!((table.len(), table.by_path.len(), table.by_root.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_intent_is_no_record_and_ends_with_the_record_of_its_path_or_the_drop_of_its_id() {
+        let mut table = Table::default();
+        table.apply(Change::Put(record(1, "a", 7)), Standing::Held);
+        table.apply(Change::Intend(record(2, "a", 8)), Standing::Held);
+        table.apply(Change::Intend(record(2, "a", 8)), Standing::Held);
+        table.apply(Change::Intend(record(3, "b", 8)), Standing::Held);
+        assert_eq!((ids(&table), table.intents().count(), table.live()), (vec![1], 2, 3));
+        assert!(table.held(record(2, "a", 8).id).is_none());
+        table.apply(Change::Put(record(4, "a", 9)), Standing::Held);
+        assert!(table.intents_at(&RelativePath::parse("a").unwrap()).is_empty());
+        table.apply(Change::Drop(record(3, "b", 8).id), Standing::Held);
+        assert_eq!((ids(&table), table.live(), table.intents.len()), (vec![4], 1, 0));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
 
 use crate::ids::{Digest, SegmentId};
@@ -32,7 +33,7 @@ pub enum Step {
     Written,
     /// The file has the segment's exact length.
     Truncated,
-    /// The content is durable (fdatasync).
+    /// The content is durable (fdatasync), and in the inventory the intent to hold it.
     DataSynced,
     /// The chunk list is durable, in `digests/`.
     ListDurable,
@@ -97,7 +98,10 @@ impl Store {
 /// One landing on its walk through the steps.
 struct Flight {
     staging: Rc<Staging>,
+    /// Whose name it gets.
+    owner: Ownership,
     folder: Option<Dir>,
+    /// The file as it is from the truncation on.
     identity: Option<Identity>,
     replaced: Option<Stem>,
     failed: Option<LandError>,
@@ -108,7 +112,9 @@ impl Inner {
     async fn walk(&self, landings: Vec<Landing>) -> Vec<Result<Landed, LandError>> {
         let names: BTreeSet<_> = landings.iter().map(|landing| landing.0.want.path.clone()).collect();
         let _names = self.names.lock_all(names).await;
-        let mut flights: Vec<Flight> = landings.into_iter().map(Flight::new).collect();
+        let owner = self.ownership.get();
+        let mut flights: Vec<Flight> =
+            landings.into_iter().map(|landing| Flight::new(landing, owner)).collect();
         self.refuse_older(&mut flights);
         for step in Step::ALL {
             self.hooks.reach(step, Edge::Before).await;
@@ -122,8 +128,11 @@ impl Inner {
     /// Performs one step for all that have not failed.
     async fn perform(&self, step: Step, flights: &mut [Flight]) {
         match step {
-            Step::Staged | Step::Written | Step::Truncated | Step::DataSynced => {
-                self.each(step, flights).await;
+            Step::Staged | Step::Written | Step::Truncated => self.each(step, flights).await,
+            Step::DataSynced => {
+                let intents = self.intents(flights);
+                let (intended, ()) = join(self.inventory.append(intents), self.each(step, flights)).await;
+                fail_all(flights.iter_mut(), intended);
             }
             Step::ListDurable => {
                 self.each(step, flights).await;
@@ -213,10 +222,10 @@ impl Inner {
     }
 
     /// Gives the staged file its final name. Where the names are the engine's it only gets one that is free.
-    async fn rename(&self, flight: &mut Flight) -> Result<(), LandError> {
-        let Staging { want, file, .. } = &*flight.staging;
+    async fn rename(&self, flight: &Flight) -> Result<(), LandError> {
+        let want = &flight.staging.want;
         let folder = flight.folder.as_ref().expect("the folder was opened or the flight has failed");
-        match self.ownership.get() {
+        match flight.owner {
             Ownership::Engine => {
                 let (staging, from) = (&self.folders.staging, want.stem().to_string());
                 let linked = staging.link(&from, folder, want.path.name()).await;
@@ -224,12 +233,16 @@ impl Inner {
             }
             Ownership::Ours => self.give_name(want.stem(), folder, &want.path).await?,
         }
-        let identity = identity_of(file, want.path.as_str()).await?;
-        if identity.bytes != want.len {
-            return Err(LandError::Length { expected: want.len, found: identity.bytes });
-        }
-        flight.identity = Some(identity);
         Ok(())
+    }
+
+    /// What tells after a crash between rename and record that the file is ours. An engine's name stays the engine's.
+    fn intents(&self, flights: &[Flight]) -> Vec<Change> {
+        if self.hooks.sabotaged(Sabotage::RenameWithoutIntent) {
+            return Vec::new();
+        }
+        let ours = |flight: &&Flight| flight.failed.is_none() && flight.owner == Ownership::Ours;
+        flights.iter().filter(ours).map(|flight| Change::Intend(flight.record())).collect()
     }
 
     /// One fsync for each folder, and for those above it that are not known to be durable.
@@ -248,13 +261,8 @@ impl Inner {
 
     /// One durable write for all records.
     async fn record(&self, flights: &mut [Flight]) {
-        let owner = self.ownership.get();
-        let records = flights.iter().filter(|flight| flight.failed.is_none()).map(|flight| {
-            let want = &flight.staging.want;
-            let identity = flight.identity.expect("a flight that was renamed has its identity");
-            let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
-            Change::Put(Record { id, root, len, path, identity, owner })
-        });
+        let going = flights.iter().filter(|flight| flight.failed.is_none());
+        let records = going.map(|flight| Change::Put(flight.record()));
         let recorded = self.inventory.append(records.collect()).await;
         fail_all(flights.iter_mut(), recorded);
     }
@@ -290,8 +298,8 @@ fn fail_all<'a>(flights: impl Iterator<Item = &'a mut Flight>, done: Result<(), 
 }
 
 impl Flight {
-    fn new(landing: Landing) -> Self {
-        Self { staging: landing.0, folder: None, identity: None, replaced: None, failed: None }
+    fn new(landing: Landing, owner: Ownership) -> Self {
+        Self { staging: landing.0, owner, folder: None, identity: None, replaced: None, failed: None }
     }
 
     fn staged(&self) -> Result<(), LandError> {
@@ -309,12 +317,26 @@ impl Flight {
     }
 
     /// Cuts off the padding, if there is any.
-    async fn truncate(&self) -> Result<(), LandError> {
+    async fn truncate(&mut self) -> Result<(), LandError> {
         let Staging { want, file, .. } = &*self.staging;
-        if !self.staging.is_exact.get() && identity_of(file, want.path.as_str()).await?.bytes != want.len {
+        let mut found = identity_of(file, want.path.as_str()).await?;
+        if found.bytes != want.len && !self.staging.is_exact.get() {
             file.truncate(want.len).await.map_err(failed(Doing::Truncate, &want.path))?;
+            found = identity_of(file, want.path.as_str()).await?;
         }
+        if found.bytes != want.len {
+            return Err(LandError::Length { expected: want.len, found: found.bytes });
+        }
+        self.identity = Some(found);
         Ok(())
+    }
+
+    /// What is known of it when it has landed.
+    fn record(&self) -> Record {
+        let want = &self.staging.want;
+        let identity = self.identity.expect("a flight that was truncated has its identity");
+        let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
+        Record { id, root, len, path, identity, owner: self.owner }
     }
 
     fn outcome(self) -> Result<Landed, LandError> {

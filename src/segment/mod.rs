@@ -12,6 +12,7 @@ mod chunked;
 mod fault;
 mod hooks;
 mod identity;
+mod intents;
 mod inventory;
 mod landing;
 mod landing_error;

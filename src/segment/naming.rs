@@ -27,7 +27,7 @@ enum Tried {
 enum There {
     /// Nothing.
     Nothing,
-    /// The very file that a record speaks of.
+    /// The very file that a record or an intent speaks of.
     Ours(Identity),
     /// Something that nobody knows.
     Stranger(Identity),
@@ -79,8 +79,11 @@ impl Inner {
         }
     }
 
-    fn is_known(&self, path: &RelativePath, found: &Identity) -> bool {
-        self.inventory.table().at_path(path).is_some_and(|(record, _)| record.identity == *found)
+    /// Whether a file under a name was brought there by us: recorded, or announced by a landing that failed later.
+    pub(super) fn is_known(&self, path: &RelativePath, found: &Identity) -> bool {
+        let table = self.inventory.table();
+        table.at_path(path).is_some_and(|(record, _)| record.identity == *found)
+            || table.intents_at(path).iter().any(|intent| intent.identity == *found)
     }
 
     async fn name_new(&self, stem: Stem, folder: &Dir, path: &RelativePath) -> Result<Tried, DiskError> {

@@ -89,6 +89,7 @@ impl Store {
         let mut recovery = Recovery { inventory_cut, ..Recovery::default() };
         store.find_staged(&mut recovery).await?;
         store.find_pins(&mut recovery).await?;
+        store.0.settle_intents().await?;
         store.look_at_records(&mut recovery).await?;
         Ok((store, recovery))
     }

@@ -107,7 +107,7 @@ impl Store {
     async fn take_out(&self, id: SegmentId, why: Option<Why>) -> Result<Gone, DiskError> {
         let Some((record, _)) = self.0.inventory.table().known(id).cloned() else {
             self.0.drop_pins(id).await?;
-            return Ok(Gone::Unknown);
+            return self.0.take_unfinished(id, why.as_ref()).await;
         };
         let _name = self.0.names.lock(record.path.clone()).await;
         if self.0.inventory.table().known(id).is_none_or(|(now, _)| *now != record) {
@@ -126,7 +126,7 @@ impl Store {
 impl Inner {
     /// Unlinks a record's file, or sets it aside. To be removed without a look it has to be the very file that was
     /// verified; one that is not is set aside.
-    async fn take_file(&self, record: &Record, why: Option<&Why>) -> Result<Gone, DiskError> {
+    pub(super) async fn take_file(&self, record: &Record, why: Option<&Why>) -> Result<Gone, DiskError> {
         let path = record.path.as_str();
         let folder = match self.folder_of(&record.path).await {
             Ok(folder) => folder,
@@ -136,7 +136,7 @@ impl Inner {
         };
         let name = record.path.name();
         let Some(found) = look_at(&folder, name, path).await? else { return Ok(Gone::Record) };
-        let is_known = found == record.identity;
+        let is_known = found == record.identity || self.is_known(&record.path, &found);
         let unknown = Why::Unknown(found);
         match why.or((!is_known).then_some(&unknown)) {
             Some(why) => self.set_aside(&folder, &record.path, &found, why).await?,

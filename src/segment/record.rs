@@ -42,27 +42,35 @@ pub struct Record {
 pub(super) enum Change {
     /// The segment is held; nothing else is, under its id or its path.
     Put(Record),
-    /// The segment is no longer held.
+    /// The segment is no longer held, and no landing of it is under way.
     Drop(SegmentId),
+    /// The segment is about to be held: its file gets its name when this is durable. A put of its path ends it.
+    Intend(Record),
 }
 
 const MAGIC: [u8; 8] = *b"RWINVENT";
-const VERSION: u32 = 1;
+/// Version 1 had no intents.
+const VERSIONS: [u32; 2] = [1, 2];
 /// Bytes before the first record.
-pub(super) const HEADER_BYTES: usize = 16;
+const HEADER_BYTES: usize = 16;
 const FRAME_BYTES: usize = 8;
 
 const PUT: u8 = 1;
 const DROP: u8 = 2;
+const INTEND: u8 = 3;
 const DROP_BYTES: usize = 16;
 const PUT_BYTES: usize = DROP_BYTES + 4 * 8 + Digest::BYTES;
 const _: () = assert!(PUT_BYTES == 80);
 
 /// The file's header.
 pub(super) fn header() -> [u8; HEADER_BYTES] {
+    header_of(VERSIONS[1])
+}
+
+fn header_of(version: u32) -> [u8; HEADER_BYTES] {
     let mut out = [0; HEADER_BYTES];
     out[..8].copy_from_slice(&MAGIC);
-    out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    out[8..12].copy_from_slice(&version.to_le_bytes());
     out
 }
 
@@ -76,7 +84,8 @@ impl Change {
                 out.extend_from_slice(&[DROP, 0, 0, 0]);
                 encode_id(*id, out);
             }
-            Self::Put(record) => encode_record(record, out),
+            Self::Put(record) => encode_record(PUT, record, out),
+            Self::Intend(record) => encode_record(INTEND, record, out),
         }
         let body = start + FRAME_BYTES;
         let length = u32::try_from(out.len() - body).expect("a path is bounded");
@@ -94,6 +103,7 @@ impl Change {
         match (head[0], rest.is_empty()) {
             (DROP, true) => Some(Self::Drop(id)),
             (PUT, false) => decode_record(id, head, rest).map(Self::Put),
+            (INTEND, false) => decode_record(id, head, rest).map(Self::Intend),
             _ => None,
         }
     }
@@ -104,14 +114,14 @@ fn encode_id(id: SegmentId, out: &mut Vec<u8>) {
     out.extend_from_slice(&id.index.0.to_le_bytes());
 }
 
-fn encode_record(record: &Record, out: &mut Vec<u8>) {
+fn encode_record(kind: u8, record: &Record, out: &mut Vec<u8>) {
     let path = record.path.as_str();
     let path_bytes = u16::try_from(path.len()).expect("a path has at most 4096 bytes");
     let owner = match record.owner {
         Ownership::Ours => 0,
         Ownership::Engine => 1,
     };
-    out.extend_from_slice(&[PUT, owner]);
+    out.extend_from_slice(&[kind, owner]);
     out.extend_from_slice(&path_bytes.to_le_bytes());
     encode_id(record.id, out);
     assert_eq!(record.len, record.identity.bytes, "a verified file has its segment's length");
@@ -170,7 +180,7 @@ pub(super) fn decode_all(file: &[u8]) -> (Vec<Change>, Option<InventoryCut>) {
     if file.is_empty() {
         return (changes, None);
     }
-    if !file.starts_with(&header()) {
+    if !VERSIONS.iter().any(|version| file.starts_with(&header_of(*version))) {
         return (changes, Some(cut(0)));
     }
     let mut at = HEADER_BYTES;
@@ -211,6 +221,7 @@ mod tests {
             Change::Put(record(1, "a/b.seg", Ownership::Ours)),
             Change::Drop(SegmentId { index: LogIndex(1), ordinal: 1 }),
             Change::Put(record(2, "ü", Ownership::Engine)),
+            Change::Intend(record(3, "a/c", Ownership::Ours)),
         ]
     }
 
@@ -226,26 +237,29 @@ mod tests {
         assert_eq!(decode_all(&[]), (vec![], None), "a new file");
     }
 
+    /// FORMAT.md, section 9: the last column of its vector.
+    fn page() -> String {
+        let (_, page) =
+            include_str!("../../FORMAT.md").split_once("```inventory\n").expect("the vector is there");
+        let (vector, _) = page.split_once("```").expect("it ends");
+        vector.lines().filter_map(|line| line.split_whitespace().nth(2)).collect()
+    }
+
     #[test]
-    fn the_bytes_of_a_record_are_fixed() {
-        let mut bytes = Vec::new();
-        changes()[..2].iter().for_each(|change| change.encode(&mut bytes));
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let put = [
-            "57000000",
-            "c0297b87",
-            "01000700",
-            "01000000",
-            "0100000000000000",
-            "4d00000000000000",
-            "0400000000000000",
-            "0500000000000000",
-            "ffffffffffffffff",
-            &"09".repeat(32),
-            "612f622e736567",
-        ];
-        let drop = ["10000000", "3a59bc3f", "02000000", "01000000", "0100000000000000"];
-        assert_eq!(hex, put.concat() + &drop.concat());
+    fn the_inventory_is_written_as_its_vector() {
+        let hex: String = file().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, page());
+    }
+
+    #[test]
+    fn a_file_of_the_version_before_is_read() {
+        let mut file = header_of(1).to_vec();
+        changes()[..3].iter().for_each(|change| change.encode(&mut file));
+        assert_eq!(decode_all(&file), (changes()[..3].to_vec(), None));
+        for version in [0, 3, 4, u32::MAX] {
+            file[8..12].copy_from_slice(&version.to_le_bytes());
+            assert!(decode_all(&file).0.is_empty(), "version {version}");
+        }
     }
 
     #[test]
@@ -254,7 +268,7 @@ mod tests {
         for len in 1..file.len() {
             let (found, cut) = decode_all(&file[..len]);
             assert!(changes().starts_with(&found), "{len} bytes");
-            assert_eq!(found.len() == 3, len == file.len());
+            assert_eq!(found.len() == changes().len(), len == file.len());
             match cut {
                 Some(cut) => assert_eq!(cut.offset + cut.bytes, len as u64),
                 None => assert!(len >= HEADER_BYTES, "{len} bytes end between two records"),
@@ -269,7 +283,7 @@ mod tests {
             let mut bad = file.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             let (found, cut) = decode_all(&bad);
-            assert!(changes().starts_with(&found) && found.len() < 3, "bit {bit} passed");
+            assert!(changes().starts_with(&found) && found.len() < changes().len(), "bit {bit} passed");
             assert!(cut.is_some(), "bit {bit} was not noticed");
         }
     }

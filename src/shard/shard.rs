@@ -417,6 +417,8 @@ impl Inner {
                 Difference::Surplus { id, .. } => surplus.push(id),
             }
         }
+        let left = self.store.unfinished().into_iter();
+        surplus.extend(left.filter(|id| id.index <= state.applied() && state.entry(id).is_none()));
         // A manifest that came as a snapshot says of nothing that it has gone.
         let planned =
             self.driver.get().map_or_else(Vec::new, |driver| driver.with_plan(|plan| plan.ids().collect()));

@@ -103,7 +103,7 @@ fn a_founding_goes_on_when_its_founder_was_killed_in_the_middle() {
 /// Seeds that have found a bug once, as they were.
 #[test]
 fn seeds_that_found_a_bug_stay_quiet() {
-    for seed in [144, 237, 254, 528, 624, 625, 1208, 1368, 1600, 2208, 2440] {
+    for seed in [144, 237, 254, 528, 624, 625, 1208, 1368, 1600, 2208, 2440, 2853] {
         let mut cluster = Cluster::new(seed, SimOptions::default(), shape(seed));
         let done = run(seed, &mut cluster);
         done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));

@@ -11,10 +11,6 @@ use super::cluster::Cluster;
 use super::ledger::{file, root_of};
 use super::{millis, secs};
 
-/// Faults that end a process in the middle of something.
-const CRASHES: [&str; 5] =
-    ["kill", "power cut", "power cut of all", "crash at a step", "file lost or changed"];
-
 impl Cluster {
     /// Whether a node has everything that it knows of, and where it is then.
     fn standing(&self, node: NodeId, shard: ShardId) -> Option<(LogIndex, u64)> {
@@ -189,11 +185,7 @@ impl Cluster {
             let (digest, len) = (root_of(&bytes), bytes.len() as u64);
             let verdict = checks.bytes.visible(node, id, path, digest, len);
             checks.hold("no_unverified_byte", verdict);
-            // A crash between rename and record leaves a file that nobody knows; if its path is deleted before the next
-            // start, recovery leaves it, as it leaves every stranger.
-            if machine.by_path(path).is_none()
-                && !self.ledger.struck.keys().any(|name| CRASHES.contains(name))
-            {
+            if machine.by_path(path).is_none() {
                 let what = format!("{node}: {path} of shard {id} stands and is not in the manifest");
                 checks.hold("converges", Err(Violation(what)));
             }

@@ -1,0 +1,95 @@
+//! Landings that ended between the rename and the record: finished when the store is opened.
+//!
+//! Before a staged file gets its final name the inventory holds an intent: the record as it will be. A file under
+//! that name that is the intent's own was renamed there by us, and renamed only after its content was durable; so what
+//! is left to do is the end of the recipe. An intent whose file does not stand there came to nothing.
+
+use std::collections::BTreeSet;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::ids::SegmentId;
+use crate::limits::STORE_OPERATIONS_MAX;
+
+use super::adopt::Hashed;
+use super::fault::DiskError;
+use super::open::Folders;
+use super::quarantine::{Gone, Why};
+use super::record::Record;
+use super::store::{Inner, Store};
+
+impl Store {
+    /// Segments whose landing has failed after it had announced its file: it may stand under its name without being
+    /// held. Those that are not wanted any more are to be removed.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<SegmentId> {
+        let mut ids: Vec<SegmentId> = self.0.inventory.table().intents().map(|intent| intent.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+}
+
+impl Inner {
+    /// Ends the landings that the process before left unended. Where the disk refuses it they stay as they are.
+    pub(super) async fn settle_intents(&self) -> Result<(), DiskError> {
+        let intents: Vec<Record> = self.inventory.table().intents().cloned().collect();
+        if intents.is_empty() {
+            return Ok(());
+        }
+        let folders = Folders::default();
+        let looks = stream::iter(intents).map(|intent| self.landed_by(intent, &folders));
+        let found: Vec<_> = looks.buffered(STORE_OPERATIONS_MAX).collect().await;
+        let mut landed: Vec<Record> = Vec::new();
+        for record in found {
+            landed.extend(record?);
+        }
+        if let Err(error) = self.end_landings(&landed).await {
+            tracing::warn!(%error, "landings that were cut off could not be ended yet");
+        }
+        Ok(())
+    }
+
+    async fn end_landings(&self, landed: &[Record]) -> Result<(), DiskError> {
+        let folders: BTreeSet<&str> = landed.iter().map(|record| record.path.folder()).collect();
+        for folder in folders {
+            self.sync_folder(folder).await?;
+        }
+        self.inventory.settle(landed).await
+    }
+
+    /// The record of what an intent has brought under its name; `None` if that is not what stands there.
+    async fn landed_by(&self, intent: Record, folders: &Folders) -> Result<Option<Record>, DiskError> {
+        let Some(found) = self.look_at_path(&intent.path, folders).await? else { return Ok(None) };
+        if found == intent.identity {
+            return Ok(Some(intent));
+        }
+        if (found.inode, found.bytes) != (intent.identity.inode, intent.identity.bytes) {
+            return Ok(None);
+        }
+        // A power cut may take back a time, and a start may number devices anew: the content tells.
+        let path = intent.path.clone();
+        Ok(match self.hash_file(None, Some(&intent), &path).await? {
+            Hashed::Recorded(identity) => Some(Record { identity, ..intent }),
+            Hashed::Wanted(..) | Hashed::Neither(..) | Hashed::Gone => None,
+        })
+    }
+
+    /// Removes what a landing that failed has left under a segment's name.
+    pub(super) async fn take_unfinished(&self, id: SegmentId, why: Option<&Why>) -> Result<Gone, DiskError> {
+        let of_id = |intent: &&Record| intent.id == id;
+        let intents: Vec<Record> = self.inventory.table().intents().filter(of_id).cloned().collect();
+        let mut gone = Gone::Unknown;
+        for intent in intents {
+            let _name = self.names.lock(intent.path.clone()).await;
+            if !self.inventory.table().intents_at(&intent.path).contains(&intent) {
+                continue; // it has landed while we waited for its name
+            }
+            if let Some(record) = self.landed_by(intent.clone(), &Folders::default()).await? {
+                gone = self.take_file(&record, why).await?;
+            }
+            self.forget(&intent).await?;
+        }
+        Ok(gone)
+    }
+}
