@@ -23,7 +23,7 @@ async fn remove_surplus(store: &Store, wanted: &[Segment]) {
     }
 }
 
-/// A life that is cut at the nth reach of a step; then all that was not acknowledged is deleted, while the node is down.
+/// A life that is cut at the nth reach of a step; then all that was not acknowledged is deleted while the node is down.
 fn strays(seed: u64, sabotage: Sabotage, nth: usize, how: How) -> (Vec<String>, bool) {
     let (mut sim, node) = host(seed, SimOptions::default());
     let core = sim.core(node, 0);
