@@ -128,8 +128,9 @@ pub const PEER_LOADS_MAX: usize = 16;
 /// The same for all connections of one core. A peer that has none gets one on top, so that nobody's silence keeps
 /// others from being served.
 pub const CORE_LOADS_MAX: usize = 64;
-/// Fewest bytes that are sent out of the page cache by reference; below, the calls cost more than the copies.
-pub const CACHED_BYTES_MIN: usize = 16 * 1024;
+/// Fewest bytes that are sent out of the page cache by reference; below, the calls cost more than the copies (measured
+/// in kernel-notes/sendfile.md).
+pub const CACHED_BYTES_MIN: usize = 8 * 1024;
 /// From accept to authenticated.
 pub const HANDSHAKE_TIMEOUT: Nanos = Nanos::from_secs(5);
 /// To connect.
