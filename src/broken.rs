@@ -23,6 +23,8 @@ pub enum Broken {
     VoteGrantedTwice,
     /// Entries are acknowledged that only the page cache has.
     EntriesUnflushed,
+    /// A session forgets what it has answered: what is sent again happens again.
+    AnswerForgotten,
 }
 
 #[cfg(feature = "sim")]

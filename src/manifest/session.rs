@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::outcome::{Outcome, Refusal};
+use crate::broken::{self, Broken};
 use crate::ids::{LogIndex, SessionId};
 use crate::limits::{SESSION_OUTCOMES_MAX, SESSIONS_MAX, SESSIONS_RETIRED_MAX};
 
@@ -98,6 +99,9 @@ impl Sessions {
             session.outcomes = session.outcomes.split_off(&low_water);
         }
         let low_water = session.low_water;
+        if broken::is(Broken::AnswerForgotten) {
+            session.outcomes.remove(&number);
+        }
         match session.outcomes.get(&number) {
             Some(outcome) => Admission::Repeated(*outcome),
             None if number < low_water => Admission::Refused(Refusal::Expired { low_water }),

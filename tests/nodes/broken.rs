@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ringway::broken::{self, Broken};
 use ringway::engine::{Ask, Durability};
 use ringway::ids::{NodeId, ShardId};
+use ringway::raft::GroupRole;
 use ringway::segment::Sabotage;
 
 use crate::sim::{Loss, SimOptions};
@@ -13,13 +14,48 @@ use super::campaign::{run, shape, three};
 use super::checks::Found;
 use super::cluster::Cluster;
 use super::host::Shape;
+use super::ledger::{Task, Wish};
 use super::{millis, secs};
 
 /// Seeds within which a broken product is found out.
 const SEEDS: u64 = 60;
 
-fn is_found_by(checker: &str, broken: Option<Broken>, sabotage: Sabotage) {
-    broken::set(broken);
+/// Runs something with a product that is broken in this way.
+fn with<T>(broken: Broken, run: impl FnOnce() -> T) -> T {
+    /// Sound again, even after a panic.
+    struct Mend;
+    impl Drop for Mend {
+        fn drop(&mut self) {
+            broken::set(None);
+        }
+    }
+    let _mend = Mend;
+    broken::set(Some(broken));
+    run()
+}
+
+/// The first seed of a scene in which a checker finds the fault.
+fn first_found(broken: Broken, scene: fn(u64) -> Result<(), Found>, checker: &str) -> (u64, String) {
+    let found = with(broken, || {
+        (1..=SEEDS).find_map(|seed| {
+            let found = scene(seed).err().filter(|found| found.checker == checker)?;
+            Some((seed, found.what))
+        })
+    });
+    let (seed, what) = found.unwrap_or_else(|| panic!("{checker} has not found {broken:?} in {SEEDS} seeds"));
+    eprintln!("{broken:?}: {checker} finds it with seed {seed}: {what}");
+    (seed, what)
+}
+
+/// A sound product passes the scene.
+fn is_quiet(seeds: std::ops::RangeInclusive<u64>, scene: fn(u64) -> Result<(), Found>) {
+    for seed in seeds {
+        scene(seed).unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
+    }
+}
+
+/// The plain campaign finds a fault of the store within a few seeds.
+fn campaign_finds(checker: &str, sabotage: Sabotage) {
     let mut others = Vec::new();
     for seed in 1..=SEEDS {
         let ended = catch_unwind(AssertUnwindSafe(|| {
@@ -29,45 +65,49 @@ fn is_found_by(checker: &str, broken: Option<Broken>, sabotage: Sabotage) {
         }));
         match ended {
             Ok(Err(found)) if found.checker == checker => {
-                eprintln!("{broken:?} {sabotage:?}: {checker} finds it with seed {seed}: {}", found.what);
-                return broken::set(None);
+                return eprintln!("{checker} finds it with seed {seed}: {}", found.what);
             }
             Ok(Err(found)) => others.push(found.checker),
             Ok(Ok(_)) => {}
             Err(_) => others.push("a panic"),
         }
     }
-    panic!("{checker} has not found {broken:?} {sabotage:?} in {SEEDS} seeds; found {others:?}");
+    panic!("{checker} has not found it in {SEEDS} seeds; found {others:?}");
+}
+
+/// The plain campaign finds a broken product within a few seeds.
+fn campaign_finds_broken(checker: &str, broken: Broken) {
+    with(broken, || campaign_finds(checker, Sabotage::None));
 }
 
 #[test]
 fn manifest_agreement_finds_a_replica_that_passes_over_a_command() {
-    is_found_by("manifest_agreement", Some(Broken::CommandPassed), Sabotage::None);
+    campaign_finds_broken("manifest_agreement", Broken::CommandPassed);
 }
 
 #[test]
 fn watermark_order_finds_entries_that_are_installed_before_they_landed() {
-    is_found_by("watermark_order", Some(Broken::InstalledEarly), Sabotage::None);
+    campaign_finds_broken("watermark_order", Broken::InstalledEarly);
 }
 
 #[test]
 fn no_unverified_byte_finds_chunks_that_nobody_hashed() {
-    is_found_by("no_unverified_byte", Some(Broken::ChunksUnverified), Sabotage::None);
+    campaign_finds_broken("no_unverified_byte", Broken::ChunksUnverified);
 }
 
 #[test]
 fn no_unverified_byte_finds_a_start_that_believes_changed_files() {
-    is_found_by("no_unverified_byte", None, Sabotage::TrustChangedFile);
+    campaign_finds("no_unverified_byte", Sabotage::TrustChangedFile);
 }
 
 #[test]
 fn converges_finds_a_start_that_forgets_what_is_missing() {
-    is_found_by("converges", Some(Broken::MissingForgotten), Sabotage::None);
+    campaign_finds_broken("converges", Broken::MissingForgotten);
 }
 
 #[test]
 fn one_leader_finds_a_vote_that_a_restart_forgets() {
-    is_found_by("one_leader", Some(Broken::VoteForgotten), Sabotage::None);
+    campaign_finds_broken("one_leader", Broken::VoteForgotten);
 }
 
 /// Five nodes that lose their leader again and again, so that several want to follow it at once.
@@ -87,13 +127,9 @@ fn elections(seed: u64) -> Result<(), Found> {
 
 #[test]
 fn one_leader_finds_a_vote_that_is_given_twice_in_a_term() {
-    elections(1).expect("a sound product elects one leader a term");
-    broken::set(Some(Broken::VoteGrantedTwice));
-    let found = (1..=SEEDS).find_map(|seed| elections(seed).err().map(|found| (seed, found)));
-    broken::set(None);
-    let (seed, found) = found.expect("two lead in one term");
-    assert_eq!(found.checker, "one_leader", "seed {seed}: {}", found.what);
-    assert!(found.what.contains("leads and so does"), "seed {seed}: {}", found.what);
+    is_quiet(1..=1, elections);
+    let (seed, what) = first_found(Broken::VoteGrantedTwice, elections, "one_leader");
+    assert!(what.contains("leads and so does"), "seed {seed}: {what}");
 }
 
 /// The power of all nodes goes when something was acknowledged; what no disk has is gone.
@@ -112,18 +148,8 @@ fn darkness(seed: u64) -> Result<(), Found> {
 
 #[test]
 fn no_lost_commit_finds_a_log_that_acknowledges_before_its_flush() {
-    for seed in 1..=4 {
-        let done = darkness(seed);
-        done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
-    }
-    broken::set(Some(Broken::EntriesUnflushed));
-    let found = (1..=SEEDS).find_map(|seed| {
-        let found = darkness(seed).err()?;
-        (found.checker == "no_lost_commit").then_some((seed, found.what))
-    });
-    broken::set(None);
-    let (seed, what) = found.expect("acknowledged entries are lost");
-    eprintln!("seed {seed}: {what}");
+    is_quiet(1..=4, darkness);
+    first_found(Broken::EntriesUnflushed, darkness, "no_lost_commit");
 }
 
 /// A follower's power goes when something was acknowledged, and the leader's memory remembers more than its disk.
@@ -141,10 +167,9 @@ fn forgetful_follower(seed: u64) -> Result<(), Found> {
 #[test]
 fn a_core_that_panics_ends_its_run_and_no_other() {
     forgetful_follower(1).expect("a sound follower forgets nothing");
-    broken::set(Some(Broken::EntriesUnflushed));
-    let ended = (1..=12).map(|seed| catch_unwind(|| forgetful_follower(seed)));
-    let (panicked, ended): (Vec<_>, Vec<_>) = ended.partition(Result::is_err);
-    broken::set(None);
+    let (panicked, ended): (Vec<_>, Vec<_>) = with(Broken::EntriesUnflushed, || {
+        (1..=12).map(|seed| catch_unwind(|| forgetful_follower(seed))).partition(Result::is_err)
+    });
     eprintln!("{} runs panicked, {} ended", panicked.len(), ended.len());
     assert!(!panicked.is_empty(), "openraft's leader does not take it that a follower forgets");
     forgetful_follower(2).expect("what comes after a panic runs as ever");
@@ -168,8 +193,51 @@ fn burst(seed: u64) -> Result<u64, Found> {
 fn bounded_finds_as_many_fetches_as_there_are_segments() {
     let peak = burst(1).expect("a sound product stays within its bounds");
     assert!(peak > 200, "only {peak} fetches at a time: the bound is not near");
-    broken::set(Some(Broken::FetchesUnbounded));
-    let found = burst(1).expect_err("it is unbounded");
-    broken::set(None);
+    let found = with(Broken::FetchesUnbounded, || burst(1)).expect_err("it is unbounded");
     assert_eq!(found.checker, "bounded", "{}", found.what);
+}
+
+/// A registration is committed and its answer is lost; somebody else deletes the path; then the proposal is sent again.
+fn sent_again(seed: u64) -> Result<(), Found> {
+    let mut cluster = Cluster::new(seed, SimOptions::default(), three());
+    cluster.working = false;
+    cluster.until(secs(20), |cluster| cluster.is_founded())?;
+    cluster.go_on(millis(500))?;
+    let (shard, ask) = (ShardId(0), Ask { durability: Durability::Committed, timeout: secs(20) });
+    let leads = |cluster: &Cluster, node| {
+        let shard = cluster.shard(node, shard);
+        shard.is_some_and(|shard| shard.group().watermarks().role == GroupRole::Leader)
+    };
+    let (mut leaders, mut others) = (Vec::new(), Vec::new());
+    for node in cluster.nodes() {
+        if leads(&cluster, node) { leaders.push(node) } else { others.push(node) }
+    }
+    let (leader, origin, other) = (leaders[0], others[0], others[1]);
+    for node in [origin, other] {
+        // Both have a session from now on.
+        cluster.ask(node, shard, vec![(format!("first-{node}"), b"a segment".to_vec())], ask);
+    }
+    cluster.until(secs(20), |cluster| cluster.ledger.tasks.is_empty())?;
+    let is_told = |there: bool| {
+        move |cluster: &mut Cluster| {
+            let checks = cluster.checks.borrow();
+            let mut facts = checks.log.values().flatten();
+            facts.any(|fact| fact.path == "once" && fact.content.is_some() == there)
+        }
+    };
+    cluster.sim.block(leader, origin);
+    cluster.ask(origin, shard, vec![("once".to_owned(), b"only once".to_vec())], ask);
+    cluster.until(secs(10), is_told(true))?;
+    let wishes = vec![Wish::Delete { path: "once".to_owned() }];
+    cluster.ledger.tasks.push(Task { node: other, shard, wishes, ask, reply: None, attempts: 0 });
+    cluster.until(secs(10), is_told(false))?;
+    cluster.sim.cut(leader, origin);
+    cluster.sim.heal();
+    cluster.settle()
+}
+
+#[test]
+fn applied_once_finds_a_session_that_forgets_what_it_has_answered() {
+    is_quiet(1..=4, sent_again);
+    first_found(Broken::AnswerForgotten, sent_again, "applied_once");
 }

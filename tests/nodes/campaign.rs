@@ -18,7 +18,14 @@ const SEEDS: u64 = 500;
 const PARTS: u64 = 4;
 
 pub fn three() -> Shape {
-    Shape { nodes: 3, shards: 1, cores: 1, snapshot_entries: 1000, sabotage: Sabotage::None }
+    Shape {
+        nodes: 3,
+        shards: 1,
+        cores: 1,
+        snapshot_entries: 1000,
+        sabotage: Sabotage::None,
+        anyone_updates: false,
+    }
 }
 
 /// The shape of a seed's cluster.
@@ -30,6 +37,7 @@ pub fn shape(seed: u64) -> Shape {
         cores: 1 + u16::from(sim.draw(4) == 0),
         snapshot_entries: [16, 30, 1000][sim.draw(3) as usize],
         sabotage: Sabotage::None,
+        anyone_updates: true,
     }
 }
 

@@ -1,7 +1,8 @@
-//! The seven checkers, fed by what the product's nodes do: every entry that they apply, every watermark, every role.
+//! The checkers, fed by what the product's nodes do: every entry that they apply, every watermark, every role.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::rc::Rc;
 
 use ringway::engine::{Seat, Watch};
@@ -14,12 +15,15 @@ use ringway::shard::Shard;
 use ringway::uring::{Core, Priority};
 
 use crate::sim::check::{
-    AppliedOnce, Bounded, Converges, ManifestAgreement, NoLostCommit, NoUnverifiedByte, OneLeader, Verdict,
-    WatermarkOrder, Watermarks,
+    AppliedOnce, Bounded, Converges, ManifestAgreement, NeverOlder, NoLostCommit, NoUnverifiedByte,
+    OneLeader, Verdict, WatermarkOrder, Watermarks,
 };
 use crate::sim::trace::hash;
 
 use super::secs;
+
+/// Of fewer bytes there are not enough to be different each time.
+const TELLING_BYTES: u64 = 8;
 
 /// What one change of the manifest did, without the manifest's own words.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +50,9 @@ pub struct Checks {
     pub bounds: Bounded,
     pub converges: Converges,
     pub once: AppliedOnce,
+    pub older: NeverOlder,
+    /// Replicas that the engine of their node has put something new in the place of.
+    pub overlaid: BTreeSet<(NodeId, GroupId, SegmentId)>,
     /// The first thing that a checker refused.
     pub found: Option<Found>,
     /// What every committed entry did.
@@ -72,6 +79,8 @@ impl Default for Checks {
                 .gauge("entries of a log behind its snapshot", 200),
             converges: Converges::within(secs(90)),
             once: AppliedOnce::default(),
+            older: NeverOlder::default(),
+            overlaid: BTreeSet::new(),
             found: None,
             log: BTreeMap::new(),
             applied: BTreeMap::new(),
@@ -95,8 +104,9 @@ impl Checks {
         let own = self.applied.entry((node, group)).or_default();
         own.1.insert(index, entry);
         let facts: Vec<Fact> = changes.iter().filter_map(fact).collect();
-        // Of few bytes there are not enough to be different each time.
-        for fact in facts.iter().filter(|fact| fact.content.is_none_or(|(_, _, bytes)| bytes >= 8)) {
+        for fact in
+            facts.iter().filter(|fact| fact.content.is_none_or(|(_, _, bytes)| bytes >= TELLING_BYTES))
+        {
             let verdict = self.once.changed(group, index, &fact.path, fact.content.map(|(_, root, _)| root));
             self.hold("applied_once", verdict);
         }
@@ -104,6 +114,9 @@ impl Checks {
         for change in changes {
             if let Change::Registered(entry) | Change::Updated { entry, .. } = change {
                 self.bytes.committed(shard, entry.path().as_str(), entry.root, entry.bytes);
+                if entry.bytes >= TELLING_BYTES {
+                    self.older.committed(shard, index, entry.path().as_str(), entry.root);
+                }
             }
         }
     }
@@ -132,21 +145,27 @@ fn fact(change: &Change) -> Option<Fact> {
 
 /// All of a manifest that replicas must agree on, as one number.
 pub fn digest_of(state: &State) -> u64 {
-    let mut all = 0;
+    // Asked for at every index of every node: the text of all entries would take longer than the nodes do.
+    let mut all = Vec::new();
     for entry in state.entries(None) {
-        let text = (
-            entry.id,
-            entry.path().as_str(),
-            entry.root,
+        let path = entry.path().as_str();
+        let numbers = [
+            entry.id.index.0,
+            u64::from(entry.id.ordinal),
             entry.bytes,
-            entry.version,
-            entry.origin,
-            entry.tier,
-        );
-        all = hash(&[u64::to_le_bytes(all), hash(format!("{text:?}").as_bytes()).to_le_bytes()].concat());
+            u64::from(entry.version),
+            entry.origin.0,
+            u64::from(entry.tier.0),
+            path.len() as u64,
+        ];
+        numbers.iter().for_each(|number| all.extend(number.to_le_bytes()));
+        all.extend(path.bytes());
+        all.extend(entry.root.0);
     }
-    let sessions = state.sessions().map(|(id, session)| hash(format!("{id:?} {session:?}").as_bytes()));
-    sessions.fold(all, |all, session| hash(&[all.to_le_bytes(), session.to_le_bytes()].concat()))
+    for session in state.sessions() {
+        write!(all, "{session:?}").expect("it is memory");
+    }
+    hash(&all)
 }
 
 /// One process of a node, watched.
@@ -249,7 +268,9 @@ pub fn observe(node: NodeId, life: u32, shard: &Shard, checks: &mut Checks) {
     checks.hold("watermark_order", verdict);
     let machine = shard.group().machine();
     let machine = machine.borrow();
-    let lacks = machine.entries(None).find(|entry| !shard.store().is_held(entry.id, entry.root));
+    let lacks = machine.entries(None).find(|entry| {
+        !shard.store().is_held(entry.id, entry.root) && !checks.overlaid.contains(&(node, group, entry.id))
+    });
     if let Some(entry) = lacks {
         let verdict = checks.marks.lacks(node, group, marks.installed, entry.id.index);
         checks.hold("watermark_order", verdict);

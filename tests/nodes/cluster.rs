@@ -91,9 +91,7 @@ impl Cluster {
     pub fn power_cut_with(&mut self, node: NodeId, loss: Loss, rest: Nanos) {
         self.sim.power_cut_with(node, loss);
         let again = self.sim.now().plus(rest);
-        let host = self.host_mut(node);
-        host.lost_power();
-        host.down(again);
+        self.host_mut(node).down(again);
     }
 
     /// Time goes on for this long.
@@ -140,6 +138,9 @@ impl Cluster {
         }
         self.found();
         self.poll_work();
+        if self.shape.anyone_updates {
+            self.look_around();
+        }
         match self.checks.borrow_mut().found.take() {
             Some(found) => Err(found),
             None => Ok(()),

@@ -189,7 +189,10 @@ impl Cluster {
         let held = machine.entries(None).filter(|entry| {
             entry.origin != node && entry.bytes > 0 && running.store().is_held(entry.id, entry.root)
         });
-        let paths: Vec<String> = held.map(|entry| entry.path().as_str().to_owned()).collect();
+        // What the engine there is about to replace is its own to lose.
+        let is_kept = |path: &String| self.ledger.kept.contains_key(&(node, shard, path.clone()));
+        let paths: Vec<String> =
+            held.map(|entry| entry.path().as_str().to_owned()).filter(|path| !is_kept(path)).collect();
         if paths.is_empty() {
             return None;
         }

@@ -28,6 +28,8 @@ pub struct Shape {
     pub cores: u16,
     pub snapshot_entries: u64,
     pub sabotage: Sabotage,
+    /// Engines make new versions of what stands on their node, whoever has sealed it.
+    pub anyone_updates: bool,
 }
 
 /// How far a node is.
@@ -47,8 +49,7 @@ pub struct Host {
     pub seats: Rc<RefCell<Vec<Seat>>>,
     /// Why it could not be opened, the last time.
     pub refused: Option<String>,
-    boot: u8,
-    life: u32,
+    pub life: u32,
 }
 
 /// What a reply has to say by now.
@@ -85,7 +86,7 @@ fn secret() -> String {
 impl Host {
     /// A host with an empty disk; its process begins at once.
     pub fn new(node: NodeId) -> Self {
-        Self { node, stage: Stage::Down(Nanos(0)), seats: Rc::default(), refused: None, boot: 0, life: 0 }
+        Self { node, stage: Stage::Down(Nanos(0)), seats: Rc::default(), refused: None, life: 0 }
     }
 
     /// The node's handle, while it runs.
@@ -114,11 +115,6 @@ impl Host {
     pub fn down(&mut self, again: Nanos) {
         self.seats.borrow_mut().clear();
         self.stage = Stage::Down(again);
-    }
-
-    /// Its disk lost power: what an earlier boot staged is another boot's.
-    pub fn lost_power(&mut self) {
-        self.boot += 1;
     }
 
     /// Goes on with opening.
@@ -159,7 +155,10 @@ impl Host {
             sabotage: shape.sabotage,
         };
         let config = config(sim, shape, self.node);
-        let opening = Opening::new(config, &secret(), [self.boot; 16], Rc::new(watcher));
+        // However the power went: what an earlier boot staged is another boot's.
+        let boot = [sim.host(self.node).power_cuts.to_le_bytes(); 4].concat();
+        let boot = boot.try_into().expect("sixteen bytes");
+        let opening = Opening::new(config, &secret(), boot, Rc::new(watcher));
         let mut opening = Box::new(opening.expect("a sound configuration"));
         let waiting = opening.start(&sim.core(self.node, 0)).expect("a node has a core");
         self.stage = Stage::Opening { opening, waiting, first: None };

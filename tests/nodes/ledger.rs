@@ -1,13 +1,15 @@
 //! What the embedders of a cluster have asked for, and what they were told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use ringway::digest::{Kernel, TreeHasher};
-use ringway::engine::{Ask, Change, ChangeError, Committed, Durability, Reply};
+use ringway::engine::{Ask, Change, ChangeError, Committed, Durability, Reply, Sealed};
 use ringway::ids::{Digest, GroupId, LogIndex, NodeId, ShardId};
 
 use super::checks::{Checks, Found};
 use super::cluster::Cluster;
+use super::elsewhere::Reading;
 use super::host::{ROOT, Stage, poll};
 
 /// One change that an engine wants.
@@ -54,6 +56,18 @@ pub struct Ledger {
     pub refused: BTreeMap<String, u64>,
     /// Files that have rotted where nobody looks: on which node, of which shard, under which path.
     pub rotten: BTreeSet<(NodeId, ShardId, String)>,
+    /// Which engine has sealed what under a path.
+    pub sealed: BTreeMap<(ShardId, String), BTreeSet<(NodeId, Digest)>>,
+    /// What an engine has made of a path that another one had sealed, kept until it is told that it is committed.
+    pub kept: BTreeMap<(NodeId, ShardId, String), Rc<Vec<u8>>>,
+    /// Files that slow readers have open.
+    pub readings: Vec<Reading>,
+    /// Slices that were looked around in.
+    pub looks: u64,
+    /// Updates by an engine that had not sealed the version before.
+    pub handed_over: u64,
+    /// Files that were read to their end, slowly.
+    pub read: u64,
     /// Faults that struck, by name.
     pub struck: BTreeMap<&'static str, u64>,
 }
@@ -92,13 +106,20 @@ impl Cluster {
 
     /// Goes on with a task; whether it is done.
     fn advance(&mut self, task: &mut Task) -> bool {
-        let Stage::Up(engine) = &self.host(task.node).stage else {
+        if self.host(task.node).engine().is_none() {
             task.reply = None;
             return false;
-        };
+        }
+        if task.reply.is_none() && !self.put_in_place(task) {
+            return false;
+        }
+        let Stage::Up(engine) = &self.host(task.node).stage else { return false };
         let Some(reply) = &mut task.reply else {
             let changes = task.wishes.iter().map(|wish| match wish {
-                Wish::Put { path, update: true, .. } => Change::update(path.as_str()),
+                Wish::Put { path, update: true, .. } => {
+                    let facts = self.facts_of_kept(task.node, task.shard, path);
+                    Change::Update(Sealed { facts, ..Sealed::at(path.as_str()) })
+                }
                 Wish::Put { path, .. } => Change::register(path.as_str()),
                 Wish::Delete { path } => Change::delete(path.as_str(), "the engine compacted"),
             });
@@ -124,7 +145,9 @@ impl Cluster {
     fn refused(&mut self, task: &Task, error: &ChangeError) {
         let word: String = format!("{error:?}").chars().take_while(char::is_ascii_alphabetic).collect();
         *self.ledger.refused.entry(word).or_default() += 1;
-        if is_final(error) {
+        // What was put in place there may be set aside by a restart; then it is put there again.
+        let is_moved = matches!(error, ChangeError::Changed { path } if self.keeps(task, path));
+        if is_final(error) && !is_moved {
             let what = format!("{}: {:?} of shard {}: {error}", task.node, task.wishes, task.shard);
             self.checks.borrow_mut().found.get_or_insert(Found { checker: "api", what });
         }
@@ -160,18 +183,28 @@ impl Cluster {
             let key = (task.shard, wish.path().to_owned());
             match wish {
                 Wish::Put { .. } => {
-                    let known = self.ledger.paths.get_mut(&key).expect("it was registered");
-                    (known.busy, known.versions) = (false, known.versions + 1);
-                }
-                Wish::Delete { path } => {
-                    // The engine that sealed it lets go of it when it hears of this.
-                    let owner = self.ledger.paths.remove(&key).map_or(task.node, |known| known.owner);
-                    let file = file(task.shard, path);
-                    let mut host = self.sim.host(owner);
-                    if host.disk.file(&file).is_some() {
-                        host.disk.remove(&file);
+                    // Somebody else may have deleted it by now.
+                    if let Some(known) = self.ledger.paths.get_mut(&key) {
+                        *known = Known { owner: task.node, versions: known.versions + 1, busy: false };
                     }
+                    let kept = self.ledger.kept.remove(&(task.node, key.0, key.1));
+                    self.ledger.handed_over += u64::from(kept.is_some());
                 }
+                Wish::Delete { .. } => self.let_go(task.node, key),
+            }
+        }
+    }
+
+    /// A path is deleted: the engines that sealed it let go of their files when they hear of this.
+    fn let_go(&mut self, by: NodeId, key: (ShardId, String)) {
+        let owner = self.ledger.paths.remove(&key).map_or(by, |known| known.owner);
+        let sealed = self.ledger.sealed.remove(&key).unwrap_or_default();
+        let file = file(key.0, &key.1);
+        for node in self.nodes() {
+            let mut host = self.sim.host(node);
+            let Some(root) = host.disk.file(&file).map(|bytes| root_of(&bytes)) else { continue };
+            if node == owner || sealed.contains(&(node, root)) {
+                host.disk.remove(&file);
             }
         }
     }

@@ -8,6 +8,7 @@ mod campaign;
 mod cases;
 mod checks;
 mod cluster;
+mod elsewhere;
 mod faults;
 mod host;
 mod impostor;
@@ -23,6 +24,6 @@ pub fn secs(count: u64) -> Nanos {
     Nanos::from_secs(count)
 }
 
-pub fn millis(count: u64) -> Nanos {
+pub const fn millis(count: u64) -> Nanos {
     Nanos::from_millis(count)
 }

@@ -8,6 +8,7 @@ use crate::sim::{Fault, OpKind, Rule, SimOptions};
 
 use super::campaign::{run, shape, three};
 use super::cluster::Cluster;
+use super::host::Shape;
 use super::workload::content;
 use super::{millis, secs};
 
@@ -66,7 +67,7 @@ fn what_the_log_has_not_come_back_to_yet_is_not_removed() {
 #[test]
 fn installed_does_not_pass_what_a_snapshot_brought_and_nobody_has_looked_for() {
     for seed in 1..=4 {
-        let shape = super::host::Shape { snapshot_entries: 16, ..three() };
+        let shape = Shape { snapshot_entries: 16, ..three() };
         let mut cluster = Cluster::new(seed, SimOptions::default(), shape);
         let mut go_on = |length| {
             let done = cluster.go_on(length);
@@ -100,11 +101,12 @@ fn a_founding_goes_on_when_its_founder_was_killed_in_the_middle() {
     }
 }
 
-/// Seeds that have found a bug once, as they were.
+/// Seeds that have found a bug once, as they were: no engine touched what another node had sealed.
 #[test]
 fn seeds_that_found_a_bug_stay_quiet() {
     for seed in [144, 237, 254, 528, 624, 625, 1208, 1368, 1600, 2208, 2440, 2853] {
-        let mut cluster = Cluster::new(seed, SimOptions::default(), shape(seed));
+        let as_it_was = Shape { anyone_updates: false, ..shape(seed) };
+        let mut cluster = Cluster::new(seed, SimOptions::default(), as_it_was);
         let done = run(seed, &mut cluster);
         done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
     }

@@ -143,6 +143,14 @@ impl Cluster {
         for task in &self.ledger.tasks {
             what += &format!("\n  {} {} {:?} attempts {}", task.node, task.shard, task.wishes, task.attempts);
         }
+        for (node, shard, path) in self.ledger.kept.keys() {
+            let stands = self.sim.host(*node).disk.file(&file(*shard, path)).map(|bytes| root_of(&bytes));
+            let listed = self.shard(*node, *shard).and_then(|shard| {
+                let machine = shard.group().machine();
+                machine.borrow().by_path(path).map(|entry| (entry.id, entry.origin, entry.root))
+            });
+            what += &format!("\n  {node} keeps {path} of {shard}: there {stands:?}, listed {listed:?}");
+        }
         what += &format!("\n  refused {:?}, struck {:?}", self.ledger.refused, self.ledger.struck);
         what
     }

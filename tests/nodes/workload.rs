@@ -60,8 +60,7 @@ impl Cluster {
             0..5 => vec![self.register(node, shard)],
             5 => (0..2 + self.sim.draw(3)).map(|_| self.register(node, shard)).collect(),
             6 | 7 => {
-                let path = self.idle_path(node, shard)?;
-                let wish = self.seal(node, shard, path, true);
+                let wish = self.update(node, shard)?;
                 if self.sim.draw(3) == 0 { vec![self.register(node, shard), wish] } else { vec![wish] }
             }
             _ => {
@@ -73,6 +72,21 @@ impl Cluster {
             }
         };
         Some((shard, wishes))
+    }
+
+    /// A new version of a path of this engine, or of another one's.
+    fn update(&mut self, node: NodeId, shard: ShardId) -> Option<Wish> {
+        let others = self.shape.anyone_updates && self.sim.draw(3) == 0;
+        let whose = if others { NodeId(1 + self.sim.draw(self.shape.nodes)) } else { node };
+        let path = self.idle_path(whose, shard)?;
+        if whose == node {
+            return Some(self.seal(node, shard, path, true));
+        }
+        if !self.stands(node, shard, &path) {
+            self.ledger.paths.get_mut(&(shard, path)).expect("it was idle").busy = false;
+            return None;
+        }
+        Some(self.seal_over(node, shard, path))
     }
 
     /// A path of this engine that nothing happens to, marked as busy.
@@ -104,19 +118,25 @@ impl Cluster {
 
     /// The engine puts a sealed file in place, by a rename.
     fn seal(&mut self, node: NodeId, shard: ShardId, path: String, update: bool) -> Wish {
+        let (number, len) = self.drawn_content();
+        // Now and then what another path has already.
+        let of = match self.ledger.latest.filter(|_| self.sim.draw(8) == 0) {
+            Some(latest) if !update => latest,
+            Some(_) | None => (number, len),
+        };
+        self.ledger.latest = Some(of);
+        self.seal_bytes(node, shard, path, &content(of.0, of.1), update)
+    }
+
+    /// A content that nothing else has: its number, its length.
+    pub fn drawn_content(&mut self) -> (u64, usize) {
         self.ledger.next += 1;
         let len = match self.sim.draw(40) {
             0 => LARGE[self.sim.draw(4) as usize],
             1..20 => AWKWARD[self.sim.draw(8) as usize],
             _ => self.sim.draw(20_000) as usize,
         };
-        // Now and then what another path has already.
-        let of = match self.ledger.latest.filter(|_| self.sim.draw(8) == 0) {
-            Some(latest) if !update => latest,
-            Some(_) | None => (self.ledger.next, len),
-        };
-        self.ledger.latest = Some(of);
-        self.seal_bytes(node, shard, path, &content(of.0, of.1), update)
+        (self.ledger.next, len)
     }
 
     /// Puts these bytes in place.
@@ -129,7 +149,8 @@ impl Cluster {
         update: bool,
     ) -> Wish {
         let root = root_of(bytes);
-        self.checks.borrow_mut().bytes.is_origin(node, shard, &path);
+        self.checks.borrow_mut().bytes.sealed(node, shard, &path, root);
+        self.ledger.sealed.entry((shard, path.clone())).or_default().insert((node, root));
         let file = file(shard, &path);
         let mut host = self.sim.host(node);
         let folder = file.rsplit_once('/').expect("an absolute path").0;

@@ -66,6 +66,8 @@ pub struct Node {
     pub doomed: bool,
     /// Which process this is.
     pub life: u32,
+    /// How often the power went.
+    pub power_cuts: u32,
     /// Its disk.
     pub disk: Disk,
     /// Open descriptors of the process.
@@ -101,6 +103,7 @@ impl Node {
             state: State::Up,
             doomed: false,
             life: 1,
+            power_cuts: 0,
             disk: Disk::new(options),
             descriptors: BTreeMap::new(),
             ghosts: Vec::new(),

@@ -77,6 +77,7 @@ impl World {
         let Some(node) = nodes.get_mut(&id) else { return };
         node.descriptors.clear();
         node.ghosts.clear();
+        node.power_cuts += 1;
         (node.frozen, node.slowness) = (false, 1);
         node.disk.power_cut(loss, rng);
         self.unplug(id);

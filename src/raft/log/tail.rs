@@ -28,7 +28,7 @@ pub(super) enum Tail {
 /// Looks at what stands in a file from `at` on, where the record at `fault` is the first that does not read.
 pub(super) fn look(bytes: &[u8], at: usize, fault: usize, stamp: Stamp) -> Tail {
     let tail = bytes.get(at..).unwrap_or_default();
-    let Some(last) = tail.iter().rposition(|byte| *byte != 0) else { return Tail::Nothing };
+    let Some(last) = last_written(tail) else { return Tail::Nothing };
     let torn = Tail::Torn(at + last + 1);
     let first = match Record::decode(tail, stamp) {
         // Its first record stands in one sector: that came whole or not at all.
@@ -46,6 +46,22 @@ pub(super) fn look(bytes: &[u8], at: usize, fault: usize, stamp: Stamp) -> Tail 
     let from = fault.saturating_sub(at) / SECTOR_BYTES;
     let mut sectors = from..length.div_ceil(SECTOR_BYTES);
     if sectors.any(|sector| is_zero(tail, sector)) { torn } else { Tail::Rotten }
+}
+
+/// The last byte that is not zero. All of a file's room is looked at whenever a log is opened: whole blocks compare many
+/// times faster than bytes.
+fn last_written(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+    let mut end = bytes.len();
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK_BYTES);
+        let block = &bytes[start..end];
+        if *block != ZEROS[..block.len()] {
+            return block.iter().rposition(|byte| *byte != 0).map(|place| start + place);
+        }
+        end = start;
+    }
+    None
 }
 
 /// Whether a sector was never written, as far as one can see; one behind the end of the file was not.
@@ -73,6 +89,20 @@ mod tests {
         let entry = Record { kind: Kind::Command, term: Term(1), index: LogIndex(9), payload: command };
         entry.encode(STAMP, &mut out[at..]);
         (out, length)
+    }
+
+    #[test]
+    fn the_last_byte_that_was_written_is_found_wherever_it_stands() {
+        assert_eq!(last_written(&[]), None);
+        for length in [1, BLOCK_BYTES - 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 5] {
+            let zeros = vec![0; length];
+            assert_eq!(last_written(&zeros), None, "{length}");
+            for place in [0, 1, length / 2, length - 1].into_iter().filter(|place| *place < length) {
+                let mut bytes = zeros.clone();
+                bytes[..=place].fill(3);
+                assert_eq!(last_written(&bytes), Some(place), "{place} of {length}");
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{Verdict, hold};
 #[derive(Default, Debug)]
 pub struct NoUnverifiedByte {
     committed: BTreeMap<(ShardId, String), BTreeSet<(Digest, u64)>>,
-    origins: BTreeSet<(NodeId, ShardId, String)>,
+    sealed: BTreeSet<(NodeId, ShardId, String, Digest)>,
 }
 
 impl NoUnverifiedByte {
@@ -19,20 +19,20 @@ impl NoUnverifiedByte {
         self.committed.entry((shard, path.to_owned())).or_default().insert((digest, bytes));
     }
 
-    /// A node's own engine writes this file: what it puts there before registration is its own affair.
-    pub fn is_origin(&mut self, node: NodeId, shard: ShardId, path: &str) {
-        self.origins.insert((node, shard, path.to_owned()));
+    /// A node's own engine has put this content there: before it is committed, that is its own affair.
+    pub fn sealed(&mut self, node: NodeId, shard: ShardId, path: &str, digest: Digest) {
+        self.sealed.insert((node, shard, path.to_owned(), digest));
     }
 
     /// A file stands under its final name on a node, or was served by it.
     ///
     /// # Errors
-    /// No committed entry of this path has this content.
+    /// No committed entry of this path has this content, and no engine has put it there.
     pub fn visible(&self, node: NodeId, shard: ShardId, path: &str, digest: Digest, bytes: u64) -> Verdict {
         let key = (shard, path.to_owned());
         let entries = self.committed.get(&key);
         let known = entries.is_some_and(|contents| contents.contains(&(digest, bytes)));
-        let own = self.origins.contains(&(node, shard, path.to_owned()));
+        let own = self.sealed.contains(&(node, shard, path.to_owned(), digest));
         hold(known || own, || {
             format!(
                 "shard {shard}: {node} shows {path} with {digest} of {bytes} bytes; committed is {entries:?}"

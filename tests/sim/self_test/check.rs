@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ringway::ids::{Digest, GroupId, LogIndex, Nanos, NodeId, ShardId, Term};
 
 use crate::sim::check::{
-    AppliedOnce, Bounded, Converges, ManifestAgreement, NoLostCommit, NoUnverifiedByte, OneLeader,
-    WatermarkOrder, Watermarks,
+    AppliedOnce, Bounded, Converges, ManifestAgreement, NeverOlder, NoLostCommit, NoUnverifiedByte,
+    OneLeader, WatermarkOrder, Watermarks,
 };
 
 const GROUP: GroupId = GroupId(1);
@@ -85,9 +85,25 @@ fn a_file_that_no_entry_knows_is_found_unless_the_engine_owns_it() {
     assert!(check.visible(ONE, ShardId(0), "a", new, 10).is_err(), "another size");
     assert!(check.visible(ONE, ShardId(0), "b", new, 11).is_err(), "another path");
     assert!(check.visible(ONE, ShardId(1), "a", new, 11).is_err(), "another shard");
-    check.is_origin(ONE, ShardId(0), "b");
+    check.sealed(ONE, ShardId(0), "b", other);
     assert_eq!(check.visible(ONE, ShardId(0), "b", other, 1), Ok(()));
     assert!(check.visible(TWO, ShardId(0), "b", other, 1).is_err());
+    assert!(check.visible(ONE, ShardId(0), "b", new, 1).is_err(), "the engine has put something else there");
+}
+
+#[test]
+fn a_version_that_re_appears_or_stands_for_a_newer_one_is_found() {
+    let mut check = NeverOlder::default();
+    let (old, new, own) = (Digest([1; 32]), Digest([2; 32]), Digest([3; 32]));
+    check.committed(ShardId(0), LogIndex(5), "a", old);
+    check.committed(ShardId(0), LogIndex(8), "a", new);
+    let mut shows = |who, held, content| check.visible(who, ShardId(0), "a", LogIndex(held), content);
+    assert_eq!(shows((ONE, 1), 5, old), Ok(()));
+    assert_eq!(shows((ONE, 1), 5, new), Ok(()), "it stands before its record does");
+    assert_eq!(shows((ONE, 1), 8, own), Ok(()), "what nobody has committed yet");
+    assert!(shows((ONE, 1), 5, old).is_err(), "it was newer before");
+    assert!(shows((TWO, 1), 8, old).is_err(), "the newer one is held");
+    assert_eq!(shows((ONE, 2), 5, old), Ok(()), "a power cut may have taken the newer one back");
 }
 
 #[test]
