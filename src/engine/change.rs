@@ -13,7 +13,9 @@ use super::tree::Facts;
 pub enum Change {
     /// A sealed file that is new in the manifest.
     Register(Sealed),
-    /// New content of a path that is in the manifest: a sealed file put there by rename.
+    /// New content of a path that is in the manifest: a sealed file put there by rename. Any node may update what
+    /// stands on it, and is its origin then. Until the update is committed the name stays Ringway's there: after a
+    /// restart the engine looks whether its file still stands, as `Sealed::facts` makes sure.
     Update(Sealed),
     /// The path leaves the manifest. Replicas remove their copies; the origin's file is the engine's own to remove.
     Delete {

@@ -13,7 +13,8 @@ use crate::uring::{Errno, File, FileKind, OpenOptions};
 
 use super::fault::{DiskError, Doing, failed, from_disk};
 use super::identity::Identity;
-use super::names::{draft_name, is_draft};
+use super::names::{Stem, draft_name, is_draft};
+use super::open::{Folders, look_at};
 use super::path::RelativePath;
 use super::quarantine::Gone;
 use super::record::{Change, Ownership, Record};
@@ -95,7 +96,10 @@ impl Store {
             self.unlink_draft(draft.name.as_deref()).await;
             return Err(PinError::Changed { expected: draft.identity, found });
         }
-        self.0.settle_pin(want, draft).await
+        match self.0.older_in_place(want).await? {
+            Some(older) if draft.name.is_some() => self.0.land_draft(want, draft, &older).await,
+            Some(_) | None => self.0.settle_pin(want, draft).await,
+        }
     }
 
     /// Lets go of an engine's file: the manifest has dropped it. Nothing of the engine's is touched.
@@ -227,6 +231,38 @@ impl Inner {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a file is kept as a draft: the engine has asked for it to be taken.
+    pub(super) async fn is_draft_of(&self, found: &Identity) -> Result<bool, DiskError> {
+        let name = draft_name(found);
+        Ok(look_at(&self.folders.pins, &name, &name).await?.as_ref() == Some(found))
+    }
+
+    /// The record of an older version of ours, if its file is what stands under a segment's name: it has landed over what
+    /// the engine had put there.
+    async fn older_in_place(&self, want: &Want) -> Result<Option<Record>, DiskError> {
+        let known = self.inventory.table().at_path(&want.path).map(|(record, _)| record.clone());
+        let ours = known.filter(|record| record.owner == Ownership::Ours && record.id < want.id);
+        let Some(older) = ours else { return Ok(None) };
+        let found = self.look_at_path(&want.path, &Folders::default()).await?;
+        Ok(Some(older).filter(|older| found == Some(older.identity)))
+    }
+
+    /// Gives a draft the name that an older version of ours has, durably: as what has landed it is ours from now on.
+    async fn land_draft(&self, want: &Want, draft: Draft, older: &Record) -> Result<(), PinError> {
+        let (stem, name) = (want.stem(), draft.name.as_deref().expect("the caller has looked"));
+        if draft.chunks.chunk_count() > 1 {
+            self.write_list(stem, &draft.chunks).await?;
+        }
+        let folder = self.make_folder(want.path.folder()).await?;
+        let pins = &self.folders.pins;
+        pins.rename(name, &folder, want.path.name()).await.map_err(failed(Doing::Rename, name))?;
+        self.sync_folder(want.path.folder()).await?;
+        let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
+        let record = Record { id, root, len, path, identity: draft.identity, owner: Ownership::Ours };
+        self.inventory.append(vec![Change::Put(record)]).await?;
+        Ok(self.drop_private(Stem { id: older.id, root: older.root }).await?)
     }
 
     /// Makes a draft the segment's pin and records it.

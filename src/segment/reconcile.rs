@@ -14,7 +14,7 @@ use super::inventory::Standing;
 use super::names::Stem;
 use super::open::Folders;
 use super::path::RelativePath;
-use super::record::{Change, Record};
+use super::record::{Change, Ownership, Record};
 use super::recovery::{Action, Final, Staged, Wanted, decide};
 use super::store::{Store, Want};
 
@@ -233,6 +233,10 @@ impl Store {
                 Ok(next(at_name, case.want, Some(record), Some(identity)))
             }
             Hashed::Neither(identity, why) => {
+                // What the engine has proposed as the path's new content stays in its place: the log may not have come
+                // back yet to its commit.
+                let is_proposed = self.0.is_draft_of(&identity).await?;
+                let owner = if is_proposed { Ownership::Engine } else { owner };
                 self.0.put_away(case.record.as_ref(), &path, &identity, owner, &why).await?;
                 done.quarantined.push(id);
                 Ok(next(Final::Absent, case.want, None, None))

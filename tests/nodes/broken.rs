@@ -8,13 +8,14 @@ use ringway::ids::{NodeId, ShardId};
 use ringway::raft::GroupRole;
 use ringway::segment::Sabotage;
 
-use crate::sim::{Loss, SimOptions};
+use crate::sim::{Chance, Loss, SimOptions};
 
 use super::campaign::{run, shape, three};
 use super::checks::Found;
 use super::cluster::Cluster;
 use super::host::Shape;
 use super::ledger::{Task, Wish};
+use super::workload::content;
 use super::{millis, secs};
 
 /// Seeds within which a broken product is found out.
@@ -90,9 +91,29 @@ fn watermark_order_finds_entries_that_are_installed_before_they_landed() {
     campaign_finds_broken("watermark_order", Broken::InstalledEarly);
 }
 
+/// What comes from the origin comes with changed bytes now and then.
+fn corrupted(seed: u64) -> Result<(), Found> {
+    let mut cluster = Cluster::new(seed, SimOptions::default(), three());
+    cluster.working = false;
+    cluster.until(secs(20), |cluster| cluster.is_founded())?;
+    let origin = NodeId(1 + seed % 3);
+    for node in cluster.nodes() {
+        cluster.sim.link(origin, node).corruption = Chance::percent(5);
+    }
+    let ask = Ask { durability: Durability::Committed, timeout: secs(20) };
+    let files = (0..6).map(|number| (format!("s-{number}"), content(number, 60_000).to_vec()));
+    cluster.ask(origin, ShardId(0), files.collect(), ask);
+    cluster.go_on(millis(500))?;
+    for node in cluster.nodes() {
+        cluster.sim.link(origin, node).corruption = Chance::percent(0);
+    }
+    cluster.settle()
+}
+
 #[test]
 fn no_unverified_byte_finds_chunks_that_nobody_hashed() {
-    campaign_finds_broken("no_unverified_byte", Broken::ChunksUnverified);
+    is_quiet(1..=4, corrupted);
+    first_found(Broken::ChunksUnverified, corrupted, "no_unverified_byte");
 }
 
 #[test]

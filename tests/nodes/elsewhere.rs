@@ -31,6 +31,12 @@ pub struct Reading {
     until: Nanos,
 }
 
+impl Reading {
+    pub fn is_of(&self, node: NodeId, shard: ShardId, path: &str) -> bool {
+        (self.node, self.shard, self.path.as_str()) == (node, shard, path)
+    }
+}
+
 impl Cluster {
     /// Whether the version that a node's manifest has stands there under its name: what an engine there can make a new
     /// one of.

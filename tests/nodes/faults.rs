@@ -226,6 +226,8 @@ impl Cluster {
         if removes {
             disk.remove(&name);
         } else {
+            // Who reads there reads nonsense from now on, and that is not the product's doing.
+            self.ledger.readings.retain(|reading| !reading.is_of(node, shard, &path));
             disk.overwrite(&name, b"not what was verified");
         }
         Some(())
