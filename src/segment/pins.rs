@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::broken::{self, Broken};
 use crate::digest::{ChunkList, VerifiedChunks};
 use crate::ids::{Digest, SegmentId};
 use crate::uring::{Errno, File, FileKind, OpenOptions};
@@ -235,6 +236,9 @@ impl Inner {
 
     /// Whether a file is kept as a draft: the engine has asked for it to be taken.
     pub(super) async fn is_draft_of(&self, found: &Identity) -> Result<bool, DiskError> {
+        if broken::is(Broken::ProposedSetAside) {
+            return Ok(false);
+        }
         let name = draft_name(found);
         Ok(look_at(&self.folders.pins, &name, &name).await?.as_ref() == Some(found))
     }
@@ -244,7 +248,7 @@ impl Inner {
     async fn older_in_place(&self, want: &Want) -> Result<Option<Record>, DiskError> {
         let known = self.inventory.table().at_path(&want.path).map(|(record, _)| record.clone());
         let ours = known.filter(|record| record.owner == Ownership::Ours && record.id < want.id);
-        let Some(older) = ours else { return Ok(None) };
+        let Some(older) = ours.filter(|_| !broken::is(Broken::NameLeft)) else { return Ok(None) };
         let found = self.look_at_path(&want.path, &Folders::default()).await?;
         Ok(Some(older).filter(|older| found == Some(older.identity)))
     }
@@ -255,14 +259,22 @@ impl Inner {
         if draft.chunks.chunk_count() > 1 {
             self.write_list(stem, &draft.chunks).await?;
         }
+        // Until it is recorded the draft is what a restart finds it by.
+        self.unlink_staged(stem).await?;
         let folder = self.make_folder(want.path.folder()).await?;
-        let pins = &self.folders.pins;
-        pins.rename(name, &folder, want.path.name()).await.map_err(failed(Doing::Rename, name))?;
+        let linked = self.folders.pins.link(name, &self.folders.staging, &stem.to_string()).await;
+        linked.map_err(failed(Doing::Link, name))?;
+        self.staged.borrow_mut().insert(stem);
+        self.give_name(stem, &folder, &want.path).await?;
         self.sync_folder(want.path.folder()).await?;
         let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
         let record = Record { id, root, len, path, identity: draft.identity, owner: Ownership::Ours };
         self.inventory.append(vec![Change::Put(record)]).await?;
-        Ok(self.drop_private(Stem { id: older.id, root: older.root }).await?)
+        self.drop_private(Stem { id: older.id, root: older.root }).await?;
+        match self.folders.pins.unlink(name).await {
+            Ok(()) | Err(Errno::NOT_FOUND) => Ok(()),
+            Err(errno) => Err(failed(Doing::Unlink, name)(errno).into()),
+        }
     }
 
     /// Makes a draft the segment's pin and records it.

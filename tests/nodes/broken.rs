@@ -36,7 +36,7 @@ fn with<T>(broken: Broken, run: impl FnOnce() -> T) -> T {
 }
 
 /// The first seed of a scene in which a checker finds the fault.
-fn first_found(broken: Broken, scene: fn(u64) -> Result<(), Found>, checker: &str) -> (u64, String) {
+pub fn first_found(broken: Broken, scene: fn(u64) -> Result<(), Found>, checker: &str) -> (u64, String) {
     let found = with(broken, || {
         (1..=SEEDS).find_map(|seed| {
             let found = scene(seed).err().filter(|found| found.checker == checker)?;
@@ -49,7 +49,7 @@ fn first_found(broken: Broken, scene: fn(u64) -> Result<(), Found>, checker: &st
 }
 
 /// A sound product passes the scene.
-fn is_quiet(seeds: std::ops::RangeInclusive<u64>, scene: fn(u64) -> Result<(), Found>) {
+pub fn is_quiet(seeds: std::ops::RangeInclusive<u64>, scene: fn(u64) -> Result<(), Found>) {
     for seed in seeds {
         scene(seed).unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
     }
@@ -218,6 +218,17 @@ fn bounded_finds_as_many_fetches_as_there_are_segments() {
     assert_eq!(found.checker, "bounded", "{}", found.what);
 }
 
+/// The three nodes, the one that leads the first shard before the others.
+pub fn leader_first(cluster: &Cluster) -> [NodeId; 3] {
+    let leads = |node: &NodeId| {
+        let shard = cluster.shard(*node, ShardId(0));
+        shard.is_some_and(|shard| shard.group().watermarks().role == GroupRole::Leader)
+    };
+    let (mut nodes, others): (Vec<_>, Vec<_>) = cluster.nodes().into_iter().partition(leads);
+    nodes.extend(others);
+    nodes.try_into().expect("three nodes")
+}
+
 /// A registration is committed and its answer is lost; somebody else deletes the path; then the proposal is sent again.
 fn sent_again(seed: u64) -> Result<(), Found> {
     let mut cluster = Cluster::new(seed, SimOptions::default(), three());
@@ -225,15 +236,7 @@ fn sent_again(seed: u64) -> Result<(), Found> {
     cluster.until(secs(20), |cluster| cluster.is_founded())?;
     cluster.go_on(millis(500))?;
     let (shard, ask) = (ShardId(0), Ask { durability: Durability::Committed, timeout: secs(20) });
-    let leads = |cluster: &Cluster, node| {
-        let shard = cluster.shard(node, shard);
-        shard.is_some_and(|shard| shard.group().watermarks().role == GroupRole::Leader)
-    };
-    let (mut leaders, mut others) = (Vec::new(), Vec::new());
-    for node in cluster.nodes() {
-        if leads(&cluster, node) { leaders.push(node) } else { others.push(node) }
-    }
-    let (leader, origin, other) = (leaders[0], others[0], others[1]);
+    let [leader, origin, other] = leader_first(&cluster);
     for node in [origin, other] {
         // Both have a session from now on.
         cluster.ask(node, shard, vec![(format!("first-{node}"), b"a segment".to_vec())], ask);

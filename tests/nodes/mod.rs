@@ -16,6 +16,7 @@ mod ledger;
 mod regressions;
 mod returning;
 mod settle;
+mod updates;
 mod workload;
 
 use ringway::ids::Nanos;

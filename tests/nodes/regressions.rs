@@ -9,7 +9,6 @@ use crate::sim::{Fault, OpKind, Rule, SimOptions};
 use super::campaign::{run, shape, three};
 use super::cluster::Cluster;
 use super::host::Shape;
-use super::ledger::Task;
 use super::workload::content;
 use super::{millis, secs};
 
@@ -99,34 +98,6 @@ fn a_founding_goes_on_when_its_founder_was_killed_in_the_middle() {
         cluster.kill(NodeId(1), secs(4));
         settles(seed, &mut cluster);
         assert!(cluster.is_founded(), "seed {seed}");
-    }
-}
-
-/// Seed 2, since engines update what others have sealed: the node was killed when its update was committed, and came
-/// back with a log that did not know so yet. The engine's file was set aside as a damaged copy of the version before;
-/// the new one was held, by its pin, and nothing stood under its name for ever.
-#[test]
-fn an_update_of_what_another_node_has_sealed_stands_under_its_name_after_a_restart() {
-    for seed in 1..=8 {
-        let mut cluster = quiet(seed);
-        let (one, other) = (NodeId(1 + seed % 3), NodeId(1 + (seed + 1) % 3));
-        let ask = Ask { durability: Durability::Landed(3), timeout: secs(20) };
-        cluster.ask(one, SHARD, vec![("a".to_owned(), content(seed, 5000).to_vec())], ask);
-        let told = cluster.until(secs(20), |cluster| cluster.ledger.tasks.is_empty());
-        assert!(told.expect("no checker minds"), "seed {seed}");
-        let wishes = vec![cluster.seal_over(other, SHARD, "a".to_owned())];
-        cluster.ledger.tasks.push(Task { node: other, shard: SHARD, wishes, ask, reply: None, attempts: 0 });
-        let is_updated = |cluster: &mut Cluster| {
-            let checks = cluster.checks.borrow();
-            checks.log.values().flatten().filter(|fact| fact.path == "a").count() == 2
-        };
-        assert!(cluster.until(secs(20), is_updated).expect("no checker minds"), "seed {seed}");
-        match seed % 2 {
-            0 => cluster.kill(other, millis(40 * seed)),
-            _ => cluster.power_cut(other, millis(40 * seed)),
-        }
-        settles(seed, &mut cluster);
-        assert_eq!(cluster.ledger.handed_over, 1, "seed {seed}");
     }
 }
 
