@@ -90,7 +90,10 @@ impl Store {
         let known = self.0.drafts.borrow_mut().remove(&key);
         let draft = match known {
             Some(draft) => draft,
-            None => self.digest_again(want).await?,
+            None => match self.0.find_pin(want).await? {
+                Some(draft) => draft,
+                None => self.digest_again(want).await?,
+            },
         };
         let found = identity_of(&draft.file, want.path.as_str()).await?;
         if found != draft.identity || draft.chunks.len() != want.len {
@@ -218,29 +221,52 @@ impl Inner {
     /// file since.
     async fn find_draft(&self, want: &Want) -> Result<Option<Draft>, DiskError> {
         for name in self.draft_names().await? {
-            let options = OpenOptions::default();
-            let Ok(opened) = self.open_direct(&self.folders.pins, &name, want.len, options).await else {
-                continue;
-            };
-            let identity = identity_of(&opened.0, &name).await?;
-            if identity.bytes != want.len {
-                continue;
-            }
-            let tree = self.tree(&opened, &name, want.len).await?;
-            if let Ok(chunks) = ChunkList::from(tree).verify(want.root) {
-                return Ok(Some(Draft { identity, chunks, file: opened.0, name: Some(name) }));
+            if let Some(draft) = self.open_draft(name, want).await? {
+                return Ok(Some(draft));
             }
         }
         Ok(None)
     }
 
-    /// Whether a file is kept as a draft: the engine has asked for it to be taken.
-    pub(super) async fn is_draft_of(&self, found: &Identity) -> Result<bool, DiskError> {
+    /// A file in `pins/`, if it has a segment's content.
+    async fn open_draft(&self, name: String, want: &Want) -> Result<Option<Draft>, DiskError> {
+        let options = OpenOptions::default();
+        let Ok(opened) = self.open_direct(&self.folders.pins, &name, want.len, options).await else {
+            return Ok(None);
+        };
+        let identity = identity_of(&opened.0, &name).await?;
+        if identity.bytes != want.len {
+            return Ok(None);
+        }
+        let tree = self.tree(&opened, &name, want.len).await?;
+        let chunks = ChunkList::from(tree).verify(want.root).ok();
+        Ok(chunks.map(|chunks| Draft { identity, chunks, file: opened.0, name: Some(name) }))
+    }
+
+    /// Whether the engine has asked for this file to be taken: it is kept as a draft, or pinned and not recorded yet.
+    pub(super) async fn is_proposed(&self, found: &Identity) -> Result<bool, DiskError> {
         if broken::is(Broken::ProposedSetAside) {
             return Ok(false);
         }
-        let name = draft_name(found);
-        Ok(look_at(&self.folders.pins, &name, &name).await?.as_ref() == Some(found))
+        let recorded = |stem: &Stem| self.inventory.table().known(stem.id).is_some();
+        let pinned: Vec<Stem> = self.pinned.borrow().iter().filter(|stem| !recorded(stem)).copied().collect();
+        let names = std::iter::once(draft_name(found)).chain(pinned.iter().map(Stem::to_string));
+        for name in names {
+            if look_at(&self.folders.pins, &name, &name).await?.as_ref() == Some(found) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The pin of a segment that an earlier process had made and not recorded: the only copy, if the engine has made
+    /// something else of the name since.
+    async fn find_pin(&self, want: &Want) -> Result<Option<Draft>, DiskError> {
+        let stem = want.stem();
+        if !self.pinned.borrow().contains(&stem) {
+            return Ok(None);
+        }
+        self.open_draft(stem.to_string(), want).await
     }
 
     /// The record of an older version of ours, if its file is what stands under a segment's name: it has landed over what
@@ -271,6 +297,7 @@ impl Inner {
         let record = Record { id, root, len, path, identity: draft.identity, owner: Ownership::Ours };
         self.inventory.append(vec![Change::Put(record)]).await?;
         self.drop_private(Stem { id: older.id, root: older.root }).await?;
+        self.drop_pins(want.id).await?;
         match self.folders.pins.unlink(name).await {
             Ok(()) | Err(Errno::NOT_FOUND) => Ok(()),
             Err(errno) => Err(failed(Doing::Unlink, name)(errno).into()),
@@ -283,7 +310,9 @@ impl Inner {
         let pins = &self.folders.pins;
         if let Some(name) = &draft.name {
             let to = stem.to_string();
-            pins.rename(name, pins, &to).await.map_err(failed(Doing::Rename, name))?;
+            if *name != to {
+                pins.rename(name, pins, &to).await.map_err(failed(Doing::Rename, name))?;
+            }
             self.pinned.borrow_mut().insert(stem);
             pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
         } else {

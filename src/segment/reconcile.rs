@@ -82,7 +82,7 @@ impl Store {
             let case = self.case(id, None, &folders).await?;
             self.settle(case, &mut done).await?;
         }
-        self.sweep().await?;
+        self.sweep(known_to).await?;
         Ok(done)
     }
 
@@ -235,7 +235,7 @@ impl Store {
             Hashed::Neither(identity, why) => {
                 // What the engine has proposed as the path's new content stays in its place: the log may not have come
                 // back yet to its commit.
-                let is_proposed = self.0.is_draft_of(&identity).await?;
+                let is_proposed = self.0.is_proposed(&identity).await?;
                 let owner = if is_proposed { Ownership::Engine } else { owner };
                 self.0.put_away(case.record.as_ref(), &path, &identity, owner, &why).await?;
                 done.quarantined.push(id);
@@ -245,8 +245,9 @@ impl Store {
         }
     }
 
-    /// Removes from our folders what belongs to no version that is held, suspect or staged.
-    async fn sweep(&self) -> Result<(), DiskError> {
+    /// Removes from our folders what belongs to no version that is held, suspect or staged. A pin is made of what is
+    /// committed: one of an entry that the log has not come back to yet stays, it may be all that there is.
+    async fn sweep(&self, known_to: LogIndex) -> Result<(), DiskError> {
         let is_of_use = |stem: &Stem| {
             let table = self.0.inventory.table();
             let is_known = table.known(stem.id).is_some_and(|(record, _)| record.root == stem.root);
@@ -258,7 +259,8 @@ impl Store {
             self.0.unlink_list(stem).await?;
         }
         let pinned: Vec<Stem> = self.0.pinned.borrow().iter().copied().collect();
-        for stem in pinned.into_iter().filter(|stem| !is_of_use(stem)) {
+        let is_settled = |stem: &Stem| stem.id.index <= known_to && !is_of_use(stem);
+        for stem in pinned.into_iter().filter(is_settled) {
             self.0.drop_pins(stem.id).await?;
         }
         Ok(())
