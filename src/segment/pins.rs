@@ -291,10 +291,11 @@ impl Inner {
         let linked = self.folders.pins.link(name, &self.folders.staging, &stem.to_string()).await;
         linked.map_err(failed(Doing::Link, name))?;
         self.staged.borrow_mut().insert(stem);
-        self.give_name(stem, &folder, &want.path).await?;
-        self.sync_folder(want.path.folder()).await?;
         let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
         let record = Record { id, root, len, path, identity: draft.identity, owner: Ownership::Ours };
+        self.inventory.append(vec![Change::Intend(record.clone())]).await?;
+        self.give_name(stem, &folder, &want.path).await?;
+        self.sync_folder(want.path.folder()).await?;
         self.inventory.append(vec![Change::Put(record)]).await?;
         self.drop_private(Stem { id: older.id, root: older.root }).await?;
         self.drop_pins(want.id).await?;
