@@ -227,10 +227,12 @@ impl Tasks {
         }
     }
 
-    /// From now on a wake from elsewhere has to end a park; false if one has come in already.
+    /// From now on a wake from elsewhere has to end a park; false if one has come in already. One that came while bulk
+    /// was looked for has been taken in with it, and has made an urgent task ready behind the last look at those.
     pub(crate) fn may_park(&self) -> bool {
         self.remote.parked.store(true, Ordering::SeqCst);
-        self.remote.woken.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        let is_quiet = self.remote.woken.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        is_quiet && self.urgent.borrow().is_empty() && self.bulk.borrow().is_empty()
     }
 
     /// A turn runs: wakes from elsewhere are seen without a call.
