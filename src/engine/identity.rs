@@ -238,6 +238,7 @@ impl std::error::Error for IdentityError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::page::{hex, vector};
 
     const ID: Identity = Identity {
         cluster: ClusterId([7; 16]),
@@ -245,6 +246,11 @@ mod tests {
         incarnation: Incarnation([9; 16]),
         shards: 4,
     };
+
+    #[test]
+    fn its_bytes_are_those_of_format_md() {
+        assert_eq!(hex(&encode(&ID, 42)), vector("identity"));
+    }
 
     #[test]
     fn it_reads_back_and_every_flipped_bit_is_noticed() {

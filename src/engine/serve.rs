@@ -1,8 +1,7 @@
 //! Point to point, the sending end: a directory is digested, then served to whoever has the secret.
 //!
-//! Digests are kept between starts outside the directory, by path, size, inode and time of change; nothing is
-//! written in the
-//! directory itself. A file that changes while it is served is refused, and found again at the next start.
+//! Digests are kept between starts outside the directory, by path, size, inode and time of change; nothing is written
+//! in the directory itself. A file that changes while it is served is refused, and found again at the next start.
 
 use std::collections::BTreeMap;
 use std::fmt;

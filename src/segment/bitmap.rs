@@ -173,6 +173,7 @@ fn checksum(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::page::{hex, vector};
 
     fn head() -> MapHead {
         let id = SegmentId { index: LogIndex(9), ordinal: 2 };
@@ -193,6 +194,11 @@ mod tests {
         assert_eq!(bits.missing(|index| index == 70), [2..63, 65..70, 71..99]);
         assert!(Bits::none(0).is_full(), "an empty segment misses nothing");
         assert!(!bits.contains(100), "no chunk past the last");
+    }
+
+    #[test]
+    fn its_bytes_are_those_of_format_md() {
+        assert_eq!(hex(&map_encode(&head(), &some_bits())), vector("staged"));
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod field;
 mod frame;
 mod header;
 mod kind;
+#[cfg(test)]
+pub mod page;
 mod value;
 mod word;
 

@@ -252,6 +252,7 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::page::{hex, vector};
 
     const STAMP: Stamp = Stamp { group: GroupId(7), salt: 0x1234_5678 };
 
@@ -261,6 +262,11 @@ mod tests {
         let bytes = record.encode(STAMP, &mut out);
         out.truncate(bytes);
         out
+    }
+
+    #[test]
+    fn its_bytes_are_those_of_format_md() {
+        assert_eq!(hex(&encoded(b"abc")), vector("record"));
     }
 
     #[test]

@@ -103,12 +103,13 @@ pub(super) struct Abilities {
 }
 
 /// What no ring of ours can do without.
-const NEEDED: [(u8, &str); 18] = [
+const NEEDED: &[(u8, &str)] = &[
     (opcode::Read::CODE, "IORING_OP_READ (5.6)"),
     (opcode::Write::CODE, "IORING_OP_WRITE (5.6)"),
     (opcode::ReadFixed::CODE, "IORING_OP_READ_FIXED (5.1)"),
     (opcode::WriteFixed::CODE, "IORING_OP_WRITE_FIXED (5.1)"),
     (opcode::Fsync::CODE, "IORING_OP_FSYNC (5.1)"),
+    (opcode::OpenAt::CODE, "IORING_OP_OPENAT (5.6)"),
     (opcode::OpenAt2::CODE, "IORING_OP_OPENAT2 (5.6)"),
     (opcode::Close::CODE, "IORING_OP_CLOSE (5.6)"),
     (opcode::Statx::CODE, "IORING_OP_STATX (5.6)"),
@@ -120,6 +121,8 @@ const NEEDED: [(u8, &str); 18] = [
     (opcode::Connect::CODE, "IORING_OP_CONNECT (5.5)"),
     (opcode::Accept::CODE, "IORING_OP_ACCEPT (5.5)"),
     (opcode::Send::CODE, "IORING_OP_SEND (5.6)"),
+    (opcode::Recv::CODE, "IORING_OP_RECV (5.6)"),
+    (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL (5.5)"),
     (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD (5.1)"),
     (opcode::Shutdown::CODE, "IORING_OP_SHUTDOWN (5.11)"),
 ];
