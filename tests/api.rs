@@ -13,6 +13,8 @@ mod life;
 mod nodes;
 #[path = "api/open.rs"]
 mod open;
+#[path = "api/outside.rs"]
+mod outside;
 #[path = "api/ready.rs"]
 mod ready;
 #[path = "api/refusals.rs"]

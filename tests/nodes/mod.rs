@@ -3,6 +3,7 @@
 //!
 //! `SEED=n` replays one seed of a campaign; `scripts/simulate.sh --seeds N` runs many.
 
+mod answers;
 mod broken;
 mod campaign;
 mod cases;
