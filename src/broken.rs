@@ -25,8 +25,6 @@ pub enum Broken {
     EntriesUnflushed,
     /// A session forgets what it has answered: what is sent again happens again.
     AnswerForgotten,
-    /// A start sets aside what the engine has proposed as a path's new content.
-    ProposedSetAside,
     /// A version that is pinned leaves its name to the one before, which landed there late.
     NameLeft,
 }

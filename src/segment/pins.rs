@@ -245,9 +245,6 @@ impl Inner {
 
     /// Whether the engine has asked for this file to be taken: it is kept as a draft, or pinned and not recorded yet.
     pub(super) async fn is_proposed(&self, found: &Identity) -> Result<bool, DiskError> {
-        if broken::is(Broken::ProposedSetAside) {
-            return Ok(false);
-        }
         let recorded = |stem: &Stem| self.inventory.table().known(stem.id).is_some();
         let pinned: Vec<Stem> = self.pinned.borrow().iter().filter(|stem| !recorded(stem)).copied().collect();
         let names = std::iter::once(draft_name(found)).chain(pinned.iter().map(Stem::to_string));
