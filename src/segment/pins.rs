@@ -266,8 +266,8 @@ impl Inner {
         self.open_draft(stem.to_string(), want).await
     }
 
-    /// The record of an older version of ours, if its file is what stands under a segment's name: it has landed over what
-    /// the engine had put there.
+    /// The record of an older version of ours, if its file is what stands under a segment's name: it has landed over
+    /// what the engine had put there.
     async fn older_in_place(&self, want: &Want) -> Result<Option<Record>, DiskError> {
         let known = self.inventory.table().at_path(&want.path).map(|(record, _)| record.clone());
         let ours = known.filter(|record| record.owner == Ownership::Ours && record.id < want.id);

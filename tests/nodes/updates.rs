@@ -66,9 +66,10 @@ fn restarted(seed: u64) -> Result<(), Found> {
     Ok(())
 }
 
-/// Seed 2 of the campaign, since engines update what others have sealed: the file of a node that came back was set aside
-/// as a bad copy of the version before. The new version was held, by its pin, and nothing stood under its name for ever.
-/// Seed 3 of this scene: where the pin had its name and no record yet, the start let go of it, and of the only copy.
+/// Seed 2 of the campaign, since engines update what others have sealed: the file of a node that came back was set
+/// aside as a bad copy of the version before. The new version was held, by its pin, and nothing stood under its name
+/// for ever. Seed 3 of this scene: where the pin had its name and no record yet, the start let go of it, and of the
+/// only copy.
 #[test]
 fn what_the_engine_has_proposed_stands_under_its_name_after_a_restart() {
     is_quiet(1..=24, restarted);

@@ -48,8 +48,8 @@ pub(super) fn look(bytes: &[u8], at: usize, fault: usize, stamp: Stamp) -> Tail 
     if sectors.any(|sector| is_zero(tail, sector)) { torn } else { Tail::Rotten }
 }
 
-/// The last byte that is not zero. All of a file's room is looked at whenever a log is opened: whole blocks compare many
-/// times faster than bytes.
+/// The last byte that is not zero. All of a file's room is looked at whenever a log is opened: whole blocks compare
+/// many times faster than bytes.
 fn last_written(bytes: &[u8]) -> Option<usize> {
     const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
     let mut end = bytes.len();
