@@ -207,6 +207,7 @@ fn decode_frame(file: &[u8]) -> Option<(Change, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::page::{hex, vector};
 
     fn changes() -> Vec<Change> {
         let record = |index, path, owner| Record {
@@ -237,18 +238,9 @@ mod tests {
         assert_eq!(decode_all(&[]), (vec![], None), "a new file");
     }
 
-    /// FORMAT.md, section 9: the last column of its vector.
-    fn page() -> String {
-        let (_, page) =
-            include_str!("../../FORMAT.md").split_once("```inventory\n").expect("the vector is there");
-        let (vector, _) = page.split_once("```").expect("it ends");
-        vector.lines().filter_map(|line| line.split_whitespace().nth(2)).collect()
-    }
-
     #[test]
     fn the_inventory_is_written_as_its_vector() {
-        let hex: String = file().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, page());
+        assert_eq!(hex(&file()), vector("inventory"));
     }
 
     #[test]
