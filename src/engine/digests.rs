@@ -1,8 +1,7 @@
 //! Digests of files, read plainly: for the command line and for engines that want them before they register.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -55,16 +54,11 @@ pub fn flat_digest(path: &Path) -> io::Result<(Digest, u64)> {
     Ok((hasher.finish(), count))
 }
 
-/// Opens for reading; a FIFO under the name holds nobody up, and a link as the last part of it is ELOOP.
-pub(super) fn open_plainly(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
-}
-
 fn each_chunk(path: &Path, take: impl FnMut(&[u8])) -> io::Result<()> {
     each_chunk_of(&mut File::open(path)?, take)
 }
 
-pub(super) fn each_chunk_of(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+pub(super) fn each_chunk_of(file: &mut impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         match file.read(&mut buffer) {

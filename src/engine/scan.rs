@@ -1,22 +1,22 @@
 //! Digesting a directory before it is served, on as many threads as there are processors.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::digest::{ChunkList, TreeHasher, VerifiedChunks};
+use crate::digest::{ChunkList, Tree, TreeHasher, VerifiedChunks};
 use crate::ids::UnixNanos;
 use crate::transfer::Served;
 
 use super::cache::Cache;
-use super::digests::{each_chunk_of, kernel, open_plainly};
+use super::digests::{each_chunk_of, kernel};
 use super::listing::Listed;
 use super::serve::{Digested, ServeError};
-use super::tree::{Facts, Found, walk};
+use super::tree::{Found, walk};
 
 /// How far the digesting is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -98,34 +98,25 @@ fn progress(files: &[Found]) -> DigestProgress {
 /// `None` for a file that is not the one that was found any more, changes while it is read, or is gone: it is not
 /// sealed, and found again at the next start.
 fn digest(root: &Path, found: &Found) -> io::Result<Option<VerifiedChunks>> {
-    let path = root.join(&found.path);
-    let mut hasher = TreeHasher::new(kernel());
-    let swapped = || {
+    let Some(file) = found.open(root)? else {
         tracing::warn!(path = %found.path, "not the file that was found any more; it is not served");
-        Ok(None)
+        return Ok(None);
     };
-    // ELOOP, ENOTDIR: a link was put under its name, or a file under its folder's; ENXIO: a socket.
-    let mut file = match open_plainly(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR | libc::ENXIO)) => {
-            return swapped();
-        }
-        Err(error) => return Err(error),
-    };
-    let facts = file.metadata()?;
-    if !facts.is_file() || Facts::of(&facts) != found.facts {
-        return swapped();
-    }
-    each_chunk_of(&mut file, |bytes| hasher.update(bytes))?;
-    let tree = hasher.finish();
-    let after = fs::symlink_metadata(&path).map(|facts| Facts::of(&facts));
-    if after.ok() != Some(found.facts) || tree.len != found.facts.bytes {
+    let tree = hash(&file, found.facts.bytes)?;
+    let after = fs::symlink_metadata(root.join(&found.path));
+    if !after.is_ok_and(|facts| found.is(&facts)) || tree.len != found.facts.bytes {
         tracing::warn!(path = %found.path, "changed while it was read; it is not served");
         return Ok(None);
     }
     let root = tree.root;
     Ok(ChunkList::from(tree).verify(root).ok())
+}
+
+/// Hashes what should be so many bytes, and at most one more: a file that grows has no end.
+fn hash(content: impl Read, bytes: u64) -> io::Result<Tree> {
+    let mut hasher = TreeHasher::new(kernel());
+    each_chunk_of(&mut content.take(bytes.saturating_add(1)), |bytes| hasher.update(bytes))?;
+    Ok(hasher.finish())
 }
 
 fn entry(found: &Found, chunks: VerifiedChunks) -> (Listed, Served) {
@@ -146,6 +137,12 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    /// Once a file that grew as fast as it was read was read for ever.
+    #[test]
+    fn a_file_that_grows_without_end_is_read_to_one_byte_behind_its_size() {
+        assert_eq!(hash(io::repeat(7), 100_000).expect("no disk").len, 100_001);
+    }
 
     #[test]
     fn what_is_swapped_in_after_the_walk_is_neither_followed_nor_waited_for() {

@@ -1,14 +1,18 @@
 //! Walking an engine's directory: the regular files that a manifest can name, and what was left out and why.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, DirEntry};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::manifest::{RESERVED_COMPONENT, SafePath};
 
-/// Nesting at which a walk gives up: deeper than any path that a manifest takes (4096 bytes, two a level).
+/// Nesting at which a walk gives up: deeper than any path that a manifest takes (4096 bytes, two a level). Each level
+/// has a descriptor open, so that most systems end a walk before it.
 const DEPTH_MAX: usize = 2048;
 
 /// A regular file with a path that a manifest takes.
@@ -67,42 +71,73 @@ pub struct Walk {
 /// A directory cannot be read.
 pub fn walk(root: &Path) -> io::Result<Walk> {
     let mut walk = Walk::default();
-    descend(root, "", 0, &mut walk)?;
+    let folder = File::open(root).map(Folder).map_err(|error| at(root, &error))?;
+    descend(&folder, root, "", 0, &mut walk)?;
     walk.files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(walk)
 }
 
-fn descend(dir: &Path, prefix: &str, depth: usize, walk: &mut Walk) -> io::Result<()> {
+/// An open directory: what it lists is its own, whatever its name leads to by now.
+struct Folder(File);
+
+impl Folder {
+    /// None if no directory stands there any more; a link to one is none.
+    fn open(path: &Path) -> io::Result<Option<Self>> {
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+            Ok(file) => Ok(Some(Self(file))),
+            Err(error) if is_swapped(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A path to it that no rename changes.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+/// What was looked for is gone, a link, something else than a directory, or a socket.
+fn is_swapped(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ELOOP | libc::ENOTDIR | libc::ENXIO))
+}
+
+fn descend(folder: &Folder, dir: &Path, prefix: &str, depth: usize, walk: &mut Walk) -> io::Result<()> {
     if depth > DEPTH_MAX {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("{}: nested too deeply", dir.display()),
         ));
     }
-    let mut entries: Vec<DirEntry> = match fs::read_dir(dir).and_then(Iterator::collect) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && depth > 0 => return Ok(()),
-        Err(error) => return Err(at(dir, &error)),
-    };
-    entries.sort_by_key(DirEntry::file_name);
-    for entry in entries {
-        visit(&entry, prefix, depth, walk)?;
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder.path()).map_err(|error| at(dir, &error))? {
+        let entry = entry.map_err(|error| at(dir, &error))?;
+        entries.push((entry.file_name(), entry.metadata()));
+    }
+    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (name, facts) in entries {
+        match facts {
+            Ok(facts) => visit(folder, &dir.join(&name), (&name, &facts), prefix, depth, walk)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(at(&dir.join(&name), &error)),
+        }
     }
     Ok(())
 }
 
-fn visit(entry: &DirEntry, prefix: &str, depth: usize, walk: &mut Walk) -> io::Result<()> {
-    let name = entry.file_name();
+fn visit(
+    folder: &Folder,
+    at_path: &Path,
+    (name, facts): (&OsStr, &Metadata),
+    prefix: &str,
+    depth: usize,
+    walk: &mut Walk,
+) -> io::Result<()> {
     if depth == 0 && name == RESERVED_COMPONENT {
         return Ok(());
     }
     let shown = || format!("{prefix}{}", name.as_encoded_bytes().escape_ascii());
     let mut skip = |why| walk.skipped.push(Skipped { path: shown(), why });
-    let facts = match entry.metadata() {
-        Ok(facts) => facts,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(at(&entry.path(), &error)),
-    };
     let kind = facts.file_type();
     if kind.is_symlink() {
         skip(SkipReason::Symlink);
@@ -113,11 +148,39 @@ fn visit(entry: &DirEntry, prefix: &str, depth: usize, walk: &mut Walk) -> io::R
             name.to_str().map(|name| format!("{prefix}{name}")).filter(|path| SafePath::parse(path).is_ok());
         match path {
             None => skip(SkipReason::Name),
-            Some(path) if kind.is_dir() => descend(&entry.path(), &format!("{path}/"), depth + 1, walk)?,
-            Some(path) => walk.files.push(Found { path, facts: Facts::of(&facts) }),
+            Some(path) if kind.is_dir() => {
+                let inner = Folder::open(&folder.path().join(name)).map_err(|error| at(at_path, &error))?;
+                if let Some(inner) = inner {
+                    descend(&inner, at_path, &format!("{path}/"), depth + 1, walk)?;
+                }
+            }
+            Some(path) => walk.files.push(Found { path, facts: Facts::of(facts) }),
         }
     }
     Ok(())
+}
+
+impl Found {
+    /// Opens the file below the walk's root: none if what stands there is not what was found any more. A link is not
+    /// followed, and a FIFO holds nobody up.
+    ///
+    /// # Errors
+    /// It is there and cannot be opened.
+    pub fn open(&self, root: &Path) -> io::Result<Option<File>> {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(root.join(&self.path)) {
+            Ok(file) => file,
+            Err(error) if is_swapped(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(self.is(&file.metadata()?).then_some(file))
+    }
+
+    /// Whether these are the facts of the file that was found.
+    #[must_use]
+    pub fn is(&self, facts: &Metadata) -> bool {
+        facts.is_file() && Facts::of(facts) == self.facts
+    }
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {
@@ -127,9 +190,18 @@ fn at(path: &Path, error: &io::Error) -> io::Error {
 impl Facts {
     /// From the file system's.
     #[must_use]
-    pub fn of(facts: &fs::Metadata) -> Self {
+    pub fn of(facts: &Metadata) -> Self {
         let modified = i128::from(facts.mtime()) * 1_000_000_000 + i128::from(facts.mtime_nsec());
         Self { bytes: facts.size(), inode: facts.ino(), modified }
+    }
+
+    /// When the content was last changed; the epoch if the clock cannot say it.
+    #[must_use]
+    pub fn modified_at(&self) -> SystemTime {
+        let nanos = u64::try_from(self.modified.unsigned_abs()).map(Duration::from_nanos).unwrap_or_default();
+        let at =
+            if self.modified < 0 { UNIX_EPOCH.checked_sub(nanos) } else { UNIX_EPOCH.checked_add(nanos) };
+        at.unwrap_or(UNIX_EPOCH)
     }
 }
 
@@ -174,6 +246,38 @@ mod tests {
             ("not-utf8-\\xff", SkipReason::Name),
         ];
         assert_eq!(skipped, expected);
+    }
+
+    /// Once a link that took a directory's place while the walk was on its way led it out of the root.
+    #[test]
+    fn a_walk_stays_in_the_directories_that_it_found() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (inner, outside) = (dir.path().join("inner"), dir.path().join("outside"));
+        for (folder, name) in [(&inner, "ours"), (&outside, "theirs")] {
+            fs::create_dir(folder).expect("made");
+            fs::write(folder.join(name), name).expect("written");
+        }
+        let folder = Folder::open(&inner).expect("readable").expect("there");
+        fs::rename(&inner, dir.path().join("moved")).expect("moved");
+        symlink(&outside, &inner).expect("made");
+        assert!(Folder::open(&inner).expect("no error").is_none(), "a link");
+        let mut walk = Walk::default();
+        descend(&folder, &inner, "inner/", 1, &mut walk).expect("readable");
+        let paths: Vec<_> = walk.files.iter().map(|found| found.path.as_str()).collect();
+        assert_eq!(paths, ["inner/ours"]);
+    }
+
+    #[test]
+    fn the_time_of_change_is_the_files_own_also_before_the_epoch() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = File::create(dir.path().join("old")).expect("made");
+        for seconds in [-5_i64, 0, 1_700_000_000] {
+            let offset = Duration::from_secs(seconds.unsigned_abs()) + Duration::from_nanos(7);
+            let at = if seconds < 0 { UNIX_EPOCH - offset } else { UNIX_EPOCH + offset };
+            file.set_modified(at).expect("ours");
+            let found = walk(dir.path()).expect("readable").files.remove(0);
+            assert_eq!(found.facts.modified_at(), at);
+        }
     }
 
     #[test]

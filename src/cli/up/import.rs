@@ -1,11 +1,12 @@
 //! What goes into node 1: the files of a directory, or the sample; and to which shard.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
-use std::{fs, io};
 
 use ring::digest::{SHA256, digest};
-use ringway::engine::walk;
+use ringway::engine::{Found, walk};
 
 use super::sample::Sample;
 use crate::cli::exit::{Exit, Failure};
@@ -22,7 +23,8 @@ pub(super) struct Item {
 
 /// Where its content comes from.
 pub(super) enum From {
-    File(PathBuf),
+    /// What was found below that directory.
+    File(Arc<Path>, Found),
     Sample(Sample),
 }
 
@@ -45,22 +47,15 @@ pub(super) fn directory(dir: &Path, root: &Path, shards: u32) -> Result<(Vec<Ite
     for skipped in &found.skipped {
         tracing::warn!(path = skipped.path, why = %skipped.why, "not imported");
     }
-    let item = |found: ringway::engine::Found| {
-        let from = dir.join(&found.path);
-        let facts = fs::symlink_metadata(&from)?;
-        Ok(Item {
-            shard: shard_of(&found.path, shards),
-            path: found.path,
-            bytes: facts.len(),
-            modified: facts.modified()?,
-            from: From::File(from),
-        })
+    let dir: Arc<Path> = dir.into();
+    let item = |found: Found| Item {
+        shard: shard_of(&found.path, shards),
+        path: found.path.clone(),
+        bytes: found.facts.bytes,
+        modified: found.facts.modified_at(),
+        from: From::File(Arc::clone(&dir), found),
     };
-    let items = found.files.into_iter().map(item).filter(|item| {
-        // A file that goes away meanwhile was never there.
-        !matches!(item, Err(error) if io::Error::kind(error) == io::ErrorKind::NotFound)
-    });
-    Ok((items.collect::<io::Result<_>>()?, found.skipped.len()))
+    Ok((found.files.into_iter().map(item).collect(), found.skipped.len()))
 }
 
 /// The sample's files.
