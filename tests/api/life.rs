@@ -144,7 +144,9 @@ fn leadership_goes_to_whom_it_is_handed_and_everything_else_is_refused() {
     assert_eq!(hand(&nodes, leader, 99, to(next)), Err(TransferLeaderError::NoSuchGroup));
     assert_eq!(hand(&nodes, leader, 1, NodeId(9)), Err(TransferLeaderError::NotAVoter { node: NodeId(9) }));
     let elsewhere = Err(TransferLeaderError::NotLeader { leader: Some(to(leader)) });
-    until("a follower has heard of the leader and names it", || hand(&nodes, next, 1, to(third)) == elsewhere);
+    until("a follower has heard of the leader and names it", || {
+        hand(&nodes, next, 1, to(third)) == elsewhere
+    });
     assert_eq!(hand(&nodes, leader, 1, to(next)), Ok(()));
     until("the other leads", || nodes.leader() == next);
     nodes.stop(third);
