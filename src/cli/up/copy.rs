@@ -1,6 +1,5 @@
-//! The durable copy of files into node 1: written beside, synced, renamed. A file is never linked: what the
-//! source does to its
-//! own later must not reach a sealed segment. Where the file system shares extents (XFS, btrfs),
+//! The durable copy of files into node 1: written beside, synced, renamed. A file is never linked: what the source
+//! does to its own later must not reach a sealed segment. Where the file system shares extents (XFS, btrfs),
 //! copy_file_range(2) under `io::copy` does so.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
-//! `ringway up`: a whole cluster on this machine, each node a process of its own. It owns the layout of its
-//! root, the copy of
-//! what is imported, and the nodes' processes; all that it does to the cluster goes through node 1's admin endpoint.
+//! `ringway up`: a whole cluster on this machine, each node a process of its own. It owns the layout of its root, the
+//! copy of what is imported, and the nodes' processes; all that it does to the cluster goes through node 1's admin
+//! endpoint.
 
 mod children;
 mod copy;
