@@ -171,13 +171,14 @@ impl Staging {
             return Ok(());
         }
         let room = len.next_multiple_of(IO_ALIGNMENT as u64);
-        if is_staged {
-            let bytes = self.file.stat().await.map_err(failed(Doing::Stat, &self.want.path))?.bytes;
-            if bytes >= len {
-                return Ok(());
-            }
+        let before = match is_staged {
+            true => self.file.stat().await.map_err(failed(Doing::Stat, &self.want.path))?.bytes,
+            false => 0,
+        };
+        if before >= len {
+            return Ok(());
         }
-        match self.file.allocate(room).await {
+        match self.file.take_room(room, before).await {
             Ok(()) | Err(Errno::NOT_SUPPORTED) => Ok(()),
             Err(errno) if errno.is_disk_full() => Err(BeginError::DiskFull { needed: len }),
             Err(errno) => Err(failed(Doing::Allocate, &self.want.path)(errno).into()),

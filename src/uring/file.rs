@@ -139,12 +139,26 @@ impl File {
         done(Op::Sync { file: Rc::clone(&self.0), data_only: true }).await
     }
 
-    /// Allocates blocks for `bytes` from the start and extends the size to it.
+    /// Allocates blocks for `bytes` from the start and extends the size to it. Where there are not enough the file may
+    /// keep those that there were (`take_room` gives them back).
     ///
     /// # Errors
     /// `Errno::NO_SPACE` if the disk is full; `NOT_SUPPORTED` where the file system cannot.
     pub async fn allocate(&self, bytes: u64) -> Result<(), Errno> {
         done(Op::Allocate { file: Rc::clone(&self.0), offset: 0, bytes }).await
+    }
+
+    /// The same, all or nothing: a file of `before` bytes that has to wait for room takes none from the others. See
+    /// kernel-notes/direct-io.md.
+    ///
+    /// # Errors
+    /// As `allocate`; or what was taken cannot be given back.
+    pub async fn take_room(&self, bytes: u64, before: u64) -> Result<(), Errno> {
+        let taken = self.allocate(bytes).await;
+        if taken.is_err_and(Errno::is_disk_full) {
+            self.truncate(before).await?;
+        }
+        taken
     }
 
     /// Sets the size.

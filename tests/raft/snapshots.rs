@@ -86,3 +86,24 @@ fn a_snapshot_that_cannot_be_written_ends_nothing_and_is_tried_again() {
     assert_eq!((cluster.sim.hits(one, fault), group.figures().snapshots_failed), (3, 3));
     cluster.converge(secs(5));
 }
+
+/// What there was of it stayed until the next attempt, and with it the room that others waited for.
+#[test]
+fn of_a_snapshot_that_fails_on_a_full_disk_nothing_stays() {
+    let mut cluster = small(4, 1);
+    let one = NodeId(1);
+    let full = Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Write).path("snapshot");
+    cluster.sim.fault(one, full.skip(1).times(u64::MAX));
+    for n in 0..60_u8 {
+        cluster.propose(&[n; 90]);
+    }
+    let group = cluster.group(one);
+    cluster.sim.run_until(|| group.figures().snapshots_failed > 0, secs(60));
+    cluster.sim.run_for(Nanos::from_millis(100));
+    let left = cluster.sim.host(one).disk.paths("/data");
+    let left: Vec<_> = left.into_iter().filter(|path| path.contains("snapshot")).collect();
+    assert_eq!(left, [""; 0]);
+    cluster.sim.clear_faults(one);
+    cluster.sim.run_until(|| group.figures().snapshot.is_some(), secs(60));
+    cluster.converge(secs(5));
+}

@@ -219,18 +219,15 @@ impl Run<'_> {
             }
             Ask::Allocate { file, offset, bytes } => {
                 let (inode, write, _) = self.open(*file)?;
-                let end = *offset + *bytes;
-                let mut after = self.disk().content(inode)?.clone();
-                let before = after.room();
-                after.allocate(end);
-                let device = self.disk().meta(inode).device;
                 if !write {
                     return Err(Errno::BAD_DESCRIPTOR);
                 }
-                if after.room() - before > self.disk().available(device) {
-                    return Err(Errno::NO_SPACE);
-                }
-                self.disk().alter(inode, now, |content| content.allocate(end))
+                let end = *offset + *bytes;
+                let device = self.disk().meta(inode).device;
+                let available = self.disk().available(device);
+                let reached = self.disk().content(inode)?.reach(end, available);
+                self.disk().alter(inode, now, |content| content.allocate(reached))?;
+                if reached < end { Err(Errno::NO_SPACE) } else { Ok(()) }
             }
             Ask::Truncate { file, bytes } => {
                 let (inode, write, _) = self.open(*file)?;

@@ -103,7 +103,7 @@ pub(super) async fn create(
                 other => other,
             },
             (CreateStep::Make, _) => open(dir, NEW, Access::Make).await.map(|made| file = Some(made)),
-            (CreateStep::Allocate, Some(made)) => allocate(made).await,
+            (CreateStep::Allocate, Some(made)) => allocate(made, 0).await,
             (CreateStep::WriteHead, Some(made)) => write_head(made, group, number, salt, first_batch).await,
             (CreateStep::SyncHead, Some(made)) => made.sync_data().await,
             (CreateStep::Rename, _) => dir.rename(NEW, dir, &name(number)).await,
@@ -140,9 +140,9 @@ pub(super) async fn open(dir: &Dir, name: &str, access: Access) -> Result<File, 
     }
 }
 
-/// Takes the blocks of a whole file, where the file system can.
-pub(super) async fn allocate(file: &File) -> Result<(), Errno> {
-    match file.allocate(LOG_FILE_BYTES).await {
+/// Takes the blocks of a whole file, which has `before` bytes, where the file system can.
+pub(super) async fn allocate(file: &File, before: u64) -> Result<(), Errno> {
+    match file.take_room(LOG_FILE_BYTES, before).await {
         Err(Errno::NOT_SUPPORTED) => Ok(()),
         other => other,
     }

@@ -72,7 +72,7 @@ pub(super) async fn repair(dir: &Dir, replay: &Replay) -> Result<Option<Active>,
     write_again(&file, last.last_batch, last.end).await.map_err(disk("write", &name))?;
     let has_room = last.end + ROOM_BYTES_MIN <= LOG_FILE_BYTES;
     if has_room {
-        files::allocate(&file).await.map_err(disk("allocate", &name))?;
+        files::allocate(&file, last.end).await.map_err(disk("allocate", &name))?;
     }
     file.sync_data().await.map_err(disk("flush", &name))?;
     dir.sync().await.map_err(disk("flush", "its directory"))?;

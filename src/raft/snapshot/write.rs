@@ -83,8 +83,26 @@ fn disk(step: SnapshotStep, file: &str) -> impl FnOnce(Errno) -> SnapshotFault {
     move |errno| SnapshotFault::Disk { doing: step.doing(), file, errno }
 }
 
-/// Writes the snapshot of a frozen view. The state may change meanwhile.
+/// Writes the snapshot of a frozen view. The state may change meanwhile. Of one that fails nothing stays: on a full disk
+/// it would keep its room from everybody else until the next attempt.
 pub(in crate::raft) async fn write<M: Machine>(
+    dir: &Dir,
+    group: GroupId,
+    gate: Option<&Gate>,
+    head: SnapshotHead,
+    machine: &Rc<RefCell<M>>,
+    frozen: M::Frozen,
+) -> Result<SnapshotFile, SnapshotFault> {
+    let written = write_steps(dir, group, gate, head, machine, frozen).await;
+    if written.is_err()
+        && let Err(errno) = discard(dir, NEW).await
+    {
+        tracing::warn!(%group, %errno, "what there is of a snapshot stays until the next one");
+    }
+    written
+}
+
+async fn write_steps<M: Machine>(
     dir: &Dir,
     group: GroupId,
     gate: Option<&Gate>,

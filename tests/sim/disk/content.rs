@@ -192,6 +192,15 @@ impl Content {
         self.set_bytes(bytes);
     }
 
+    /// How far towards `end` an allocation comes with so much room: as ext4 does, it takes what there is.
+    #[must_use]
+    pub fn reach(&self, end: u64, room: u64) -> u64 {
+        let blocks = self.allocated.div_ceil(BLOCK_BYTES as u64)..end.div_ceil(BLOCK_BYTES as u64);
+        let mut new = blocks.filter(|block| !self.blocks.contains_key(block));
+        let first_without = new.nth((room / BLOCK_BYTES as u64) as usize);
+        first_without.map_or(end, |block| block * BLOCK_BYTES as u64)
+    }
+
     /// Makes room for a range and extends the size over it.
     pub fn allocate(&mut self, end: u64) {
         self.allocated = self.allocated.max(end);

@@ -245,7 +245,10 @@ fn a_full_disk_refuses_until_there_is_room() {
         let file = root.open("big", NEW).await?;
         write(&file, 0, &[1; 48 * 1024]).await?;
         assert_eq!(file.allocate(128 * 1024).await, Err(Errno::NO_SPACE));
-        assert_eq!(root.space().await?.available, 16 * 1024);
+        assert_eq!((file.stat().await?.bytes, root.space().await?.available), (64 * 1024, 0), "as on ext4");
+        file.truncate(48 * 1024).await?;
+        assert_eq!(file.take_room(128 * 1024, 48 * 1024).await, Err(Errno::NO_SPACE));
+        assert_eq!((file.stat().await?.bytes, root.space().await?.available), (48 * 1024, 16 * 1024));
         let other = root.open("other", NEW).await?;
         let refused = write(&other, 0, &[2; 32 * 1024]).await;
         root.unlink("big").await?;
