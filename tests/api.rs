@@ -5,6 +5,11 @@
 mod adapter;
 #[path = "api/changes.rs"]
 mod changes;
+#[path = "bad_input/disk.rs"]
+#[allow(dead_code, reason = "the tests of bad input use the rest")]
+mod disk;
+#[path = "api/errors.rs"]
+mod errors;
 #[path = "api/events.rs"]
 mod events;
 #[path = "api/life.rs"]

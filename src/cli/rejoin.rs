@@ -45,6 +45,7 @@ pub(crate) fn run(asked: &args::Rejoin, output: Output) -> Result<(), Failure> {
 
 fn failure(error: RejoinError) -> Failure {
     let exit = match &error {
+        RejoinError::Identity(error) if error.is_disk_full() => Exit::DiskFull,
         RejoinError::Identity(_) | RejoinError::Other { .. } | RejoinError::NoNode { .. } => Exit::Config,
         RejoinError::Disk { errno, .. } if errno.is_disk_full() => Exit::DiskFull,
         RejoinError::InUse { .. }

@@ -191,7 +191,10 @@ fn start_core(parts: CoreParts, mail: MailReceiver<Request>) -> Result<(Pinned, 
 
 fn make_directories(config: &NodeConfig) -> Result<(), OpenError> {
     let make = |path: &Path| {
-        make_durably(path).map_err(|error| OpenError::Root { root: path.to_owned(), why: error.to_string() })
+        let is_full = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        make_durably(path).map_err(|error| OpenError::root(path, is_full(&error), &error))
     };
     make(&config.root)?;
     (0..config.shards).map(ShardId).try_for_each(|shard| {

@@ -78,6 +78,12 @@ impl OpenError {
         }
     }
 
+    /// The root cannot be used, for want of room or otherwise.
+    pub(crate) fn root(root: &Path, is_disk_full: bool, why: &dyn fmt::Display) -> Self {
+        let (root, why) = (root.to_owned(), why.to_string());
+        if is_disk_full { Self::DiskFull { path: root, why } } else { Self::Root { root, why } }
+    }
+
     /// Files below `path` could not be opened, for want of room or otherwise.
     pub(crate) fn files(path: &Path, is_disk_full: bool, why: &dyn fmt::Display) -> Self {
         let (path, why) = (path.to_owned(), why.to_string());

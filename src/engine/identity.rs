@@ -163,6 +163,14 @@ impl Identity {
     }
 }
 
+impl IdentityError {
+    /// The disk has no room for the file.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Disk { errno } if errno.is_disk_full())
+    }
+}
+
 fn encode(identity: &Identity, inode: u64) -> [u8; BYTES] {
     let mut out = [0; BYTES];
     out[..AT_VERSION].copy_from_slice(&MAGIC);
@@ -256,13 +264,22 @@ mod tests {
     fn it_reads_back_and_every_flipped_bit_is_noticed() {
         let bytes = encode(&ID, 42);
         assert_eq!(decode(&bytes), Ok((ID, 42)));
+        let damaged = |why| Err(IdentityError::Damaged { why });
         for bit in 0..BYTES * 8 {
             let mut bad = bytes;
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&bad).is_err(), "bit {bit}");
+            let expected = match bit / 8 {
+                ..AT_VERSION => damaged("it does not begin as an identity"),
+                AT_VERSION..AT_SHARDS => {
+                    Err(IdentityError::UnknownVersion { found: VERSION ^ (1 << (bit - AT_VERSION * 8)) })
+                }
+                _ => damaged("its checksum differs"),
+            };
+            assert_eq!(decode(&bad), expected, "bit {bit}");
         }
-        assert!(decode(&bytes[..BYTES - 1]).is_err());
-        assert!(decode(&[]).is_err());
+        for bytes in [&bytes[..BYTES - 1], &[], &[bytes.as_slice(), &[0]].concat()] {
+            assert_eq!(decode(bytes), damaged("it has the wrong size"));
+        }
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub use error::{
 };
 pub use event::{Event, EventCursor, What};
 pub use handle::{Engine, Segment, Shard};
+pub use identity::IdentityError;
 pub use pull::{PullError, PullOptions, PullProgress, PullReport};
 pub use rejoin::{RejoinError, Rejoining};
 pub use reply::{NoAnswer, Reply};

@@ -102,11 +102,10 @@ pub(super) async fn run_watched(
 
 async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<SocketAddr>), OpenError> {
     let config = Arc::clone(&parts.config);
-    let bad_root =
-        |why: &dyn std::fmt::Display| OpenError::Root { root: config.root.clone(), why: why.to_string() };
-    let root = Dir::open_root(&text(&config.root)?).await.map_err(|errno| bad_root(&errno))?;
+    let root = Dir::open_root(&text(&config.root)?).await;
+    let root = root.map_err(|errno| OpenError::root(&config.root, errno.is_disk_full(), &errno))?;
     let identity = Identity::load_or_make(&root, config.cluster, config.node, config.shards).await;
-    let identity = identity.map_err(|error| bad_root(&error))?;
+    let identity = identity.map_err(|error| OpenError::root(&config.root, error.is_disk_full(), &error))?;
     let addresses: Addresses = Rc::new(RefCell::new(config.members.clone()));
     let placement = Rc::default();
     let returning = Returning::default();

@@ -126,6 +126,29 @@ fn a_directory_that_never_holds_still_gives_no_cut() {
 }
 
 #[test]
+fn a_cut_whose_batch_does_not_happen_says_why_and_comes_again_with_the_next() {
+    let mut nodes = Nodes::unfounded(1, 1);
+    nodes.open(1);
+    let shard = nodes.shard(1);
+    let mut adapter = DirectoryAdapter::new(shard.directory(), SealRule::All, []);
+    seal(&shard, "a", b"x");
+    let mut refused = |ask| match block_on(adapter.commit(&shard, ask)) {
+        Err(CommitError::Change(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let short = patient(Durability::Committed).within(Duration::from_millis(50));
+    assert_eq!(refused(short), ChangeError::NoLeader { last: None });
+    nodes.engine(1).bootstrap().wait().expect("founded");
+    let ask = patient(Durability::Committed);
+    block_on(adapter.commit(&shard, ask)).expect("committed").expect("the same once more");
+    assert_eq!(paths(&shard), listed(&[("a", 1)]));
+    seal(&shard, "b", b"x");
+    nodes.stop(1);
+    let stopped = block_on(adapter.commit(&shard, ask));
+    assert!(matches!(stopped, Err(CommitError::Change(ChangeError::Stopped))), "{stopped:?}");
+}
+
+#[test]
 fn a_file_that_changed_after_the_cut_is_refused_and_the_next_cut_has_it() {
     let nodes = Nodes::new(1);
     let shard = nodes.shard(1);

@@ -1,4 +1,4 @@
-//! Small disks of our own: an ext4 in a file, mounted for one test.
+//! Small disks of our own: an ext4 in a file, or a tmpfs, mounted for one test.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 /// A mounted file system that goes away with its test.
 pub struct Disk {
     at: PathBuf,
-    _image: tempfile::TempPath,
+    _image: Option<tempfile::TempPath>,
 }
 
 fn succeeds(command: &mut Command) -> bool {
@@ -28,7 +28,18 @@ impl Disk {
             println!("skipped: mkfs.ext4 and mount -o loop, for a small disk");
             return None;
         }
-        Some(Self { at: at.to_owned(), _image: image })
+        Some(Self { at: at.to_owned(), _image: Some(image) })
+    }
+
+    /// Mounts an empty disk in memory at `at`, of so many KiB and so many names; `None` as `mount`.
+    pub fn in_memory(at: &Path, kib: u64, names: u64) -> Option<Self> {
+        fs::create_dir_all(at).expect("made");
+        let options = format!("size={kib}k,nr_inodes={names}");
+        if !succeeds(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at)) {
+            println!("skipped: mount -t tmpfs, for a small disk");
+            return None;
+        }
+        Some(Self { at: at.to_owned(), _image: None })
     }
 
     /// Takes all room but so many MiB.
@@ -55,7 +66,7 @@ impl Disk {
         self.at.join("filler")
     }
 
-    fn free_mib(&self) -> u64 {
+    pub fn free_mib(&self) -> u64 {
         let output = Command::new("df").args(["--output=avail", "-B1M"]).arg(&self.at).output().expect("df");
         let text = String::from_utf8_lossy(&output.stdout);
         text.lines().nth(1).and_then(|line| line.trim().parse().ok()).unwrap_or_else(|| panic!("df: {text}"))
