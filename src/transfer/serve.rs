@@ -269,3 +269,22 @@ fn unread(unread: ChunkUnread) -> Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::NodeId;
+
+    #[test]
+    fn a_desk_has_places_for_all_half_of_them_for_one_peer_and_one_for_whoever_has_none() {
+        let desk = Desk::default();
+        let peers: Vec<_> = (1..=4).map(|node| desk.0.of(Who::Node(NodeId(node)))).collect();
+        let all = |places: &Places| -> Vec<Place> {
+            std::iter::from_fn(|| places.has_room().then(|| places.take())).collect()
+        };
+        let held: Vec<_> = peers.iter().map(all).collect();
+        let counts: Vec<_> = held.iter().map(Vec::len).collect();
+        assert_eq!(counts, [PEER_SERVES_MAX, PEER_SERVES_MAX, 1, 1]);
+        assert_eq!(desk.0.taken(), SERVES_MAX + 2);
+    }
+}

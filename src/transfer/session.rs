@@ -157,7 +157,11 @@ impl Request {
             let heard = self.session.heard.get().max(begun);
             match deadline(heard.plus(PROGRESS_TIMEOUT), self.answers.receive()).await {
                 Err(_) if self.session.heard.get() > heard => {}
-                Err(_) => return Err(Failure::NoProgress),
+                Err(_) => {
+                    // It answers one request after the other: what it hangs in holds up all that come behind.
+                    self.session.broken.set(true);
+                    return Err(Failure::NoProgress);
+                }
                 Ok(None) => return Err(Failure::Unreachable),
                 Ok(Some(message)) => break message,
             }

@@ -428,3 +428,23 @@ pub(super) fn is_message(kind: Kind) -> bool {
         | Kind::SnapshotRefused => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::NodeId;
+    use crate::uring::Place;
+
+    #[test]
+    fn payloads_in_memory_are_bounded_for_each_peer_and_for_all_but_for_one_each() {
+        let shared = Shared::default();
+        let peers: Vec<_> = (1..=6).map(|node| shared.loads.of(Who::Node(NodeId(node)))).collect();
+        let all = |places: &Places| -> Vec<Place> {
+            std::iter::from_fn(|| places.has_room().then(|| places.take())).collect()
+        };
+        let held: Vec<_> = peers.iter().map(all).collect();
+        let counts: Vec<_> = held.iter().map(Vec::len).collect();
+        assert_eq!(counts, [PEER_LOADS_MAX, PEER_LOADS_MAX, PEER_LOADS_MAX, PEER_LOADS_MAX, 1, 1]);
+        assert_eq!(shared.loads.taken(), CORE_LOADS_MAX + 2);
+    }
+}

@@ -1,7 +1,10 @@
 //! What can happen to a fetch: nothing, corruption, cuts, kills, power cuts, a full disk.
 
 use ringway::ids::Nanos;
-use ringway::limits::{BACKOFF_MAX, CHUNK_BYTES, CORE_LOADS_MAX, PEER_LOADS_MAX, PEER_SERVES_MAX};
+use ringway::limits::{
+    BACKOFF_MAX, CHUNK_BYTES, CONNECTION_LOADS_MAX, CORE_LOADS_MAX, PEER_LOADS_MAX, PEER_SERVES_MAX,
+    PROGRESS_TIMEOUT,
+};
 use ringway::transfer::Failure;
 use ringway::wire::Refusal;
 
@@ -70,19 +73,23 @@ fn peers_that_stop_reading_leave_buffers_for_the_others() {
 /// Once each of its connections held as many payloads as one may. Nothing is in the page cache.
 #[test]
 fn a_peer_with_many_connections_and_many_such_peers_hold_bounded_payloads_of_the_source() {
-    for (peers, most) in [(1, PEER_LOADS_MAX), (6, CORE_LOADS_MAX)] {
+    let cases = [(1, 1, 12, CONNECTION_LOADS_MAX), (1, 8, 3, PEER_LOADS_MAX), (6, 8, 3, CORE_LOADS_MAX)];
+    for (peers, connections, streams, most) in cases {
         let mut rig = Rig::new(1, &[6 << 20]);
         let source = rig.source;
-        let reads = rig.sim.fault(source, Rule::new(Fault::Slow(Nanos::MILLISECOND)).on(OpKind::Read));
+        let reads = Rule::new(Fault::Slow(Nanos::MILLISECOND)).on(OpKind::Read).times(u64::MAX);
+        let reads = rig.sim.fault(source, reads);
         for peer in 3..3 + peers {
             let node = rig.sim.node(peer);
-            let _asked = rig.greedy(node, 8, 3);
+            let _asked = rig.greedy(node, connections, streams);
             rig.sim.block(source, node);
         }
         rig.sim.run_for(Nanos::from_secs(1));
         let held = rig.sim.hits(source, reads);
-        println!("{peers} peers: {held} chunks read");
-        assert!(held > 0 && held <= most as u64, "{held} chunks were read for {peers} peers that take none");
+        println!("{peers} peers of {connections} connections: {held} chunks read");
+        let most = most as u64;
+        assert!(held <= most, "{held} chunks were read for {peers} peers that take none");
+        assert!(held > most * 3 / 4, "{held}: the bound was never come near");
         let (target, begun) = (rig.start_target(), rig.sim.now());
         rig.finish(&target);
         let took = rig.sim.now().since(begun);
@@ -130,6 +137,19 @@ fn a_source_that_is_busy_is_asked_until_it_has_room_and_no_attempt_is_counted() 
     let begun = rig.sim.now();
     rig.finish(&target);
     assert!(rig.sim.now().since(begun) <= BACKOFF_MAX.plus(Nanos::SECOND));
+}
+
+/// Once every later attempt was made on the stream on which the source hung.
+#[test]
+fn a_source_that_hangs_in_the_middle_is_asked_again_on_another_stream() {
+    let mut rig = Rig::new(1, &[3 << 20]);
+    let source = rig.source;
+    rig.sim.fault(source, Rule::new(Fault::Hang).on(OpKind::Read).skip(1));
+    let (target, begun) = (rig.start_target(), rig.sim.now());
+    rig.finish(&target);
+    let took = rig.sim.now().since(begun);
+    assert!(took >= PROGRESS_TIMEOUT && took < PROGRESS_TIMEOUT.plus(Nanos::from_secs(5)), "{took:?}");
+    assert_eq!((target.stats.failed.get(), target.stats.chunks_reused.get()), (1, 1));
 }
 
 #[test]
@@ -181,8 +201,11 @@ fn p4_a_fetch_goes_on_when_its_connection_is_cut() {
         let after = 1 + rig.sim.draw(8 << 20);
         rig.sim.link(source, target).cut_after = Some(after);
         let target = rig.start_target();
+        let begun = rig.sim.now();
         rig.finish(&target);
         assert!(target.stats.failed.get() > 0, "cut after {after} bytes");
+        let took = rig.sim.now().since(begun);
+        assert!(took < PROGRESS_TIMEOUT, "{took:?}: a cut is seen at once");
     });
 }
 
@@ -215,6 +238,20 @@ fn a_full_disk_pauses_the_fetches_and_room_resumes_them() {
         rig.sim.host(target_node).disk.set_capacity("/data", 1 << 30);
         rig.finish(&target);
     });
+}
+
+/// Once it took what room there was, and waited with it for the rest: ext4 keeps what a failed allocation got.
+#[test]
+fn a_segment_for_which_there_is_no_room_takes_none_from_those_that_fit() {
+    let mut rig = Rig::new(1, &[8 << 20, 2 << 20, 100_000]);
+    let target_node = rig.target;
+    rig.sim.host(target_node).disk.set_capacity("/data", 5 << 20);
+    let target = rig.start_target();
+    rig.sim.run_for(Nanos::from_secs(20));
+    assert_eq!(target.store.held().count(), 2, "the large one alone waits");
+    rig.nothing_wrong_stands();
+    rig.sim.host(target_node).disk.set_capacity("/data", 1 << 30);
+    rig.finish(&target);
 }
 
 #[test]

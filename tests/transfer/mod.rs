@@ -1,6 +1,7 @@
 //! Segments on their way from a source to a target, in simulation: what lands is right, what breaks resumes.
 
 mod faults;
+mod liar;
 
 use std::rc::Rc;
 
@@ -155,12 +156,18 @@ impl Rig {
 
     /// Asks for the first sample on a stream of its own: how that is refused, if it is.
     pub fn refusal(&mut self, node: NodeId) -> Option<Refusal> {
+        let fetch = whole(&self.want(0));
+        self.answer(node, fetch)
+    }
+
+    /// Asks on a stream of its own: how that is refused, if it is.
+    pub fn answer(&mut self, node: NodeId, fetch: Fetch) -> Option<Refusal> {
         let core = self.sim.core(node, 0);
-        let (transport, peer, want) = (transport(&core, node), self.source_address(), self.want(0));
+        let (transport, peer) = (transport(&core, node), self.source_address());
         self.sim.block_on(&core, async move {
             let opened = transport.open_stream(peer, GROUP, Class::Bulk, Purpose::Transfer).await;
             let mut stream = opened.expect("the source listens");
-            stream.send(whole(&want)).await.expect("it is open");
+            stream.send(fetch).await.expect("it is open");
             let answer = stream.receive().await.expect("an answer");
             match answer.decode() {
                 Ok(Body::FetchRefused(refused)) => Some(refused.code),
@@ -175,9 +182,14 @@ impl Rig {
 
     /// Begins a life of the target's process: recovers its store, and fetches what is missing.
     pub fn start_target(&mut self) -> Target {
+        let peer = self.source_address();
+        self.start_target_from(peer)
+    }
+
+    /// The same, from another source.
+    pub fn start_target_from(&mut self, peer: Peer) -> Target {
         let core = self.sim.core(self.target, 0);
         let transport = transport(&core, NodeId(2));
-        let peer = self.source_address();
         let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
         self.sim.block_on(&core, async move {
             let options = StoreOptions {
