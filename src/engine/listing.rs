@@ -95,11 +95,28 @@ mod tests {
         let mut page = begin(5);
         encode(&good, &mut page).expect("short");
         assert_eq!(decode(&page), Ok((5, vec![good.clone()])));
-        assert!(decode(&page[..page.len() - 1]).is_err());
+        for cut in (0..4).chain(5..page.len()) {
+            assert!(matches!(decode(&page[..cut]), Err(ListingError::Codec(_))), "{cut} bytes");
+        }
+        assert_eq!(decode(&page[..4]), Ok((5, vec![])), "a page without files");
         for path in ["../x", "/etc/passwd", "a//b", ".ringway/inventory", "a\nb", ""] {
             let mut page = begin(0);
             encode(&Listed { path: path.to_owned(), ..good.clone() }, &mut page).expect("short");
             assert!(matches!(decode(&page), Err(ListingError::Path { .. })), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_no_segment_has_is_refused() {
+        let of = |bytes| {
+            let mut page = begin(0);
+            let listed = Listed { path: "a".to_owned(), bytes, root: Digest([3; 32]) };
+            encode(&listed, &mut page).expect("short");
+            decode(&page).map(|(_, files)| files.len())
+        };
+        assert_eq!(of(SEGMENT_BYTES_MAX), Ok(1));
+        for bytes in [SEGMENT_BYTES_MAX + 1, u64::MAX] {
+            assert_eq!(of(bytes), Err(ListingError::Bytes { bytes }));
         }
     }
 }

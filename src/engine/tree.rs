@@ -233,6 +233,7 @@ mod tests {
             fs::write(root.join(name), name).expect("written");
         }
         symlink("a", root.join("link")).expect("made");
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("made");
         fs::write(root.join("new\nline"), "x").expect("written");
         fs::write(root.join(OsStr::from_bytes(b"not-utf8-\xff")), "x").expect("written");
         let walk = walk(root).expect("readable");
@@ -244,6 +245,7 @@ mod tests {
             ("link", SkipReason::Symlink),
             ("new\\nline", SkipReason::Name),
             ("not-utf8-\\xff", SkipReason::Name),
+            ("socket", SkipReason::Special),
         ];
         assert_eq!(skipped, expected);
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use openraft::raft::TransferLeaderRequest;
 use rkyv::util::AlignedVec;
 
 use crate::auth::{Secret, SecretSet};
@@ -110,6 +111,26 @@ fn what_was_checked_gets_the_name_whatever_begins_meanwhile() {
         let group = group(open(&folder).await).await;
         assert_eq!(left_over(folder.path()), [""; 0], "opening lets go of what was on its way");
         assert_eq!(group.machine().borrow().applied(), LogIndex(7));
+        group.shut_down().await.expect("closed");
+    });
+}
+
+#[test]
+fn every_call_that_speaks_for_a_node_is_refused_to_all_but_that_node() {
+    let folder = scratch();
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        let server = group.server();
+        let (_, offer) = snapshot(7).await;
+        let transfer = TransferLeaderRequest::new(offer.vote, 1, None);
+        let (transfer, offered) = (rpc::write_transfer(&transfer), rpc::write_offer(&offer));
+        let calls =
+            [(Call::Transfer, &transfer), (Call::SnapshotBegin, &offered), (Call::SnapshotEnd, &offered)];
+        for (refused, (call_of, argument)) in (1..).zip(calls) {
+            let error = call(server, NodeId(3), call_of, argument).await.expect_err("in another's name");
+            assert_eq!(error, "node 3 speaks in the name of node 2");
+            assert_eq!(group.figures().foreign_calls, refused);
+        }
         group.shut_down().await.expect("closed");
     });
 }

@@ -10,19 +10,35 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ringway::auth::{Secret, SecretSet};
+use ringway::engine::PullError;
 use ringway::ids::{ClusterId, GroupId, Incarnation, Nanos, NodeId};
 use ringway::limits::CHUNK_BYTES;
 use ringway::transport::{Peer, RefusedCode, Transport, TransportOptions};
 use ringway::uring::{Core, KernelOptions, KernelRing, Priority, Turn};
-use ringway::wire::{Body, Class, Cursor, ListReply, Purpose};
+use ringway::wire::{Body, Class, Cursor, FetchRefused, ListReply, Purpose, Refusal};
 
 use crate::binary::{content, errors, files, pull, secret, serve, write};
 use crate::disk::Disk;
-use crate::tools::{finish, refused};
+use crate::tools::{finish, pulled, refused};
 
 const SOON: Duration = Duration::from_secs(40);
 
-/// A source with the right secret that gives one page, whatever it is.
+/// To the request of this number, from 1: a page and the place of the next, nothing behind the last; or no page at all.
+type Answers = Box<dyn Fn(u64) -> Option<(Vec<u8>, Vec<u8>)> + Send>;
+
+/// A page of files of these paths and sizes.
+fn page(files: &[(&[u8], u64)]) -> Vec<u8> {
+    let mut page = 0_u32.to_le_bytes().to_vec();
+    for (path, bytes) in files {
+        page.extend_from_slice(&u32::try_from(path.len()).expect("short").to_le_bytes());
+        page.extend_from_slice(path);
+        page.extend_from_slice(&bytes.to_le_bytes());
+        page.extend_from_slice(&[7; 32]);
+    }
+    page
+}
+
+/// A source with the right secret that answers with pages, whatever is in them.
 struct Liar {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -32,16 +48,11 @@ struct Liar {
 impl Liar {
     /// It lists one path.
     fn start(secret: &Path, path: &[u8], bytes: u64) -> Self {
-        let mut page = 0_u32.to_le_bytes().to_vec();
-        page.extend_from_slice(&u32::try_from(path.len()).expect("short").to_le_bytes());
-        page.extend_from_slice(path);
-        page.extend_from_slice(&bytes.to_le_bytes());
-        page.extend_from_slice(&[7; 32]);
-        Self::listing(secret, page, true)
+        let page = page(&[(path, bytes)]);
+        Self::answering(secret, Box::new(move |_| Some((page.clone(), Vec::new()))))
     }
 
-    /// It gives this page again and again, each with a higher place for the next one, unless it is the end.
-    fn listing(secret: &Path, page: Vec<u8>, end: bool) -> Self {
+    fn answering(secret: &Path, answers: Answers) -> Self {
         let text = fs::read(secret).expect("ours");
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = mpsc::channel();
@@ -49,7 +60,7 @@ impl Liar {
         let thread = thread::spawn(move || {
             let ring = KernelRing::open(KernelOptions::default()).expect("io_uring");
             let core = Core::new(Box::new(ring), 8, CHUNK_BYTES);
-            drop(core.spawn(Priority::Urgent, lie(text, page, end, tell)));
+            drop(core.spawn(Priority::Urgent, lie(text, answers, tell)));
             while !theirs.load(Ordering::Relaxed) {
                 if let Turn::Park(_) = core.turn() {
                     core.park(Some(core.now().plus(Nanos::from_millis(10))));
@@ -69,7 +80,7 @@ impl Drop for Liar {
     }
 }
 
-async fn lie(secret: Vec<u8>, page: Vec<u8>, end: bool, tell: mpsc::Sender<SocketAddr>) {
+async fn lie(secret: Vec<u8>, answers: Answers, tell: mpsc::Sender<SocketAddr>) {
     let secrets = SecretSet::new(Secret::parse(&secret).expect("a secret"), None);
     let cluster = ClusterId(*b"ringway-point-v1");
     let life = Incarnation([3; 16]);
@@ -82,9 +93,15 @@ async fn lie(secret: Vec<u8>, page: Vec<u8>, end: bool, tell: mpsc::Sender<Socke
         while let Ok(message) = stream.receive().await {
             let Ok(Body::ListPage(ask)) = message.decode() else { break };
             place += 1;
-            let next = if end { Vec::new() } else { place.to_be_bytes().to_vec() };
-            let reply = ListReply { request: ask.request, end, entries: &page, next: Cursor(&next) };
-            if stream.send(reply).await.is_err() {
+            let request = ask.request;
+            let sent = match answers(place) {
+                Some((page, next)) => {
+                    let (end, next) = (next.is_empty(), Cursor(&next));
+                    stream.send(ListReply { request, end, entries: &page, next }).await
+                }
+                None => stream.send(FetchRefused { request, code: Refusal::NotHere }).await,
+            };
+            if sent.is_err() {
                 break;
             }
         }
@@ -129,9 +146,42 @@ fn m3_a_listed_path_that_leads_out_of_the_destination_is_refused_and_nothing_is_
 fn a_list_of_empty_pages_without_an_end_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let secret = secret(dir.path(), "secret");
-    let liar = Liar::listing(&secret, 0_u32.to_le_bytes().to_vec(), false);
+    let empty = |place: u64| Some((page(&[]), place.to_be_bytes().to_vec()));
+    let liar = Liar::answering(&secret, Box::new(empty));
     let output = finish(&mut pull(liar.address, &dir.path().join("dest"), &secret, &[]), SOON);
     refused(&output, 1, "the source's list has no end");
+}
+
+#[test]
+fn a_list_that_nobody_can_have_is_an_error_of_its_own_whichever_way_it_is_bad() {
+    fn liar(secret: &Path, answers: impl Fn(u64) -> Option<(Vec<u8>, Vec<u8>)> + Send + 'static) -> Liar {
+        Liar::answering(secret, Box::new(answers))
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let secret = secret(dir.path(), "secret");
+    let last = |page: Vec<u8>| move |_| Some((page.clone(), Vec::new()));
+    let name = |place: u64| format!("{place:03}");
+    let cases = [
+        (Liar::start(&secret, b"a/../b", 5), "lists the path"),
+        (Liar::start(&secret, b"huge", (1 << 40) + 1), "a file of 1099511627777 bytes"),
+        (liar(&secret, last(vec![1, 2])), "does not decode"),
+        (liar(&secret, last(page(&[(b"b", 1), (b"a", 1)]))), "behind a path that follows it"),
+        (
+            liar(&secret, |place| Some((page(&[(b"a", 1)]), vec![place as u8]))),
+            "behind a path that follows it",
+        ),
+        (liar(&secret, |place| Some((page(&[]), vec![place as u8]))), "has no end"),
+        (liar(&secret, move |place| Some((page(&[(name(place).as_bytes(), 1)]), vec![9]))), "goes round"),
+        (liar(&secret, |_| None), "something else"),
+    ];
+    for (number, (liar, words)) in cases.into_iter().enumerate() {
+        let dest = dir.path().join(format!("dest-{number}"));
+        match pulled(liar.address, &dest, &secret) {
+            Err(PullError::List { why }) => assert!(why.contains(words), "{words:?} is not in: {why}"),
+            other => panic!("{words:?}: {other:?}"),
+        }
+        assert!(files(&dest).is_empty(), "{words}: {:?}", files(&dest));
+    }
 }
 
 /// Once whoever has the secret could be another peer, with bounds of its own, as often as it liked.

@@ -14,6 +14,7 @@ mod damage;
 mod disk;
 mod full_disk;
 mod hostile;
+mod interrupted;
 mod joining;
 mod rejoin;
 mod silent;

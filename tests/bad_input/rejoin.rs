@@ -78,6 +78,10 @@ fn s8_a_damaged_group_is_set_aside_and_the_node_comes_back_as_a_learner_that_fet
         let aside = report["aside"][0]["path"].as_str().expect("one is set aside");
         assert_eq!(report["aside"].as_array().map(Vec::len), Some(1), "{report}");
         assert!(files(Path::new(aside)) == before, "it is kept as it was");
+        assert_ne!(
+            report["before"], report["incarnation"],
+            "an empty log under the old life would break promises"
+        );
         let life = report["incarnation"].as_str().expect("it has one").to_owned();
         refused(&rejoin(root, number, &[]), 1, "read as they should");
 

@@ -1,10 +1,14 @@
 //! Processes with their standard error in a file, and what all tests of bad input ask of them.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use ringway::engine::{self, PullError, PullOptions, PullReport};
 
 use crate::bench::up_command;
 use crate::binary::{Running, errors, ringway};
@@ -71,6 +75,13 @@ pub fn node(config: &Path) -> Command {
     let mut command = ringway();
     command.arg("node").arg("--config").arg(config);
     command
+}
+
+/// A pull in this process, as an embedder has it done.
+pub fn pulled(address: SocketAddr, dest: &Path, secret: &Path) -> Result<PullReport, PullError> {
+    let text = fs::read_to_string(secret).expect("ours");
+    let options = PullOptions { address, dest: dest.to_owned(), delete: false, wait_for_space: false };
+    engine::pull(options, &text, &AtomicBool::new(false), |_| {})
 }
 
 /// Runs to the end, with a time at which the test has failed.

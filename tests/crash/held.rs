@@ -112,6 +112,24 @@ fn a_wrong_chunk_is_refused_and_the_right_one_taken_afterwards() {
 }
 
 #[test]
+fn what_a_buffer_held_before_does_not_reach_the_disk_behind_a_short_chunk() {
+    let (mut sim, node, core, store) = replica(20);
+    let segment = segment(1, "a.seg", 100_001);
+    let staged = format!("{PRIVATE}/staging/{}", segment.stem());
+    sim.block_on(&core, async move {
+        let landing = store.begin(segment.want.clone(), segment.chunks.clone()).await.expect("new");
+        let mut used = Buffer::heap(CHUNK_BYTES);
+        used.memory_mut().fill(0xee);
+        used.memory_mut()[..segment.bytes.len()].copy_from_slice(&segment.bytes);
+        used.set_filled(segment.bytes.len());
+        landing.write_chunk(0, used).await.0.expect("sound");
+    });
+    let bytes = sim.host(node).disk.file(&staged).expect("it is staged");
+    assert!(bytes.len() > 100_001, "padded to the alignment of direct I/O");
+    assert!(bytes[100_001..].iter().all(|byte| *byte == 0), "nothing of what the buffer held before");
+}
+
+#[test]
 fn an_incomplete_segment_does_not_land_and_goes_on_from_what_is_staged() {
     let (mut sim, _, core, store) = replica(4);
     sim.block_on(&core, async move {

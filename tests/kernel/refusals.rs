@@ -2,6 +2,17 @@
 
 #![expect(unsafe_code, reason = "drops rights of one test thread, which only the kernel can do")]
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use ringway::engine::{
+    self, Ask, Builder, Damage, Damaged, Engine, OpenError, PullError, PullOptions, RejoinError, Sealed,
+    ServeError, ServeOptions, verify_segments,
+};
+use ringway::ids::{ClusterId, NodeId};
 use ringway::uring::{Core, Errno, KernelOptions, KernelRing, OpenOptions, RingError};
 
 use super::{drive, open, scratch, skip};
@@ -46,6 +57,78 @@ fn a_kernel_without_io_uring_gives_the_same_kind_of_error() {
     });
     let error = thread.join().expect("it ends").expect_err("it was forbidden");
     assert!(matches!(error, RingError::Refused { errno: Errno(libc::ENOSYS), .. }), "{error:?}");
+}
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn node(root: &Path) -> Builder {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    Engine::builder().cluster(ClusterId([7; 16])).node(NodeId(1), any).root(root).secret(SECRET)
+}
+
+#[test]
+fn whatever_needs_a_ring_says_that_it_has_none_and_what_to_allow() {
+    let folder = scratch();
+    let (dir, root) = (folder.path().to_owned(), folder.path().join("node"));
+    let engine = node(&root).open().expect("this machine has io_uring");
+    let config = engine.config().clone();
+    engine.shut_down();
+    fs::create_dir(dir.join("source")).expect("made");
+    let thread = std::thread::spawn(move || {
+        forbid(libc::SYS_io_uring_setup as u32, libc::EPERM as u32);
+        let (stop, any) = (AtomicBool::new(false), "127.0.0.1:0".parse().expect("an address"));
+        let serve = ServeOptions { dir: dir.join("source"), listen: any, cache: dir.join("cache") };
+        let served = engine::serve(&serve, SECRET, &stop, &|_| {}, |_| {});
+        let pull = PullOptions { address: any, dest: dir.join("dest"), delete: false, wait_for_space: false };
+        let pulled = engine::pull(pull, SECRET, &stop, |_| {});
+        let rejoined = engine::rejoin(config, Vec::new());
+        (served, pulled, rejoined, node(&root).open().map(drop))
+    });
+    let whys = match thread.join().expect("it ends") {
+        (
+            Err(ServeError::Ring { why: serve }),
+            Err(PullError::Ring { why: pull }),
+            Err(RejoinError::Ring { why: rejoin }),
+            Err(OpenError::Core { why: open }),
+        ) => [serve, pull, rejoin, open],
+        other => panic!("{other:?}"),
+    };
+    for why in whys {
+        assert!(why.contains("seccomp") && why.contains("io_uring_setup"), "{why}");
+    }
+}
+
+#[test]
+fn a_segment_that_may_not_be_read_is_told_as_that_and_as_no_other_damage() {
+    let folder = scratch();
+    let engine = node(&folder.path().join("node")).open().expect("this machine has io_uring");
+    engine.bootstrap().wait().expect("founded");
+    let shard = engine.shards().next().expect("one");
+    for name in ["a", "b"] {
+        fs::write(shard.directory().join(name), b"content").expect("room");
+        let ask = Ask::default().within(Duration::from_secs(30));
+        let done = shard.register(Sealed::at(name), ask).wait().expect("committed");
+        shard.wait_installed(done.index, Duration::from_secs(30)).wait().expect("here");
+    }
+    engine.shut_down();
+    let segments = shard.directory().to_owned();
+    let verified = |segments: &Path| {
+        let segments = segments.to_owned();
+        let thread = std::thread::spawn(move || {
+            // Else root reads it all the same.
+            give_up_rights();
+            verify_segments(&segments, |_| ())
+        });
+        let verified = thread.join().expect("it ends").expect("the inventory can be read");
+        assert_eq!((verified.segments, verified.inventory_cut), (2, None));
+        verified.damaged
+    };
+    fs::set_permissions(segments.join("a"), Permissions::from_mode(0o000)).expect("ours");
+    let damaged = verified(&segments);
+    let [Damaged { path, why: Damage::Unreadable { why } }] = &damaged[..] else { panic!("{damaged:?}") };
+    assert!(path == "a" && why.contains("denied"), "{damaged:?}");
+    fs::set_permissions(segments.join("a"), Permissions::from_mode(0o600)).expect("ours");
+    assert!(verified(&segments).is_empty());
 }
 
 #[repr(C)]

@@ -1,11 +1,12 @@
 //! Nodes that come back with an empty disk: not the old voter, and a voter again when they have everything.
 
 use ringway::engine::{Ask, Durability};
-use ringway::ids::{NodeId, ShardId};
+use ringway::ids::{Incarnation, NodeId, ShardId};
 use ringway::raft::GroupRole;
+use ringway::uring::Errno;
 
-use crate::sim::SimOptions;
 use crate::sim::disk::Disk;
+use crate::sim::{Fault, OpKind, Rule, SimOptions};
 
 use super::campaign::three;
 use super::cluster::Cluster;
@@ -21,6 +22,21 @@ fn register(cluster: &mut Cluster, node: NodeId, name: &str, seed: u64) {
     assert!(told.expect("no checker minds"), "{name} is registered");
 }
 
+/// The power goes and takes the disk with it; there is another one, empty.
+fn empty(cluster: &mut Cluster, lost: NodeId) {
+    cluster.power_cut(lost, millis(500));
+    cluster.sim.host(lost).disk = Disk::new(&SimOptions::default().disk);
+    cluster.sim.host(lost).disk.plant_dir("/data");
+    cluster.checks.borrow_mut().leaders.emptied(lost);
+}
+
+/// Whether a node votes in the shard's group and in which life, as another one knows; nothing if it is no member.
+fn seat(cluster: &Cluster, knows: NodeId, of: NodeId) -> Option<(bool, Incarnation)> {
+    let members = cluster.shard(knows, SHARD)?.group().members();
+    let member = members.iter().find(|member| member.node == of)?;
+    Some((member.voter, member.member.incarnation))
+}
+
 #[test]
 fn s8_a_node_with_an_emptied_disk_learns_then_votes_and_founds_nothing() {
     for seed in 1..=4 {
@@ -32,17 +48,12 @@ fn s8_a_node_with_an_emptied_disk_learns_then_votes_and_founds_nothing() {
         let origin = NodeId(1 + lost.0 % 3);
         register(&mut cluster, origin, "before", seed);
         assert!(cluster.go_on(secs(3)).is_ok());
-        cluster.power_cut(lost, millis(500));
-        cluster.sim.host(lost).disk = Disk::new(&SimOptions::default().disk);
-        cluster.sim.host(lost).disk.plant_dir("/data");
-        cluster.checks.borrow_mut().leaders.emptied(lost);
+        empty(&mut cluster, lost);
         register(&mut cluster, origin, "meanwhile", seed + 10);
         let votes = |cluster: &Cluster, node: NodeId| {
-            let shard = cluster.shard(node, SHARD)?;
-            let members = shard.group().members();
-            let member = members.iter().find(|member| member.node == lost)?;
-            let follows = node != lost || shard.group().watermarks().role != GroupRole::Learner;
-            Some((member.voter && follows, member.member.incarnation))
+            let role = cluster.shard(node, SHARD)?.group().watermarks().role;
+            let (voter, life) = seat(cluster, node, lost)?;
+            Some((voter && (node != lost || role != GroupRole::Learner), life))
         };
         let was = votes(&cluster, origin).expect("a member").1;
         let back = cluster.until(secs(60), |cluster| {
@@ -51,6 +62,34 @@ fn s8_a_node_with_an_emptied_disk_learns_then_votes_and_founds_nothing() {
         });
         assert!(back.expect("no checker minds"), "seed {seed}: node {lost} votes again");
         register(&mut cluster, lost, "after", seed + 20);
+        cluster.settle().unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
+    }
+}
+
+/// With its vote it promises that what is committed stands on a majority: the bytes too.
+#[test]
+fn s8_a_node_that_cannot_land_what_it_lacks_stays_a_learner_until_it_can() {
+    for seed in 1..=2 {
+        let mut cluster = Cluster::new(seed, SimOptions::default(), three());
+        cluster.working = false;
+        assert!(cluster.until(secs(20), |cluster| cluster.is_founded()).expect("no checker minds"));
+        let (lost, origin) = (NodeId(seed), NodeId(1 + seed));
+        register(&mut cluster, origin, "before", seed);
+        assert!(cluster.go_on(secs(3)).is_ok());
+        let was = seat(&cluster, origin, lost).expect("a member").1;
+        empty(&mut cluster, lost);
+        let refuses = Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Write).path("staging").times(u64::MAX);
+        let refuses = cluster.sim.fault(lost, refuses);
+        let learns = cluster.until(secs(30), |cluster| {
+            seat(cluster, origin, lost).is_some_and(|(_, life)| life != was)
+                && cluster.sim.hits(lost, refuses) > 0
+        });
+        assert!(learns.expect("no checker minds"), "seed {seed}: node {lost} is a member in its new life");
+        assert!(cluster.go_on(secs(10)).is_ok());
+        assert!(matches!(seat(&cluster, origin, lost), Some((false, life)) if life != was), "seed {seed}");
+        cluster.sim.clear_faults(lost);
+        let votes = cluster.until(secs(90), |cluster| seat(cluster, origin, lost).is_some_and(|seat| seat.0));
+        assert!(votes.expect("no checker minds"), "seed {seed}: node {lost} has all and votes");
         cluster.settle().unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
     }
 }

@@ -79,15 +79,18 @@ mod tests {
 
     const STAMP: Stamp = Stamp { group: GroupId(7), salt: 5 };
 
-    /// A batch of one command of so many bytes, as it lies in a file with room behind it.
-    fn batch(command: &[u8]) -> (Vec<u8>, usize) {
-        let length = record_bytes(8) + record_bytes(command.len());
+    /// A batch of these commands, as it lies in a file with room behind it.
+    fn batch(commands: &[&[u8]]) -> (Vec<u8>, usize) {
+        let records: usize = commands.iter().map(|command| record_bytes(command.len())).sum();
+        let length = record_bytes(8) + records;
         let mut out = vec![0; length.next_multiple_of(BLOCK_BYTES) + 2 * BLOCK_BYTES];
-        let payload = batch_payload(length, 1);
+        let payload = batch_payload(length, commands.len());
         let head = Record { kind: Kind::Batch, term: Term(0), index: LogIndex(4), payload: &payload };
-        let at = head.encode(STAMP, &mut out);
-        let entry = Record { kind: Kind::Command, term: Term(1), index: LogIndex(9), payload: command };
-        entry.encode(STAMP, &mut out[at..]);
+        let mut at = head.encode(STAMP, &mut out);
+        for (index, command) in (9..).map(LogIndex).zip(commands) {
+            let entry = Record { kind: Kind::Command, term: Term(1), index, payload: command };
+            at += entry.encode(STAMP, &mut out[at..]);
+        }
         (out, length)
     }
 
@@ -107,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_lacks_any_sector_is_torn_and_one_that_lacks_none_is_rotten() {
-        let (whole, length) = batch(&[7; 9000]);
+        let (whole, length) = batch(&[&[7; 9000]]);
         assert_eq!(look(&vec![0; 9000], 0, 0, STAMP), Tail::Nothing);
         for sector in 0..length.div_ceil(SECTOR_BYTES) {
             let mut torn = whole.clone();
@@ -122,9 +125,22 @@ mod tests {
         }
     }
 
+    /// A record that reads came whole, whatever is in it.
+    #[test]
+    fn zeros_in_a_record_that_reads_are_no_sector_that_is_missing() {
+        let (whole, _) = batch(&[&[0; 3000], &[7; 3000]]);
+        let second = record_bytes(8) + record_bytes(3000);
+        let mut rotten = whole.clone();
+        rotten[second + 100] ^= 1;
+        assert_eq!(look(&rotten, 0, second, STAMP), Tail::Rotten);
+        let mut torn = whole;
+        torn[second + 1024..second + 2048].fill(0);
+        assert!(matches!(look(&torn, 0, second, STAMP), Tail::Torn(_)));
+    }
+
     #[test]
     fn what_stands_behind_a_batch_was_written_after_it() {
-        let (mut bytes, length) = batch(&[7; 900]);
+        let (mut bytes, length) = batch(&[&[7; 900]]);
         bytes[600] = 0;
         bytes[512..1024].fill(0);
         bytes.truncate(length.next_multiple_of(BLOCK_BYTES) + BLOCK_BYTES);
