@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::ids::{ClusterId, GroupId, Nanos, NodeId, ShardId};
-use crate::limits::{CORES_MAX, NODES_MAX, SHARDS_MAX, SLAB_BUFFERS_DEFAULT, SLAB_BUFFERS_MIN};
+use crate::limits::{
+    CORES_MAX, ELECTION_MAX_DEFAULT, ELECTION_MIN_DEFAULT, HEARTBEAT_DEFAULT, NODES_MAX, SHARDS_MAX,
+    SLAB_BUFFERS_DEFAULT, SLAB_BUFFERS_MIN, SNAPSHOT_LOG_ENTRIES,
+};
 
 /// What an embedder or a configuration file says of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,11 +52,11 @@ pub struct CoreConfig {
 /// Times and thresholds of consensus.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RaftConfig {
-    /// A leader's heartbeat.
+    /// Time between two signs of life of a leader.
     pub heartbeat: Nanos,
-    /// Shortest time without a heartbeat after which a follower stands for election.
+    /// Shortest time behind the end of a leader's lease after which a follower stands for election.
     pub election_min: Nanos,
-    /// Longest.
+    /// The longest; and a leader's lease.
     pub election_max: Nanos,
     /// Entries after the last snapshot at which the next is made.
     pub snapshot_entries: u64,
@@ -107,7 +110,7 @@ pub enum ConfigError {
         /// The most.
         most: u64,
     },
-    /// The election timeout must be above twice the heartbeat and its bounds in order.
+    /// The election's times must be at least twice the heartbeat, and in order.
     ElectionTimes,
     /// A path that is not absolute.
     NotAbsolute {
@@ -128,14 +131,13 @@ impl Default for CoreConfig {
 }
 
 impl Default for RaftConfig {
-    /// Heartbeats far above the tail of fdatasync beside bulk writes at depth 1 (1.0 ms, kernel-notes/direct-io.md), so
-    /// that a follower stands for election only when its leader is gone, and a new one is there in under a second.
+    /// Far above the tail of a flush, and a new leader stands in under a second (`limits::ELECTION_MIN_DEFAULT`).
     fn default() -> Self {
         Self {
-            heartbeat: Nanos::from_millis(100),
-            election_min: Nanos::from_millis(350),
-            election_max: Nanos::from_millis(700),
-            snapshot_entries: 50_000,
+            heartbeat: HEARTBEAT_DEFAULT,
+            election_min: ELECTION_MIN_DEFAULT,
+            election_max: ELECTION_MAX_DEFAULT,
+            snapshot_entries: SNAPSHOT_LOG_ENTRIES,
         }
     }
 }

@@ -265,7 +265,8 @@ pub(super) fn resolver(addresses: &Addresses) -> Resolve {
 pub(super) fn group_config(raft: &RaftConfig) -> GroupConfig {
     GroupConfig {
         heartbeat: raft.heartbeat,
-        election: raft.election_min,
+        election_min: raft.election_min,
+        election_max: raft.election_max,
         snapshot_log_entries: raft.snapshot_entries,
         log_entries_kept: LOG_ENTRIES_KEPT.min(raft.snapshot_entries / 4),
         ..GroupConfig::default()
@@ -343,5 +344,16 @@ impl CoreNode {
         if let Err(error) = cluster.group().shut_down().await {
             tracing::error!(%error, "the cluster group's log had stopped before");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node had other times than the group whose failover was tested: a new leader took more than a second.
+    #[test]
+    fn r4_a_node_that_is_not_told_otherwise_has_the_times_of_the_failover_test() {
+        assert_eq!(group_config(&RaftConfig::default()), GroupConfig::default());
     }
 }

@@ -11,7 +11,8 @@ use super::secs;
 
 const SMALL: GroupConfig = GroupConfig {
     heartbeat: Nanos::from_millis(100),
-    election: Nanos::from_millis(200),
+    election_min: Nanos::from_millis(200),
+    election_max: Nanos::from_millis(400),
     snapshot_log_bytes: 1 << 30,
     snapshot_log_entries: 40,
     log_entries_kept: 5,

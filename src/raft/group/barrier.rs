@@ -61,7 +61,7 @@ impl<M: Machine> Group<M> {
         let member = member.ok_or(BarrierError::NoLeader)?.member;
         let call = (Call::Barrier, Vec::new());
         let target = (leader.0, &member);
-        let answer = self.lines().call(target, LineUse::Signs, call, self.config().election_longest()).await;
+        let answer = self.lines().call(target, LineUse::Signs, call, self.config().election_max).await;
         let answer = answer.map_err(BarrierError::Leader)?;
         let index = read_number(&answer).map_err(|error| BarrierError::Leader(CallError::Answer(error)))?;
         Ok(LogIndex(index))

@@ -6,8 +6,8 @@ use openraft::{Config, ConfigError, SnapshotPolicy};
 
 use crate::ids::{GroupId, Nanos, NodeId};
 use crate::limits::{
-    APPEND_ENTRIES_MAX, ELECTION_DEFAULT, HEARTBEAT_DEFAULT, LOG_ENTRIES_KEPT, SNAPSHOT_LOG_BYTES,
-    SNAPSHOT_LOG_ENTRIES,
+    APPEND_ENTRIES_MAX, ELECTION_MAX_DEFAULT, ELECTION_MIN_DEFAULT, HEARTBEAT_DEFAULT, LOG_ENTRIES_KEPT,
+    SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES,
 };
 use crate::raft::keeper::Hook;
 use crate::raft::machine::Machine;
@@ -40,8 +40,10 @@ pub struct GroupOptions<M: Machine> {
 pub struct GroupConfig {
     /// Between two signs of life of a leader.
     pub heartbeat: Nanos,
-    /// Shortest time without one after which a follower stands for election; the longest is twice this.
-    pub election: Nanos,
+    /// Shortest time behind the end of a leader's lease after which a follower stands for election.
+    pub election_min: Nanos,
+    /// The longest; and a leader's lease.
+    pub election_max: Nanos,
     /// Bytes written to the log after which the state goes into a snapshot.
     pub snapshot_log_bytes: u64,
     /// Entries after which the state goes into a snapshot.
@@ -54,7 +56,8 @@ impl Default for GroupConfig {
     fn default() -> Self {
         Self {
             heartbeat: HEARTBEAT_DEFAULT,
-            election: ELECTION_DEFAULT,
+            election_min: ELECTION_MIN_DEFAULT,
+            election_max: ELECTION_MAX_DEFAULT,
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
             snapshot_log_entries: SNAPSHOT_LOG_ENTRIES,
             log_entries_kept: LOG_ENTRIES_KEPT,
@@ -63,11 +66,6 @@ impl Default for GroupConfig {
 }
 
 impl GroupConfig {
-    /// The longest time without a sign of life.
-    pub(super) fn election_longest(&self) -> Nanos {
-        Nanos(self.election.0.saturating_mul(2))
-    }
-
     /// openraft's configuration, with what its defaults leave off: pre-vote, entries sent beside the own flush.
     ///
     /// Snapshots are ours to begin: openraft would end the group when one cannot be written. A leader that was
@@ -81,8 +79,8 @@ impl GroupConfig {
         let millis = |length: Nanos| length.0 / Nanos::MILLISECOND.0;
         Config {
             cluster_name: group.folder(),
-            election_timeout_min: millis(self.election),
-            election_timeout_max: millis(self.election_longest()),
+            election_timeout_min: millis(self.election_min),
+            election_timeout_max: millis(self.election_max),
             heartbeat_interval: millis(self.heartbeat),
             max_payload_entries: APPEND_ENTRIES_MAX as u64,
             snapshot_policy: SnapshotPolicy::Never,
@@ -102,5 +100,24 @@ impl GroupConfig {
 impl<M: Machine> fmt::Debug for GroupOptions<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GroupOptions({} on {})", self.group.folder(), self.node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The longest time was configured and not used: it was twice the shortest, whatever had been said.
+    #[test]
+    fn consensus_has_the_times_that_were_configured() {
+        let given = GroupConfig {
+            heartbeat: Nanos::from_millis(20),
+            election_min: Nanos::from_millis(60),
+            election_max: Nanos::from_millis(70),
+            ..GroupConfig::default()
+        };
+        let config = given.openraft(GroupId(3)).expect("the times are in order");
+        let times = (config.heartbeat_interval, config.election_timeout_min, config.election_timeout_max);
+        assert_eq!(times, (20, 60, 70));
     }
 }
