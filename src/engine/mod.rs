@@ -24,6 +24,7 @@ mod listing;
 mod node;
 mod point;
 mod pull;
+mod pull_parts;
 mod rejoin;
 mod reply;
 mod report;
@@ -58,7 +59,7 @@ pub use error::{
 pub use event::{Event, EventCursor, What};
 pub use handle::{Engine, Segment, Shard};
 pub use identity::IdentityError;
-pub use pull::{PullError, PullOptions, PullProgress, PullReport};
+pub use pull_parts::{PullError, PullOptions, PullProgress, PullReport};
 pub use rejoin::{RejoinError, Rejoining};
 pub use reply::{NoAnswer, Reply};
 pub use request::Locator;

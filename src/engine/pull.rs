@@ -6,12 +6,10 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::auth::SecretSet;
-use crate::ids::{GroupId, LogIndex, Nanos, SegmentId};
+use crate::ids::{Digest, GroupId, LogIndex, SegmentId};
 use crate::limits::{FETCH_ATTEMPTS_MAX, SOURCE_BUSY_MAX};
 use crate::segment::{Ownership, Store, StoreOptions};
 use crate::stats::TransferStats;
@@ -22,139 +20,8 @@ use crate::uring::{Core, Gate, Notify, Priority};
 use super::digests::kernel;
 use super::listing::Listed;
 use super::point::{self, SOURCE};
+use super::pull_parts::{PullError, PullOptions, PullProgress, PullReport};
 use super::source::{Busy, list};
-
-/// What to pull, and how.
-#[derive(Clone, Debug)]
-pub struct PullOptions {
-    /// Where the source listens.
-    pub address: SocketAddr,
-    /// The directory to fill; it exists.
-    pub dest: PathBuf,
-    /// Remove files that an earlier pull brought and the source no longer has.
-    pub delete: bool,
-    /// When the disk is full, wait for room instead of ending.
-    pub wait_for_space: bool,
-}
-
-/// How far a pull is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PullProgress {
-    /// Files of the source.
-    pub segments: u64,
-    /// Of them, standing here.
-    pub segments_done: u64,
-    /// Bytes of the source.
-    pub bytes: u64,
-    /// Of them, standing here.
-    pub bytes_done: u64,
-    /// Waiting for room on the disk.
-    pub waits_for_space: bool,
-    /// Waiting for the source, which says that it is busy.
-    pub waits_for_source: bool,
-}
-
-/// What a pull did.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-#[cfg_attr(feature = "daemon", derive(serde::Serialize))]
-pub struct PullReport {
-    /// Files of the source.
-    pub segments: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Payload bytes that came over the network.
-    pub bytes_fetched: u64,
-    /// Bytes of the source that were here already, verified.
-    pub bytes_reused: u64,
-    /// Chunks that arrived with a wrong digest and were fetched again.
-    pub chunks_refetched: u64,
-    /// What the source does not carry: links, special files, names that no manifest takes.
-    pub skipped: u64,
-    /// Files removed because the source no longer has them.
-    pub removed: u64,
-    /// How long it took.
-    pub seconds: f64,
-}
-
-/// Why a pull did not reach its end. What it has verified is kept for the next.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum PullError {
-    /// The secret is not usable.
-    Secret {
-        /// Why. Never the secret.
-        why: String,
-    },
-    /// The source refuses us, or is not who it has to be.
-    Refused {
-        /// Why.
-        why: String,
-    },
-    /// Nobody answers, or the connection broke and did not come back.
-    Unreachable {
-        /// Why.
-        why: String,
-    },
-    /// The source has said that it is busy for `SOURCE_BUSY_MAX`, and has given nothing meanwhile.
-    Busy {
-        /// The source.
-        address: SocketAddr,
-    },
-    /// The source's list is not acceptable.
-    List {
-        /// Why.
-        why: String,
-    },
-    /// The destination or its state cannot be used.
-    Dest {
-        /// Why.
-        why: String,
-    },
-    /// The disk is full.
-    DiskFull,
-    /// Files could not be had: they changed at the source, or this disk refuses them.
-    Incomplete {
-        /// How many.
-        count: u64,
-        /// One of them.
-        path: String,
-        /// Why that one.
-        why: &'static str,
-    },
-    /// Asked to stop.
-    Interrupted,
-    /// No ring.
-    Ring {
-        /// Why, and what to change.
-        why: String,
-    },
-}
-
-impl fmt::Display for PullError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Secret { why } => write!(f, "secret: {why}"),
-            Self::Refused { why }
-            | Self::Unreachable { why }
-            | Self::List { why }
-            | Self::Dest { why }
-            | Self::Ring { why } => f.write_str(why),
-            Self::Busy { address } => {
-                let seconds = SOURCE_BUSY_MAX.0 / Nanos::SECOND.0;
-                write!(f, "{address} has been busy for {seconds} s; what came is kept, pull again later")
-            }
-            Self::DiskFull => {
-                f.write_str("the disk is full; what came is kept, pull again when there is room")
-            }
-            Self::Incomplete { count, path, why } => {
-                write!(f, "{count} files could not be had, {path} among them ({why}); pull again")
-            }
-            Self::Interrupted => f.write_str("interrupted; what came is kept"),
-        }
-    }
-}
-
-impl std::error::Error for PullError {}
 
 /// One pull at work.
 struct Pull {
@@ -209,13 +76,18 @@ pub(crate) async fn run(
     if pull.options.delete {
         report.removed = remove(&store, &gone).await?;
     }
-    report.bytes_fetched = stats.bytes_fetched.get() - stats.bytes_refetched.get();
-    report.bytes_reused = report.bytes - report.bytes_fetched;
-    report.chunks_refetched = stats.chunks_refetched.get();
+    count_bytes(&mut report, &stats);
     #[expect(clippy::as_conversions, reason = "seconds for people")]
     let seconds = Core::current().now().since(begun).0 as f64 / 1e9;
     report.seconds = seconds;
     Ok(report)
+}
+
+fn count_bytes(report: &mut PullReport, stats: &TransferStats) {
+    report.bytes_fetched = stats.bytes_fetched.get() - stats.bytes_refetched.get();
+    // A chunk whose write was cut off comes twice: more may have come than the source has.
+    report.bytes_reused = report.bytes.saturating_sub(report.bytes_fetched);
+    report.chunks_refetched = stats.chunks_refetched.get();
 }
 
 async fn open_store(options: &PullOptions, boot: [u8; 16]) -> Result<Rc<Store>, PullError> {
@@ -245,7 +117,7 @@ type Files = BTreeMap<SegmentId, Listed>;
 /// What is here already, what has to come, and what an earlier pull brought that the source no longer lists.
 /// New ids are above all old ones: a later version of a path supersedes an earlier one.
 fn sort_out(store: &Store, listed: Vec<Listed>) -> (Files, Files, Vec<SegmentId>) {
-    let mut known: BTreeMap<String, (SegmentId, crate::ids::Digest)> = BTreeMap::new();
+    let mut known: BTreeMap<String, (SegmentId, Digest)> = BTreeMap::new();
     let mut generation = LogIndex(0);
     for held in store.held() {
         generation = generation.max(held.id.index);
@@ -381,4 +253,24 @@ impl Pull {
 
 fn wanted(id: SegmentId, file: &Listed) -> Want {
     Want { id, path: file.path.as_str().into(), bytes: file.bytes, root: file.root, origin: SOURCE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A chunk that came, was not written because the connection broke, and came again made the bytes reused a number
+    /// below zero, which was told as 2^64 less it.
+    #[test]
+    fn what_came_twice_leaves_nothing_reused_and_not_less() {
+        let stats = TransferStats::default();
+        stats.bytes_fetched.add(3_000);
+        stats.bytes_refetched.add(500);
+        let mut report = PullReport { bytes: 2_000, ..PullReport::default() };
+        count_bytes(&mut report, &stats);
+        assert_eq!((report.bytes_fetched, report.bytes_reused), (2_500, 0));
+        report.bytes = 2_600;
+        count_bytes(&mut report, &stats);
+        assert_eq!(report.bytes_reused, 100);
+    }
 }

@@ -1,4 +1,5 @@
-//! Running `serve` and `pull` on the calling thread: one ring, one core, until the work is done or somebody says stop.
+//! Running `serve`, `pull` and `rejoin` on the calling thread: one ring, one core, until the work is done or somebody
+//! says stop.
 
 use std::cell::RefCell;
 use std::fs;
@@ -15,7 +16,8 @@ use crate::limits::{CHUNK_BYTES, RING_ENTRIES, SLAB_BUFFERS_DEFAULT};
 use crate::uring::{Core, KernelOptions, KernelRing, Priority, RingError, Turn};
 
 use super::boot::boot_id;
-use super::pull::{self, PullError, PullOptions, PullProgress, PullReport};
+use super::pull::{self};
+use super::pull_parts::{PullError, PullOptions, PullProgress, PullReport};
 use super::rejoin::{RejoinError, Rejoining, set_aside};
 use super::scan::{DigestProgress, digest_directory};
 use super::serve::{self, ServeError};

@@ -10,7 +10,7 @@ use crate::uring::{Core, sleep, timeout};
 use crate::wire::{Body, Class, Cursor, ListPage, Purpose};
 
 use super::listing::{self, Listed, ListingError};
-use super::pull::{PullError, PullProgress};
+use super::pull_parts::{PullError, PullProgress};
 
 /// How long a source says nothing but that it is busy.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,0 +1,140 @@
+//! What a pull is told, what it tells, and why one did not reach its end: plain values.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::ids::Nanos;
+use crate::limits::SOURCE_BUSY_MAX;
+
+/// What to pull, and how.
+#[derive(Clone, Debug)]
+pub struct PullOptions {
+    /// Where the source listens.
+    pub address: SocketAddr,
+    /// The directory to fill; it exists.
+    pub dest: PathBuf,
+    /// Remove files that an earlier pull brought and the source no longer has.
+    pub delete: bool,
+    /// When the disk is full, wait for room instead of ending.
+    pub wait_for_space: bool,
+}
+
+/// How far a pull is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PullProgress {
+    /// Files of the source.
+    pub segments: u64,
+    /// Of them, standing here.
+    pub segments_done: u64,
+    /// Bytes of the source.
+    pub bytes: u64,
+    /// Of them, standing here.
+    pub bytes_done: u64,
+    /// Waiting for room on the disk.
+    pub waits_for_space: bool,
+    /// Waiting for the source, which says that it is busy.
+    pub waits_for_source: bool,
+}
+
+/// What a pull did.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize))]
+pub struct PullReport {
+    /// Files of the source.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Payload bytes that came over the network, those of chunks with a wrong digest not counted.
+    pub bytes_fetched: u64,
+    /// Bytes of the source that did not have to come.
+    pub bytes_reused: u64,
+    /// Chunks that arrived with a wrong digest and were fetched again.
+    pub chunks_refetched: u64,
+    /// What the source does not carry: links, special files, names that no manifest takes.
+    pub skipped: u64,
+    /// Files removed because the source no longer has them.
+    pub removed: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Why a pull did not reach its end. What it has verified is kept for the next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The secret is not usable.
+    Secret {
+        /// Why. Never the secret.
+        why: String,
+    },
+    /// The source refuses us, or is not who it has to be.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// Nobody answers, or the connection broke and did not come back.
+    Unreachable {
+        /// Why.
+        why: String,
+    },
+    /// The source has said that it is busy for `SOURCE_BUSY_MAX`, and has given nothing meanwhile.
+    Busy {
+        /// The source.
+        address: SocketAddr,
+    },
+    /// The source's list is not acceptable.
+    List {
+        /// Why.
+        why: String,
+    },
+    /// The destination or its state cannot be used.
+    Dest {
+        /// Why.
+        why: String,
+    },
+    /// The disk is full.
+    DiskFull,
+    /// Files could not be had: they changed at the source, or this disk refuses them.
+    Incomplete {
+        /// How many.
+        count: u64,
+        /// One of them.
+        path: String,
+        /// Why that one.
+        why: &'static str,
+    },
+    /// Asked to stop.
+    Interrupted,
+    /// No ring.
+    Ring {
+        /// Why, and what to change.
+        why: String,
+    },
+}
+
+impl fmt::Display for PullError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret { why } => write!(f, "secret: {why}"),
+            Self::Refused { why }
+            | Self::Unreachable { why }
+            | Self::List { why }
+            | Self::Dest { why }
+            | Self::Ring { why } => f.write_str(why),
+            Self::Busy { address } => {
+                let seconds = SOURCE_BUSY_MAX.0 / Nanos::SECOND.0;
+                write!(f, "{address} has been busy for {seconds} s; what came is kept, pull again later")
+            }
+            Self::DiskFull => {
+                f.write_str("the disk is full; what came is kept, pull again when there is room")
+            }
+            Self::Incomplete { count, path, why } => {
+                write!(f, "{count} files could not be had, {path} among them ({why}); pull again")
+            }
+            Self::Interrupted => f.write_str("interrupted; what came is kept"),
+        }
+    }
+}
+
+impl std::error::Error for PullError {}
