@@ -49,16 +49,15 @@ pub(crate) async fn run(
     let store = open_store(&options, boot).await?;
     let (have, want, gone) = sort_out(&store, listed);
     let mut report = PullReport { skipped, ..PullReport::default() };
-    for (id, listed) in have.iter().chain(&want) {
+    for listed in have.values().chain(want.values()) {
         report.segments += 1;
         report.bytes += listed.bytes;
-        report.bytes_reused += if have.contains_key(id) { listed.bytes } else { 0 };
     }
     let progress = PullProgress {
         segments: report.segments,
         segments_done: have.len() as u64,
         bytes: report.bytes,
-        bytes_done: report.bytes_reused,
+        bytes_done: have.values().map(|listed| listed.bytes).sum(),
         ..PullProgress::default()
     };
     let stats = Rc::new(TransferStats::default());

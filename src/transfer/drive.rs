@@ -120,7 +120,7 @@ impl Driver {
 
     /// The manifest no longer has the segment; a fetch of it ends.
     pub fn forget(&self, id: SegmentId) {
-        self.plan.borrow_mut().forget(id);
+        self.plan.borrow_mut().forget(id, &mut self.sources.borrow_mut());
         if let Some(task) = self.tasks.borrow_mut().remove(&id) {
             task.abort();
         }

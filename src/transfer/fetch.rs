@@ -67,7 +67,7 @@ impl Fetcher {
                 request.ask(landing.want(), range, false).await?;
             }
         }
-        let received = self.receive_chunks(&mut request, &landing).await;
+        let received = self.receive_chunks(&mut request, source, &landing).await;
         drop(request);
         match received {
             Ok(()) => self.lander.land(landing).await.map(|_| ()),
@@ -82,7 +82,12 @@ impl Fetcher {
 
     /// Takes chunks until none is missing. One with a wrong digest is left out: the next attempt asks for it alone, of
     /// another source if there is one.
-    async fn receive_chunks(&self, request: &mut Request, landing: &Landing) -> Result<(), Failure> {
+    async fn receive_chunks(
+        &self,
+        request: &mut Request,
+        source: NodeId,
+        landing: &Landing,
+    ) -> Result<(), Failure> {
         let mut writes = Writes::new(landing, WRITES_MAX);
         let mut expected: u32 = landing.missing().map(|range| range.end - range.start).sum();
         let mut is_corrupt = false;
@@ -97,7 +102,7 @@ impl Fetcher {
                 Ok(verified) => writes.begin(verified).await?,
                 Err((error, payload)) => {
                     self.stats.bytes_refetched.add(payload.filled().len() as u64);
-                    tracing::warn!(%error, segment = %landing.want().id, "a chunk arrived damaged");
+                    tracing::warn!(%error, %source, segment = %landing.want().id, "a chunk arrived damaged");
                     self.stats.chunks_refetched.add(1);
                     is_corrupt = true;
                 }

@@ -32,7 +32,7 @@ pub struct Want {
 pub enum Failure {
     /// The source does not have it.
     NotHere,
-    /// The source refuses us: an alarm, and no retry there soon.
+    /// The source refuses us; it rests before it is asked again.
     NotAllowed,
     /// The source is busy or stops.
     Busy,
@@ -152,14 +152,14 @@ impl Plan {
         true
     }
 
-    /// Forgets a segment that the manifest no longer has. Returns the source if it is being fetched: the caller
-    /// stops that.
-    pub fn forget(&mut self, id: SegmentId) -> Option<NodeId> {
-        let item = self.items.remove(&id)?;
+    /// Forgets a segment that the manifest no longer has. The caller stops the fetch of it, if there is one.
+    pub fn forget(&mut self, id: SegmentId, sources: &mut Sources) {
+        let Some(item) = self.items.remove(&id) else { return };
         self.ready.remove(&(item.ready_at, id));
-        let source = self.in_flight.remove(&id);
+        if let Some(source) = self.in_flight.remove(&id) {
+            sources.release(source);
+        }
         self.check();
-        source
     }
 
     /// The next fetch to begin, or `None` if nothing can begin now.
@@ -306,6 +306,7 @@ fn fetches_max() -> usize {
 mod tests {
     use super::*;
     use crate::ids::LogIndex;
+    use crate::transfer::source::Announced;
 
     fn want(index: u64) -> Want {
         let id = SegmentId { index: LogIndex(index), ordinal: 0 };
@@ -402,14 +403,20 @@ mod tests {
         assert!(plan.is_empty());
     }
 
+    /// A fetch that was given up counted as under way for ever: its source came last for everything else.
     #[test]
-    fn a_forgotten_segment_in_flight_names_its_source() {
-        let (mut plan, mut from, now) = (Plan::default(), sources(&[1]), Nanos(1));
+    fn a_segment_forgotten_in_flight_weighs_on_its_source_no_more() {
+        let (mut plan, mut from, now) = (Plan::default(), sources(&[1, 2]), Nanos(1));
+        for node in [1, 2] {
+            from.announce(NodeId(node), Announced { held_to: LogIndex(9), ..Announced::default() });
+        }
         plan.want(want(5), now);
-        assert_eq!(plan.forget(want(4).id), None);
-        plan.next(&mut from, now).expect("ready");
-        assert_eq!(plan.forget(want(5).id), Some(NodeId(1)));
+        plan.forget(want(4).id, &mut from);
+        assert_eq!(plan.next(&mut from, now).map(|start| start.source), Some(NodeId(1)));
+        plan.forget(want(5).id, &mut from);
         plan.failed(want(5).id, Failure::Unreachable, 0, &mut from, now);
         assert!(plan.is_empty());
+        plan.want(want(6), now);
+        assert_eq!(plan.next(&mut from, now).map(|start| start.source), Some(NodeId(1)));
     }
 }

@@ -86,6 +86,13 @@ impl Sources {
         }
     }
 
+    /// A fetch from the node was given up; it says nothing of the node.
+    pub fn release(&mut self, node: NodeId) {
+        if let Some(source) = self.0.get_mut(&node) {
+            source.fetches = source.fetches.saturating_sub(1);
+        }
+    }
+
     /// A fetch from the node has ended; `healthy` unless the node or the way to it was at fault.
     pub fn end(&mut self, node: NodeId, healthy: bool, now: Nanos) {
         let Some(source) = self.0.get_mut(&node) else { return };
