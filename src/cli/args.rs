@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Parser, Debug)]
 #[command(name = "ringway", version, propagate_version = true, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 configuration or identity, 4 authentication, \
-5 disk full, 6 no leader or not reachable, 7 verification found damage, 130 interrupted."
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 configuration, secret or root, 4 authentication, \
+5 disk full, 6 no leader or not reachable, 7 damage found, 130 interrupted."
 )]
 pub(crate) struct Cli {
     /// What to do.

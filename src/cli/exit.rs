@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     Failed = 1,
     /// Arguments that do not go together.
     Usage = 2,
-    /// The configuration, a secret's file or a root is not usable.
+    /// The configuration, the secret or a root is not usable.
     Config = 3,
     /// A peer refused us, or we it.
     Auth = 4,

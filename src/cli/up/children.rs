@@ -99,6 +99,7 @@ impl Ended {
             Some(4) => Exit::Auth,
             Some(5) => Exit::DiskFull,
             Some(6) => Exit::Unreachable,
+            Some(7) => Exit::Damaged,
             _ => Exit::Failed,
         };
         Failure::new(exit, format!("node {} has ended ({})", self.node, self.status))
@@ -132,4 +133,23 @@ fn wait_for_ports(plan: &Plan, stop: &AtomicBool) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    /// A node that refused its damaged log ended with 7, and the command that had started it with 1.
+    #[test]
+    fn the_command_ends_with_the_code_of_the_node_that_ended() {
+        let exits = [Exit::Config, Exit::Auth, Exit::DiskFull, Exit::Unreachable, Exit::Damaged];
+        for (code, exit) in (3..).zip(exits) {
+            let ended = Ended { node: 2, status: ExitStatus::from_raw(code << 8) };
+            assert_eq!(ended.failure().exit, exit);
+        }
+        let killed = Ended { node: 2, status: ExitStatus::from_raw(9) };
+        assert_eq!(killed.failure().exit, Exit::Failed);
+    }
 }
