@@ -20,7 +20,7 @@ use crate::daemon::{ChangeBody, ChangeReport, Problem, TransferBody};
 const CHANGE_MILLIS: u64 = 30_000;
 const ASK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Segments of one page.
-const PAGE: usize = 1000;
+pub(super) const PAGE: usize = 1000;
 /// Bytes of an answer: a page whose paths are all as long as they may be has less.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 

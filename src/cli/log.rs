@@ -9,11 +9,11 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Sends the library's events to standard error from the level that the flags ask for.
-pub(crate) fn start(verbose: u8, quiet: bool, usual: Level) {
+/// Sends the library's events to standard error, warnings and worse unless the flags ask for more or less.
+pub(crate) fn start(verbose: u8, quiet: bool) {
     let level = match (quiet, verbose) {
         (true, _) => Level::ERROR,
-        (false, 0) => usual,
+        (false, 0) => Level::WARN,
         (false, 1) => Level::INFO,
         (false, 2) => Level::DEBUG,
         (false, _) => Level::TRACE,

@@ -3,6 +3,7 @@
 
 mod args;
 mod ask;
+mod bar;
 mod digest;
 mod exit;
 mod log;
@@ -12,6 +13,7 @@ mod point;
 mod rejoin;
 mod run;
 mod secret;
+mod stop;
 mod up;
 mod verify;
 

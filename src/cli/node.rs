@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::args::{self, Output};
 use super::exit::{Exit, Failure};
 use super::output::print;
-use super::point::stop_signal;
 use super::secret;
+use super::stop::stop_signal;
 use crate::daemon::{self, Admin};
 
 /// How often the process looks whether it shall stop.

@@ -1,39 +1,18 @@
 //! `ringway serve` and `ringway pull`.
 
 use std::env;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use ringway::engine::{self, PullError, PullOptions, PullProgress, ServeError, ServeOptions};
 use serde::Serialize;
 
 use super::args::{Output, Pull, Serve};
+use super::bar::bar;
 use super::exit::{Exit, Failure};
 use super::output::{bytes, print};
 use super::secret;
-
-/// Set by Ctrl-C and SIGTERM.
-pub(crate) fn stop_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second one ends the process at once.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
-}
-
-/// A bar over bytes on a terminal; nothing elsewhere.
-pub(crate) fn bar(quiet: bool) -> ProgressBar {
-    if quiet || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = "{msg} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
-    ProgressBar::new(0).with_style(ProgressStyle::with_template(style).expect("a fixed template"))
-}
+use super::stop::stop_signal;
 
 #[derive(Serialize)]
 struct Ready {

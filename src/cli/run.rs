@@ -12,7 +12,7 @@ use crate::daemon;
 
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    log::start(cli.verbose, cli.quiet, tracing::Level::WARN);
+    log::start(cli.verbose, cli.quiet);
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { exit, message }) => {

@@ -1,7 +1,7 @@
 //! `ringway secret new`, and reading secrets for the other commands.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 /// Writes a new secret; never over an existing file.
 pub(crate) fn new(path: &Path) -> Result<(), Failure> {
     let mut random = [0; 32];
-    File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random))?;
+    read_random(&mut random)?;
     let mut text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     text.push('\n');
     let mut file = OpenOptions::new()
@@ -40,4 +40,9 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     (&file).take(4096).read_to_string(&mut text).map_err(|error| bad(&error))?;
     Ok(text)
+}
+
+/// Fills with random bytes.
+pub(super) fn read_random(out: &mut [u8]) -> io::Result<()> {
+    File::open("/dev/urandom")?.read_exact(out)
 }

@@ -8,15 +8,14 @@ use ringway::engine::verify_segments;
 use serde::Serialize;
 
 use super::args::Output;
+use super::bar::bar;
 use super::exit::{Exit, Failure};
 use super::output::{bytes, print};
-use super::point::bar;
+use super::up::CONFIG;
 use crate::daemon;
 
 /// The file by which a node's root is known.
 const IDENTITY: &str = "identity";
-/// Where `ringway up` keeps a node's configuration, in its root.
-pub(super) const CONFIG: &str = "node.toml";
 
 #[derive(Serialize)]
 struct Report {

@@ -12,4 +12,5 @@ mod run;
 mod sample;
 mod watch;
 
+pub(crate) use plan::CONFIG;
 pub(crate) use run::{Voice, run};

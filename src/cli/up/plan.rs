@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use ringway::ids::ClusterId;
 
-use super::root::{read_random, write_durably};
+use super::root::write_durably;
 use crate::cli::args::Up;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::secret;
-use crate::cli::verify::CONFIG;
+use crate::cli::secret::{self, read_random};
 use crate::daemon::{self, NodeFile};
 
+/// A node's configuration, in its root.
+pub(crate) const CONFIG: &str = "node.toml";
 /// Ports looked at for free ones: below those that the system gives to outgoing connections, which could take a
 /// port while its node is not running.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;

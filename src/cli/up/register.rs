@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::copy::Placed;
 use super::import::Item;
 use super::plan::Plan;
-use crate::cli::ask::{Endpoint, Trouble, token};
+use crate::cli::ask::{Endpoint, PAGE, Trouble, token};
 use crate::cli::exit::{Exit, Failure};
 use crate::daemon::ChangeBody;
 
@@ -19,7 +19,7 @@ use crate::daemon::ChangeBody;
 const BATCH_FILES: usize = 1000;
 /// Bytes after which a batch ends: while the next one is hashed, this one is on its way to the other nodes.
 const BATCH_BYTES: u64 = 64 << 20;
-/// Batches of one shard, and of another, at a time.
+/// Batches under way at a time.
 const WORKERS: usize = 4;
 /// How long one batch may take: this and the time to hash its bytes on a slow disk.
 const CHANGE_MILLIS: u64 = 30_000;
@@ -27,7 +27,6 @@ const SLOW_BYTES_A_MILLI: u64 = 20_000;
 /// How long no batch may come through before the command gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(100);
-const PAGE: usize = 1000;
 
 struct Job {
     shard: u32,

@@ -1,7 +1,7 @@
 //! The root's own files: the lock, and small files written durably.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -54,9 +54,4 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 /// Makes the names in a directory durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
-}
-
-/// Fills with random bytes.
-pub(super) fn read_random(out: &mut [u8]) -> io::Result<()> {
-    File::open("/dev/urandom")?.read_exact(out)
 }

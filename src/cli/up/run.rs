@@ -15,9 +15,10 @@ use super::register::register;
 use super::root::Root;
 use super::watch::{View, Watch};
 use crate::cli::args::{Output, Up};
+use crate::cli::bar::bar;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{bytes, print};
-use crate::cli::point::{bar, stop_signal};
+use crate::cli::stop::stop_signal;
 
 /// Between two looks at the nodes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -96,8 +97,7 @@ fn tell(report: &Report, output: Output, ends: bool) {
         if ends {
             return Ok(());
         }
-        for (node, admin) in (1..).zip(&report.admin) {
-            let _: u32 = node;
+        for (node, admin) in (1_u32..).zip(&report.admin) {
             writeln!(out, "node {node}: ringway status --endpoint {admin}")?;
         }
         Ok(())
