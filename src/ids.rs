@@ -133,8 +133,6 @@ impl ShardId {
 }
 
 impl Nanos {
-    /// One microsecond.
-    pub const MICROSECOND: Self = Self(1_000);
     /// One millisecond.
     pub const MILLISECOND: Self = Self(1_000_000);
     /// One second.

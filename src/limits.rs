@@ -242,8 +242,6 @@ pub const SNAPSHOT_LOG_BYTES: u64 = 64 * 1024 * 1024;
 pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;
 /// Entries before a snapshot that stay in the log, so that a follower that is a little behind needs no snapshot.
 pub const LOG_ENTRIES_KEPT: u64 = 4096;
-/// To the answer of the new leader when leadership is handed over.
-pub const TRANSFER_TIMEOUT: Nanos = Nanos::from_secs(5);
 /// Sealed files of one log that are mapped at a time.
 pub const LOG_MAPPINGS_MAX: usize = 4;
 

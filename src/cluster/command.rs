@@ -9,9 +9,6 @@ use rkyv::{Archive, Deserialize, Serialize};
 use crate::ids::{ClusterId, Incarnation, LogIndex, NodeId};
 use crate::wire::{DecodeError, ValueBytes, decode_value, encode_value};
 
-/// Version of the commands' format; the log record that carries a command names it.
-pub const COMMAND_VERSION: u16 = 1;
-
 /// A change of the cluster, as one log entry of group 0.
 #[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
 pub enum Command {

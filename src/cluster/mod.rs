@@ -11,7 +11,7 @@ mod state;
 mod tests;
 mod validate;
 
-pub use command::{Bootstrap, COMMAND_VERSION, Command, Limit, NodeRecord, Replicas, Role};
+pub use command::{Bootstrap, Command, Limit, NodeRecord, Replicas, Role};
 pub use outcome::{Change, Effect, NodeReason, Outcome, Refusal};
 pub use snapshot::{SNAPSHOT_VERSION, SnapshotError};
 pub use state::{Admission, ClusterState, Node};

@@ -10,9 +10,6 @@ use super::outcome::Refusal;
 use crate::ids::{Digest, NodeId, SessionId, UnixNanos};
 use crate::wire::{DecodeError, ValueBytes, access_value, encode_value};
 
-/// Version of the commands' format; the log record that carries a command names it.
-pub const COMMAND_VERSION: u16 = 1;
-
 /// A change of a shard's manifest, as one log entry.
 #[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
 pub enum Command {

@@ -112,7 +112,7 @@ impl Inner {
     async fn walk(&self, landings: Vec<Landing>) -> Vec<Result<Landed, LandError>> {
         let names: BTreeSet<_> = landings.iter().map(|landing| landing.0.want.path.clone()).collect();
         let _names = self.names.lock_all(names).await;
-        let owner = self.ownership.get();
+        let owner = self.options.ownership;
         let mut flights: Vec<Flight> =
             landings.into_iter().map(|landing| Flight::new(landing, owner)).collect();
         self.refuse_older(&mut flights);

@@ -62,7 +62,7 @@ impl Store {
     }
 
     fn source_of(&self, want: &Want) -> Option<Record> {
-        if self.ownership() != Ownership::Ours {
+        if self.0.options.ownership != Ownership::Ours {
             return None;
         }
         let table = self.0.inventory.table();

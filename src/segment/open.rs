@@ -66,7 +66,6 @@ impl Store {
         check_devices(&options, &segments, &folders).await?;
         let (inventory, inventory_cut) = Inventory::load(folders.private.clone()).await?;
         let inner = Inner {
-            ownership: Cell::new(options.ownership),
             options,
             segments,
             folders,

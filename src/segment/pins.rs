@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::broken::{self, Broken};
 use crate::digest::{ChunkList, VerifiedChunks};
-use crate::ids::{Digest, SegmentId};
+use crate::ids::Digest;
 use crate::uring::{Errno, File, FileKind, OpenOptions};
 
 use super::fault::{DiskError, Doing, failed, from_disk};
@@ -17,7 +17,6 @@ use super::identity::Identity;
 use super::names::{Stem, draft_name, is_draft};
 use super::open::{Folders, look_at};
 use super::path::RelativePath;
-use super::quarantine::Gone;
 use super::record::{Change, Ownership, Record};
 use super::scan::identity_of;
 use super::store::{Inner, Store, Want};
@@ -104,14 +103,6 @@ impl Store {
             Some(older) if draft.name.is_some() => self.0.land_draft(want, draft, &older).await,
             Some(_) | None => self.0.settle_pin(want, draft).await,
         }
-    }
-
-    /// Lets go of an engine's file: the manifest has dropped it. Nothing of the engine's is touched.
-    ///
-    /// # Errors
-    /// The disk refuses something.
-    pub async fn unpin(&self, id: SegmentId) -> Result<Gone, DiskError> {
-        self.remove(id).await
     }
 
     /// Lets go of all drafts that nobody has claimed: files digested by an earlier process and not registered. To be

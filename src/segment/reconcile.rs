@@ -206,7 +206,7 @@ impl Store {
     /// Hashes the file before anything is done with it; says what becomes of the segment then.
     async fn hash(&self, case: Case, done: &mut Reconciled) -> Result<Case, DiskError> {
         let path = case.path().cloned().expect("a file is hashed for a want or a record");
-        let owner = case.record.as_ref().map_or(self.0.ownership.get(), |record| record.owner);
+        let owner = case.record.as_ref().map_or(self.0.options.ownership, |record| record.owner);
         let hashed = self.0.hash_file(case.want.as_ref(), case.record.as_ref(), &path).await?;
         let (id, wanted) = (case.id, if case.want.is_some() { Wanted::Yes } else { Wanted::No });
         let staged = self.staged_of(id, case.want.as_ref());

@@ -12,7 +12,7 @@ use crate::digest::{ChunkError, VerifiedChunks};
 use crate::ids::Digest;
 use crate::uring::Buffer;
 
-use super::fault::{DiskError, Doing};
+use super::fault::Doing;
 use super::staged::{Staging, Write};
 use super::staging_error::{CheckpointError, WriteError};
 use super::store::{Store, Want};
@@ -55,12 +55,6 @@ impl Landing {
     pub fn missing(&self) -> impl Iterator<Item = Range<u32>> + use<> {
         let state = self.0.state.borrow();
         state.written.missing(|index| state.writing.contains(&index)).into_iter()
-    }
-
-    /// Whether all chunks are there.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.0.state.borrow().written.is_full()
     }
 
     /// Chunks that are there.
@@ -183,16 +177,6 @@ impl Landing {
             }
             Err(error) => Err(CheckpointError::Disk(error)),
         }
-    }
-
-    /// Ends the landing and removes what is staged.
-    ///
-    /// # Errors
-    /// The disk refuses to remove it; a later start tries again.
-    pub async fn discard(self) -> Result<(), DiskError> {
-        self.0.quiet().await;
-        self.0.is_ruined.set(true);
-        self.0.store.unlink_staged(self.0.want.stem()).await
     }
 }
 

@@ -89,7 +89,6 @@ pub struct Store(pub(super) Rc<Inner>);
 /// What all parts of the room share.
 pub(super) struct Inner {
     pub(super) options: StoreOptions,
-    pub(super) ownership: Cell<Ownership>,
     pub(super) segments: Dir,
     pub(super) folders: PrivateFolders,
     pub(super) inventory: Inventory,
@@ -193,12 +192,6 @@ impl Store {
         self.0.staged.borrow().contains(&Stem { id, root })
     }
 
-    /// Whether a file of this content was digested here under the path and waits for its segment's id.
-    #[must_use]
-    pub fn has_draft(&self, path: &RelativePath, root: Digest) -> bool {
-        self.0.drafts.borrow().contains_key(&(path.clone(), root))
-    }
-
     /// Where the file of a version that is held may stand, as absolute paths, and what it was like when it was
     /// verified: a file that is not like that is another one. Of an engine's file our own pin comes first.
     #[must_use]
@@ -229,15 +222,10 @@ impl Store {
         Ok(space.available)
     }
 
-    /// Changes whose the names are, when the node's role changes. Records keep the owner that they have.
-    pub fn set_ownership(&self, ownership: Ownership) {
-        self.0.ownership.set(ownership);
-    }
-
     /// Whose names new files get.
     #[must_use]
     pub fn ownership(&self) -> Ownership {
-        self.0.ownership.get()
+        self.0.options.ownership
     }
 
     /// The digest kernel in use.

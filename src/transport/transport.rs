@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
 use crate::auth::SecretSet;
-use crate::ids::{ClusterId, GroupId, Nanos};
+use crate::ids::{GroupId, Nanos};
 use crate::limits::INCOMING_MAX;
 use crate::stats::TransportStats;
 use crate::uring::{Core, Errno, Priority, QueueReceiver, QueueSender, Task, queue, sleep};
@@ -36,7 +36,6 @@ pub(super) struct Inner {
     pub(super) seats: Seats,
     pub(super) unproven: Unproven,
     pub(super) listeners: RefCell<Vec<Task<()>>>,
-    cluster: Cell<Option<ClusterId>>,
     secrets: RefCell<SecretSet>,
     connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next_id: Cell<u64>,
@@ -53,7 +52,6 @@ impl Transport {
     pub fn new(options: TransportOptions) -> Self {
         let (sender, receiver) = queue(INCOMING_MAX);
         Self(Rc::new(Inner {
-            cluster: Cell::new(options.cluster),
             secrets: RefCell::new(options.secrets.clone()),
             options,
             shared: Rc::default(),
@@ -124,11 +122,6 @@ impl Transport {
         self.0.secrets.replace(secrets);
     }
 
-    /// The cluster that we belong to from now on.
-    pub fn set_cluster(&self, cluster: ClusterId) {
-        self.0.cluster.set(Some(cluster));
-    }
-
     /// Ends all connections with peers for which `keep` is false: a removed node, another life, an old
     /// secret.
     pub fn cut_unless(&self, keep: impl Fn(&ConnectionInfo) -> bool) {
@@ -165,10 +158,8 @@ impl fmt::Debug for Transport {
 
 impl Inner {
     pub(super) fn ours(&self) -> Ours {
-        let mut side = self.options.side();
-        side.cluster = self.cluster.get();
         let secrets = self.secrets.borrow().clone();
-        Ours { side, role: self.options.role(), secrets, core_count: self.options.core_count }
+        Ours { side: self.options.side(), role: self.options.role(), secrets, core_count: self.options.core_count }
     }
 
     pub(super) fn next_id(&self) -> u64 {

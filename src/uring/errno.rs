@@ -11,8 +11,6 @@ impl Errno {
     pub const NOT_FOUND: Self = Self(libc::ENOENT);
     /// The name exists already.
     pub const EXISTS: Self = Self(libc::EEXIST);
-    /// Not allowed by permissions.
-    pub const ACCESS: Self = Self(libc::EACCES);
     /// Input or output error of the device.
     pub const IO: Self = Self(libc::EIO);
     /// No space left on the device.

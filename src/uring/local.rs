@@ -172,12 +172,6 @@ impl<T> QueueSender<T> {
             changed.await;
         }
     }
-
-    /// The receiver is gone.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        !self.0.receiver.get()
-    }
 }
 
 impl<T> Clone for QueueSender<T> {

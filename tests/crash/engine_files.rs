@@ -53,7 +53,7 @@ fn a_file_is_digested_in_one_pass_and_kept_until_it_is_dropped() {
     sim.block_on(&core, async move {
         let reader = store.open_segment(id(1)).await.expect("the pin is read");
         assert_eq!(bytes(&reader).await, *made.bytes);
-        assert_eq!(store.unpin(id(1)).await, Ok(Gone::Record));
+        assert_eq!(store.remove(id(1)).await, Ok(Gone::Record));
         assert_eq!(store.open_segment(id(1)).await.err(), Some(ReadError::NotHeld));
     });
     assert_eq!(pins(&sim, node), 0);

@@ -117,7 +117,7 @@ fn an_engine_s_file_is_pinned_by_a_link_and_outlives_its_name() {
         assert_eq!(std::fs::metadata(&file).expect("it is there").nlink(), 2);
         std::fs::remove_file(&file).expect("the engine may");
         assert_eq!(read(&store, want.id).await, bytes);
-        assert_eq!(store.unpin(want.id).await, Ok(Gone::Record));
+        assert_eq!(store.remove(want.id).await, Ok(Gone::Record));
         assert_eq!(std::fs::read_dir(root.join(".ringway/pins")).expect("it is there").count(), 0);
     });
 }

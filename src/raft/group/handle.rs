@@ -13,11 +13,10 @@ use openraft_rt::WatchReceiver;
 use crate::ids::{GroupId, LogIndex, Nanos, NodeId};
 use crate::limits::PROPOSALS_IN_FLIGHT_MAX;
 use crate::raft::keeper::Keeper;
-use crate::raft::log::Log;
+use crate::raft::log::{Log, LogStopped};
 use crate::raft::machine::Machine;
 use crate::raft::network::Lines;
 use crate::raft::serve::Server;
-use crate::raft::snapshot::SnapshotFault;
 use crate::raft::types::{Member, Point, Seat, Types};
 use crate::transport::Stream;
 use crate::uring::{Core, Notify, Priority, Task};
@@ -25,7 +24,7 @@ use crate::uring::{Core, Notify, Priority, Task};
 use super::error::{BootstrapError, OpenError};
 use super::options::{GroupConfig, GroupOptions};
 use super::policy::Policy;
-use super::watch::{GroupFigures, Watermarks, pass_on, watermarks};
+use super::watch::{GroupFigures, GroupRole, Watermarks, pass_on, watermarks};
 
 /// One replicated state on this node. Clones are the same group.
 pub struct Group<M: Machine>(Rc<Inner<M>>);
@@ -144,7 +143,7 @@ impl<M: Machine> Group<M> {
         let metrics = self.0.raft.metrics();
         let mut marks = watermarks(&metrics.borrow_watched(), self.0.keeper.applied());
         if self.0.ended.get() {
-            marks.role = super::watch::GroupRole::Stopped;
+            marks.role = GroupRole::Stopped;
         }
         marks
     }
@@ -191,20 +190,11 @@ impl<M: Machine> Group<M> {
         answered.map(|at| now.since(at.0))
     }
 
-    /// Writes a snapshot now, whatever the policy says, and gives its last entry.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub async fn trigger_snapshot(&self) -> Result<LogIndex, SnapshotFault> {
-        self.policy().snapshot().await?;
-        Ok(self.0.keeper.snapshot().map_or(LogIndex(0), |(point, _)| point.index))
-    }
-
     /// Ends the group: no call is served or made any more, and the log is closed when all of it is durable.
     ///
     /// # Errors
     /// What stopped the log before.
-    pub async fn shut_down(&self) -> Result<(), crate::raft::log::LogStopped> {
+    pub async fn shut_down(&self) -> Result<(), LogStopped> {
         // It has ended one way or the other.
         let _ended = self.0.raft.shutdown().await;
         self.0.tasks.take().iter().for_each(Task::abort);

@@ -70,18 +70,6 @@ impl<M: Machine> Group<M> {
         }
     }
 
-    /// Makes a voter a learner. A learner stays one.
-    ///
-    /// # Errors
-    /// `MembersError`.
-    pub async fn demote(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
-        match self.member(node) {
-            None => Err(MembersError::Unknown { node }),
-            Some(known) if !known.voter => Ok(()),
-            Some(_) => self.take_vote(node, true, within).await,
-        }
-    }
-
     /// Removes a node from the group. One that is no member is not there already. The leader hands over first.
     ///
     /// # Errors
@@ -89,12 +77,12 @@ impl<M: Machine> Group<M> {
     pub async fn remove_member(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
         match self.member(node) {
             None => Ok(()),
-            Some(known) if known.voter => self.take_vote(node, false, within).await,
+            Some(known) if known.voter => self.remove_voter(node, within).await,
             Some(_) => self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0])), within).await,
         }
     }
 
-    async fn take_vote(&self, node: NodeId, stays: bool, within: Nanos) -> Result<(), MembersError> {
+    async fn remove_voter(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
         let others: Vec<NodeId> = self
             .members()
             .into_iter()
@@ -111,9 +99,7 @@ impl<M: Machine> Group<M> {
                 Err(_) => Err(MembersError::TimedOut { after: within }),
             };
         }
-        let voters = BTreeSet::from([node.0]);
-        let remove: Change = ChangeMembers::RemoveVoters(voters);
-        self.change_retaining(remove, stays, within).await
+        self.change_retaining(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), false, within).await
     }
 
     /// Hands leadership to the voter that is furthest.
@@ -128,6 +114,7 @@ impl<M: Machine> Group<M> {
         self.change_retaining(change, true, within).await
     }
 
+    /// With `retain` a voter that is removed as one stays a learner.
     async fn change_retaining(
         &self,
         change: Change,

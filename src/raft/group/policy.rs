@@ -60,7 +60,7 @@ impl<M: Machine> Policy<M> {
     }
 
     /// Writes a snapshot, and lets the log go of what is in it.
-    pub(super) async fn snapshot(&self) -> Result<(), SnapshotFault> {
+    async fn snapshot(&self) -> Result<(), SnapshotFault> {
         self.keeper.write_snapshot().await?;
         // A group that has stopped has no use for it.
         let _stopped = self.raft.trigger().snapshot().await;
