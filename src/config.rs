@@ -41,7 +41,7 @@ pub struct NodeConfig {
 /// How cores are driven and what they may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CoreConfig {
-    /// Threads; a shard lives on core `shard % count`.
+    /// Threads; a group lives on core `group % count`.
     pub count: u16,
     /// Pin core `n` to the n-th processor that the process may use.
     pub pin: bool,

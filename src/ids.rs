@@ -49,8 +49,7 @@ number!(
     ArchivedShardId
 );
 number!(
-    /// A stream of one connection: odd ones opened by the side that dialled, even ones by the other. 0 is the
-    /// connection itself.
+    /// A stream of one connection: an odd number, opened by the side that dialled. 0 is the connection itself.
     StreamId(u32),
     ArchivedStreamId
 );
@@ -84,9 +83,7 @@ impl GroupId {
     pub fn shard(self) -> Option<ShardId> {
         self.0.checked_sub(1).map(ShardId)
     }
-}
 
-impl GroupId {
     /// The group's fixed folder below a node's data root.
     #[must_use]
     pub fn folder(self) -> String {

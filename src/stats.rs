@@ -107,20 +107,6 @@ impl TransportStats {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_code_beyond_the_table_is_counted_in_its_last_place() {
-        let stats = TransportStats::default();
-        stats.count_refused(3);
-        stats.count_refused(u16::MAX);
-        assert_eq!(stats.refused[3].get(), 1);
-        assert_eq!(stats.refused[REFUSED_CODES_COUNTED - 1].get(), 1);
-    }
-}
-
 /// What the transfers of one shard, or of one pull, did.
 #[derive(Debug, Default)]
 pub struct TransferStats {
@@ -138,4 +124,18 @@ pub struct TransferStats {
     pub landed: Counter,
     /// Fetches that failed.
     pub failed: Counter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_beyond_the_table_is_counted_in_its_last_place() {
+        let stats = TransportStats::default();
+        stats.count_refused(3);
+        stats.count_refused(u16::MAX);
+        assert_eq!(stats.refused[3].get(), 1);
+        assert_eq!(stats.refused[REFUSED_CODES_COUNTED - 1].get(), 1);
+    }
 }

@@ -95,7 +95,7 @@ impl fmt::Display for HandshakeError {
             }
             Self::OurselvesAgain { node } => write!(
                 f,
-                "the peer claims to be node {node}, as we do: correct its address, or adopt the copied data root"
+                "the peer claims to be node {node}, as we do: correct its address, or start the copy from an empty root"
             ),
             Self::OtherNode { expected, found } => {
                 write!(f, "node {found} answers where node {expected} was dialled: correct the address")

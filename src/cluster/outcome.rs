@@ -206,11 +206,11 @@ impl fmt::Display for NodeReason {
             Self::IncarnationTaken { by } => {
                 write!(
                     f,
-                    "node {by} has that incarnation: one data root is a copy of the other; adopt it first"
+                    "node {by} has that incarnation: one data root is a copy of the other; start it from an empty one"
                 )
             }
             Self::IncarnationRetired => {
-                write!(f, "that data root was replaced and is fenced; adopt it first")
+                write!(f, "that data root was replaced and is fenced; start from an empty root")
             }
             Self::ReturnsAsVoter => {
                 write!(f, "with another incarnation it is not the old voter; admit it as promotable")

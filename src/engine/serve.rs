@@ -37,7 +37,7 @@ pub enum ServeError {
         /// Why. Never the secret.
         why: String,
     },
-    /// The directory, or the cache of its digests, cannot be read.
+    /// The directory cannot be read.
     Directory {
         /// Why.
         why: String,

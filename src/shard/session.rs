@@ -116,7 +116,7 @@ impl Inner {
                     self.retire_soon();
                     return Ok(());
                 }
-                // This node was removed, or its root is a copy that was adopted elsewhere.
+                // This node was removed, or came back in another life.
                 Outcome::Refused(Refusal::SessionRetired) => self.kept_session.set(Kept::Earlier(None)),
                 Outcome::Refused(refusal) => return Err(ProposalError::Refused(refusal)),
                 // From a member that is of another build, or worse.

@@ -181,9 +181,7 @@ impl DialError {
             | Self::ShutDown => false,
         }
     }
-}
 
-impl DialError {
     /// The code with which the peer has refused us, now or before this dial was too early.
     #[must_use]
     pub fn refusal(&self) -> Option<RefusedCode> {

@@ -26,7 +26,7 @@ pub type Carry = Rc<dyn Fn(u16, Box<HandOver>) -> Result<(), Box<HandOver>>>;
 /// All that a transport needs to know.
 #[derive(Clone)]
 pub struct TransportOptions {
-    /// Our cluster; none before it was bootstrapped or joined, and for a puller.
+    /// Our cluster; none before it was bootstrapped or joined.
     pub cluster: Option<ClusterId>,
     /// Our id; none for a puller, which is no member.
     pub node: Option<NodeId>,
@@ -135,7 +135,8 @@ impl Default for Timeouts {
 pub struct Caps {
     /// Connections in all.
     pub connections: usize,
-    /// Accepted connections that have not proven themselves; beyond it the oldest gives way.
+    /// Accepted connections that have not proven themselves; beyond it the oldest of the address with the most gives
+    /// way.
     pub unproven: usize,
     /// Accepted connections of one proven peer.
     pub peer: usize,
@@ -166,7 +167,7 @@ pub struct Peer {
 /// Who a peer is: all of it is covered by its proof.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerIdentity {
-    /// Its cluster; none for a node that has not joined yet, and for a puller.
+    /// Its cluster; none for a node that has not joined yet.
     pub cluster: Option<ClusterId>,
     /// Its id; none for a puller.
     pub node: Option<NodeId>,

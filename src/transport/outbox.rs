@@ -200,7 +200,7 @@ impl Outbox {
         Some(Own::Credit(stream))
     }
 
-    /// The next frame of a stream, if its head takes at most `head_bytes`.
+    /// The next frame of a stream, if it fits.
     pub(super) fn next_data(&self, fits: impl Fn(&Outgoing) -> bool) -> Option<Outgoing> {
         let mut data = self.data.borrow_mut();
         let next = data.pop_front_if(|next| fits(next))?;
