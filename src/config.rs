@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::ids::{ClusterId, GroupId, Nanos, NodeId, ShardId};
 use crate::limits::{
@@ -26,7 +26,7 @@ pub struct NodeConfig {
     pub members: BTreeMap<NodeId, SocketAddr>,
     /// Shards of the cluster; fixed when the root is made.
     pub shards: u32,
-    /// Where a shard's segments stand, if not in the root.
+    /// Where a shard's segments stand, if not in the root: no two in the same folder, as Ringway's own stands beside.
     pub segments: BTreeMap<ShardId, PathBuf>,
     /// How cores are driven and what they may use.
     pub cores: CoreConfig,
@@ -122,6 +122,15 @@ pub enum ConfigError {
         /// The shard.
         shard: ShardId,
     },
+    /// The segments' folders of two shards stand in one folder: the private folders beside them would be the same.
+    SharedFolder {
+        /// The one.
+        shard: ShardId,
+        /// The other.
+        other: ShardId,
+        /// The folder that both stand in.
+        folder: PathBuf,
+    },
 }
 
 impl Default for CoreConfig {
@@ -187,10 +196,17 @@ impl NodeConfig {
                 return Err(ConfigError::NotAbsolute { path: path.clone() });
             }
         }
-        match self.segments.keys().find(|shard| shard.0 >= self.shards) {
-            Some(shard) => Err(ConfigError::NoSuchShard { shard: *shard }),
-            None => Ok(()),
+        if let Some(shard) = self.segments.keys().find(|shard| shard.0 >= self.shards) {
+            return Err(ConfigError::NoSuchShard { shard: *shard });
         }
+        let mut folders = BTreeMap::new();
+        for shard in (0..self.shards).map(ShardId) {
+            let folder = self.segments_dir(shard).parent().map(Path::to_owned).unwrap_or_default();
+            if let Some(other) = folders.insert(folder.clone(), shard) {
+                return Err(ConfigError::SharedFolder { shard, other, folder });
+            }
+        }
+        Ok(())
     }
 
     /// Directory of a shard's own files.
@@ -237,6 +253,11 @@ impl fmt::Display for ConfigError {
             Self::NoSuchShard { shard } => {
                 write!(f, "segments are configured for shard {shard}, which is not there")
             }
+            Self::SharedFolder { shard, other, folder } => write!(
+                f,
+                "the segments of shards {other} and {shard} both stand in {}; each needs a folder of its own around it",
+                folder.display()
+            ),
         }
     }
 }
@@ -298,5 +319,19 @@ mod tests {
             }),
             ConfigError::NoSuchShard { .. }
         ));
+    }
+
+    /// The second shard found the first one's lock, and said that another process used its segments.
+    #[test]
+    fn segments_of_two_shards_do_not_stand_in_one_folder() {
+        let mut config = config();
+        config.segments = BTreeMap::from([
+            (ShardId(0), PathBuf::from("/disk/shard-0")),
+            (ShardId(1), PathBuf::from("/disk/shard-1")),
+        ]);
+        let (shard, other, folder) = (ShardId(1), ShardId(0), PathBuf::from("/disk"));
+        assert_eq!(config.check(), Err(ConfigError::SharedFolder { shard, other, folder }));
+        config.segments.insert(ShardId(1), PathBuf::from("/disk/1/segments"));
+        assert_eq!(config.check(), Ok(()));
     }
 }
