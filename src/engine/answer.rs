@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::ids::{GroupId, NodeId, ShardId};
+use crate::ids::{GroupId, NodeId};
 use crate::limits::{PAGE_ENTRIES_MAX, PROPOSE_TIMEOUT};
 use crate::manifest::Refusal;
 use crate::raft::TransferError;
@@ -200,16 +200,15 @@ async fn transfer_leader(
     to: NodeId,
     replier: Replier<Result<(), TransferLeaderError>>,
 ) {
-    let done = match group.shard() {
-        None => match &node.cluster {
-            Some(seat) => seat.group().transfer_leader(to, PROPOSE_TIMEOUT).await,
-            None => return replier.answer(Err(TransferLeaderError::NoSuchGroup)),
-        },
-        Some(id) => match node.shards.get(&ShardId(id.0)) {
-            Some(shard) => shard.group().transfer_leader(to, PROPOSE_TIMEOUT).await,
-            None => return replier.answer(Err(TransferLeaderError::NoSuchGroup)),
+    let done = match (group.shard(), &node.cluster) {
+        (None, Some(seat)) => Some(seat.group().transfer_leader(to, PROPOSE_TIMEOUT).await),
+        (None, None) => None,
+        (Some(id), _) => match node.shards.get(&id) {
+            Some(shard) => Some(shard.group().transfer_leader(to, PROPOSE_TIMEOUT).await),
+            None => None,
         },
     };
+    let Some(done) = done else { return replier.answer(Err(TransferLeaderError::NoSuchGroup)) };
     replier.answer(done.map_err(|error| match error {
         TransferError::NotLeader { leader, .. } => TransferLeaderError::NotLeader { leader },
         TransferError::NotAVoter { .. } => TransferLeaderError::NotAVoter { node: to },

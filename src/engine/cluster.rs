@@ -18,7 +18,8 @@ use crate::wire::{Class, Purpose};
 use super::error::{BootstrapError, OpenError};
 use super::layout::{folder, group_place};
 use super::node::{CoreNode, group_config, resolver};
-use super::request::{Placement, Request};
+use super::placement::Placement;
+use super::request::Request;
 use super::returning::keep_cluster;
 
 /// Rest between attempts to reach a member or a leader.
@@ -72,7 +73,7 @@ async fn tell_forever(group: Group<ClusterState>, cores: Vec<MailSender<Request>
     let mut last: Option<Arc<Placement>> = None;
     loop {
         let notified = changed.notified();
-        let now = placement(&group.machine().borrow());
+        let now = Placement::of(&group.machine().borrow());
         if let Some(now) = now.filter(|now| last.as_deref() != Some(now)) {
             let now = Arc::new(now);
             last = Some(Arc::clone(&now));
@@ -90,19 +91,6 @@ fn broadcast(cores: &[MailSender<Request>], placement: &Arc<Placement>) {
             );
         }
     }
-}
-
-pub(super) fn placement(state: &ClusterState) -> Option<Placement> {
-    let cluster = state.cluster()?;
-    let shards = u32::try_from(state.shards().count()).ok()?;
-    let nodes = state.nodes().filter_map(|node| {
-        let address: SocketAddr = node.record.address.parse().ok()?;
-        Some((node.record.id, (address, node.record.incarnation)))
-    });
-    // A node that has come back since would found a second history beside the one that it has lost.
-    let founder = state.nodes().next().filter(|first| first.changed == first.joined);
-    let founder = founder.map(|first| (first.record.id, first.record.incarnation));
-    Some(Placement { cluster, nodes: nodes.collect(), shards, founder })
 }
 
 /// Founds the cluster with the configured members: asks each for its life, founds group 0, and waits until its leader

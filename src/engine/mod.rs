@@ -22,6 +22,7 @@ mod identity;
 mod layout;
 mod listing;
 mod node;
+mod placement;
 mod point;
 mod pull;
 mod pull_parts;

@@ -30,8 +30,9 @@ use super::error::OpenError;
 use super::hooks::Hooks;
 use super::identity::Identity;
 use super::layout::{beside, folder, group_place, text};
+use super::placement::Placement;
 use super::reply::Replier;
-use super::request::{Placement, Request};
+use super::request::Request;
 use super::returning::{Returning, keep_shard};
 
 /// What a core is made of.

@@ -37,6 +37,7 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
         if seat.group().machine().borrow().cluster().is_none() {
             report.not_ready.push("the cluster is not founded, or this node has not heard of it".to_owned());
         }
+        report.not_ready.extend(other_shards(node));
     }
     for shard in node.shards.values() {
         report.groups.push(group(shard.id().group(), shard.group()));
@@ -104,6 +105,14 @@ fn shard_status(shard: &Shard) -> ShardStatus {
         chunks_refetched: stats.chunks_refetched.get(),
         foreign_proposals: shard.foreign_proposals(),
     }
+}
+
+/// The cluster has another number of shards than this node is configured for.
+fn other_shards(node: &CoreNode) -> Option<String> {
+    let (found, configured) = (node.placement.borrow().as_ref()?.shards, node.parts.config.shards);
+    (found != configured).then(|| {
+        format!("the cluster has {found} shards, this node is configured for {configured}; start it empty")
+    })
 }
 
 /// A group whose log does not take what it is told.

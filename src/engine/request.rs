@@ -1,11 +1,9 @@
 //! What any thread can ask of a core: one message each, its answer by a reply.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, SegmentId, ShardId};
+use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId};
 use crate::segment::Identity;
 use crate::transport::HandOver;
 
@@ -13,6 +11,7 @@ use super::change::{Ask, Change, ChangeError, Committed};
 use super::error::{BootstrapError, EventsError, LocateError, TransferLeaderError, WaitError};
 use super::event::{Event, EventCursor};
 use super::gather::Gathering;
+use super::placement::Placement;
 use super::reply::{NoAnswer, Replier};
 use super::status::{CoreStatus, GroupStatus, MemberStatus, SegmentPage, ShardStatus};
 
@@ -56,16 +55,6 @@ pub(crate) enum ClusterRequest {
     Members(Replier<Result<Vec<MemberStatus>, NoAnswer>>),
     /// Founds the cluster with the members of the configuration.
     Bootstrap(Replier<Result<(), BootstrapError>>),
-}
-
-/// What the cluster group has agreed on, as far as cores need it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Placement {
-    pub(crate) cluster: ClusterId,
-    pub(crate) nodes: BTreeMap<NodeId, (SocketAddr, Incarnation)>,
-    pub(crate) shards: u32,
-    /// Who founds the shards' groups, in this life: the first node, as long as it is as the bootstrap made it.
-    pub(crate) founder: Option<(NodeId, Incarnation)>,
 }
 
 /// How a core and what it runs stand.

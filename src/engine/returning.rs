@@ -18,7 +18,7 @@ use crate::raft::{Group, GroupRole, Machine, Member, MemberState, MembersError};
 use crate::shard::Shard;
 use crate::uring::sleep;
 
-use super::request::Placement;
+use super::placement::Placement;
 
 /// Between two looks.
 const LOOK_INTERVAL: Nanos = Nanos::from_millis(250);
@@ -48,7 +48,7 @@ pub(super) async fn keep_cluster(group: Group<ClusterState>, returning: Returnin
                 Err(error) => tracing::debug!(%error, %node, "the node's record stays for now"),
             }
         }
-        let nodes = super::cluster::placement(&group.machine().borrow()).map(|placement| placement.nodes);
+        let nodes = Placement::of(&group.machine().borrow()).map(|placement| placement.nodes);
         if let Some(nodes) = nodes {
             step(&group, &nodes, &mut due, |_, _, _| true).await;
         }

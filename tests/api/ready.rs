@@ -66,3 +66,15 @@ fn c2_a_node_alone_of_three_never_says_that_it_is_ready() {
     nodes.open(2);
     until("two of three are enough", || nodes.engine(3).status().wait().expect("it runs").ready);
 }
+
+/// A node with fewer shards than the cluster said that it was ready, and had a part of what there is.
+#[test]
+fn c2_a_node_that_is_configured_for_fewer_shards_than_the_cluster_has_is_not_ready() {
+    let mut nodes = Nodes::unfounded(2, 2);
+    nodes.open(1);
+    let second = nodes.builder(2).shards(1).open().expect("its root is new");
+    nodes.engine(1).bootstrap().wait().expect("founded");
+    let status = || second.status().wait().expect("it runs");
+    until("it says why", || status().not_ready.iter().any(|why| why.contains("the cluster has 2 shards")));
+    assert!(!status().ready);
+}
