@@ -192,6 +192,12 @@ fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
             shard.damaged,
             shard.fetching
         )?;
+        if !shard.direct {
+            writeln!(out, "  content goes through the page cache")?;
+        }
+        if !shard.links {
+            writeln!(out, "  engines' files cannot be linked and are held open")?;
+        }
         if let Some(why) = &shard.paused {
             writeln!(out, "  paused: {why}")?;
         }

@@ -77,6 +77,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
     let now = Core::current().now();
     let transfers = shard.transfers(UNAVAILABLE_SHOWN);
     let stats = shard.stats();
+    let paths = shard.store().paths();
     ShardStatus {
         shard: shard.id().0,
         ready: false,
@@ -104,6 +105,8 @@ fn shard_status(shard: &Shard) -> ShardStatus {
         bytes_served: stats.bytes_served.get(),
         chunks_refetched: stats.chunks_refetched.get(),
         foreign_proposals: shard.foreign_proposals(),
+        direct: paths.direct,
+        links: paths.links,
     }
 }
 

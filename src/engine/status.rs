@@ -119,6 +119,10 @@ pub struct ShardStatus {
     pub chunks_refetched: u64,
     /// Proposals refused since the node started, because a peer made them in another node's session.
     pub foreign_proposals: u64,
+    /// Content passes by the page cache where that is worth it; false if it is not asked for, or was refused once.
+    pub direct: bool,
+    /// Engines' files are kept by hard links; false if one was refused: the files are held open instead.
+    pub links: bool,
 }
 
 /// A segment that no source could serve yet.

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use ringway::config::{ConfigError, CoreConfig};
+use ringway::config::{ConfigError, CoreConfig, NodeConfig, TransferConfig};
 use ringway::engine::{
     Ask, BootstrapError, ChangeError, Durability, Engine, EventsError, LocateError, Locator, NoAnswer,
     OpenError, Sealed, TransferLeaderError, WaitError, block_on,
@@ -56,6 +56,17 @@ fn a_node_tells_where_it_listens_who_its_members_are_and_how_it_stands() {
     let error = engine.shard(ShardId(2)).expect_err("there are two");
     assert_eq!((error.shard, error.count), (ShardId(2), 2));
     assert!(engine.shard(ShardId(1)).expect("there").directory().starts_with(dir.path()));
+}
+
+#[test]
+fn d10_a_shard_says_when_its_content_goes_through_the_page_cache() {
+    let mut nodes = Nodes::unfounded(1, 1);
+    let config = nodes.open(1).config().clone();
+    nodes.stop(1);
+    let transfer = TransferConfig { direct: false, ..config.transfer };
+    let engine = Engine::builder().config(NodeConfig { transfer, ..config }).secret(SECRET).open();
+    let status = engine.expect("it opens").status().wait().expect("it runs");
+    assert_eq!((status.shards[0].direct, status.shards[0].links), (false, true));
 }
 
 #[test]

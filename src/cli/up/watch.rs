@@ -105,6 +105,8 @@ mod tests {
             unavailable: Vec::new(),
             paused: None,
             bytes_fetched: 0,
+            direct: true,
+            links: true,
             bytes_served: 0,
             chunks_refetched: 0,
             foreign_proposals: 0,
