@@ -26,5 +26,7 @@ mod ready;
 mod refusals;
 #[path = "api/runtimes.rs"]
 mod runtimes;
+#[path = "api/secrets.rs"]
+mod secrets;
 #[path = "api/sessions.rs"]
 mod sessions;

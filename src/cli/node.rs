@@ -37,7 +37,11 @@ pub(crate) fn run(asked: &args::Node, output: Output) -> Result<(), Failure> {
         stop_with_stdin(Arc::clone(&stop))?;
     }
     let node = loaded.node.node.0;
-    let engine = Engine::builder().config(loaded.node).secret(&text).open().map_err(open_failure)?;
+    let mut builder = Engine::builder().config(loaded.node).secret(&text);
+    if let Some(file) = &loaded.previous_secret_file {
+        builder = builder.previous_secret(&secret::read(file)?);
+    }
+    let engine = builder.open().map_err(open_failure)?;
     let admin = loaded.admin.map(|address| serve_admin(address, &engine, token)).transpose()?;
     let ready = Ready {
         node,

@@ -29,7 +29,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Node(asked) => node::run(&asked, output),
         Command::Config { command: ConfigCommand::Check { config } } => {
             let loaded = daemon::load(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-            secret::read(&loaded.secret_file).map(|_| ())
+            let mut files = std::iter::once(loaded.secret_file).chain(loaded.previous_secret_file);
+            files.try_for_each(|file| secret::read(&file).map(drop))
         }
         Command::Serve(asked) => point::serve(asked, output, quiet),
         Command::Pull(asked) => point::pull(asked, output, quiet),

@@ -31,6 +31,8 @@ pub(crate) struct NodeFile {
     pub(crate) admin_beyond_loopback: bool,
     /// The shared secret's file.
     pub(crate) secret_file: PathBuf,
+    /// While the cluster changes its secret node by node: the file of the one that others may still have.
+    pub(crate) previous_secret_file: Option<PathBuf>,
     /// Shards of the cluster.
     pub(crate) shards: u32,
     /// Node number to address, this node among them.
@@ -91,6 +93,8 @@ pub(crate) struct Loaded {
     pub(crate) admin: Option<SocketAddr>,
     /// For the secret.
     pub(crate) secret_file: PathBuf,
+    /// For the one before it.
+    pub(crate) previous_secret_file: Option<PathBuf>,
 }
 
 /// A file that is no usable configuration.
@@ -114,6 +118,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, FileError> {
         .map_err(|error| FileError::Parse { path: path.to_owned(), error: Box::new(error) })?;
     let base = fs::canonicalize(path).map_err(read)?.parent().map(Path::to_owned).unwrap_or_default();
     let secret_file = base.join(&file.secret_file);
+    let previous_secret_file = file.previous_secret_file.as_ref().map(|file| base.join(file));
     let admin = file.admin;
     if let Some(address) = admin.filter(|address| !address.ip().to_canonical().is_loopback()) {
         if !file.admin_beyond_loopback {
@@ -126,7 +131,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, FileError> {
     }
     let node = file.into_config(path, &base)?;
     node.check().map_err(|error| FileError::Config { path: path.to_owned(), error })?;
-    Ok(Loaded { node, admin, secret_file })
+    Ok(Loaded { node, admin, secret_file, previous_secret_file })
 }
 
 impl NodeFile {
@@ -244,6 +249,14 @@ mod tests {
             assert!(error.to_string().contains("admin_beyond_loopback = true"), "{error}");
             with(&format!("{line}\nadmin_beyond_loopback = true")).expect("asked for");
         }
+    }
+
+    #[test]
+    fn a4_the_secret_before_may_be_named_beside_the_secret() {
+        assert_eq!(load_text(str::to_owned).expect("it is right").previous_secret_file, None);
+        let loaded = load_text(|text| format!("previous_secret_file = \"old\"\n{text}")).expect("it is right");
+        let (now, before) = (loaded.secret_file, loaded.previous_secret_file.expect("it is named"));
+        assert_eq!((now.parent(), before.file_name()), (before.parent(), Some("old".as_ref())));
     }
 
     #[test]

@@ -63,8 +63,13 @@ impl Nodes {
     }
 
     pub fn open(&mut self, node: usize) -> &Engine {
-        let engine = self.builder(node).open().unwrap_or_else(|error| panic!("node {node}: {error}"));
-        self.engines[node - 1].insert(engine)
+        self.open_as(node, |builder| builder)
+    }
+
+    /// Opens a node that is told something else.
+    pub fn open_as(&mut self, node: usize, change: impl FnOnce(Builder) -> Builder) -> &Engine {
+        let engine = change(self.builder(node)).open();
+        self.engines[node - 1].insert(engine.unwrap_or_else(|error| panic!("node {node}: {error}")))
     }
 
     pub fn stop(&mut self, node: usize) {

@@ -127,6 +127,7 @@ fn make(asked: &Up, root: &Path) -> Result<(), Failure> {
             admin: Some(admin[usize::from(node) - 1]),
             admin_beyond_loopback: false,
             secret_file: PathBuf::from("../secret"),
+            previous_secret_file: None,
             shards,
             members: members.clone().collect(),
             segments: BTreeMap::new(),
