@@ -6,10 +6,10 @@
 use std::fmt;
 
 use crate::ids::{ClusterId, Incarnation, NodeId};
+use crate::journal::replace;
 use crate::uring::{Buffer, Core, Dir, Errno, OpenOptions};
 
 const NAME: &str = "identity";
-const NEW: &str = "identity.new";
 const MAGIC: [u8; 8] = *b"RWYIDENT";
 const VERSION: u32 = 1;
 const AT_VERSION: usize = 8;
@@ -135,17 +135,7 @@ impl Identity {
 
     async fn make(root: &Dir, cluster: ClusterId, node: NodeId, shards: u32) -> Result<Self, Errno> {
         let identity = Self { cluster, node, incarnation: Incarnation(Core::current().random()), shards };
-        match root.unlink(NEW).await {
-            Ok(()) | Err(Errno::NOT_FOUND) => {}
-            Err(errno) => return Err(errno),
-        }
-        let options = OpenOptions { write: true, create: true, exclusive: true, ..OpenOptions::default() };
-        let file = root.open(NEW, options).await?;
-        let bytes = encode(&identity, file.stat().await?.inode);
-        file.write_at(Buffer::from_bytes(&bytes), 0..BYTES, 0).await.0?;
-        file.sync_data().await?;
-        root.rename(NEW, root, NAME).await?;
-        root.sync().await?;
+        replace(root, NAME, async |file| Ok(encode(&identity, file.stat().await?.inode))).await?;
         Ok(identity)
     }
 

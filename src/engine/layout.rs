@@ -33,3 +33,14 @@ pub(super) async fn folder(above: &Dir, name: &str) -> Result<Dir, Errno> {
     above.sync().await?;
     Ok(dir)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::manifest::RESERVED_COMPONENT;
+    use crate::segment::PRIVATE_FOLDER;
+
+    #[test]
+    fn m3_no_manifest_takes_the_name_of_the_private_folder() {
+        assert_eq!(RESERVED_COMPONENT, PRIVATE_FOLDER);
+    }
+}

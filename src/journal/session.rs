@@ -1,16 +1,17 @@
 //! A proposer's session on this disk: its id and how far its numbers are reserved.
 //!
 //! Numbers are reserved in blocks and durable before the first of a block is used, so that a proposal costs no flush
-//! and no number is ever used twice, whatever is cut off. The file is replaced as a whole: written beside, flushed,
-//! renamed, its folder flushed; FORMAT.md, section 8, has its bytes.
+//! and no number is ever used twice, whatever is cut off. The file is replaced as a whole; FORMAT.md, section 8, has
+//! its bytes.
 
 use std::fmt;
 
 use crate::ids::SessionId;
 use crate::uring::{Buffer, Dir, Errno, OpenOptions};
 
+use super::replace::replace;
+
 const NAME: &str = "session";
-const NEW: &str = "session.new";
 const SET_ASIDE: &str = "session.damaged";
 const MAGIC: [u8; 8] = *b"RWYSESSN";
 const VERSION: u32 = 1;
@@ -95,16 +96,7 @@ impl SessionRecord {
     /// # Errors
     /// The disk's.
     pub async fn store(&self, dir: &Dir) -> Result<(), Errno> {
-        match dir.unlink(NEW).await {
-            Ok(()) | Err(Errno::NOT_FOUND) => {}
-            Err(errno) => return Err(errno),
-        }
-        let options = OpenOptions { write: true, create: true, exclusive: true, ..OpenOptions::default() };
-        let file = dir.open(NEW, options).await?;
-        file.write_at(Buffer::from_bytes(&self.encode()), 0..BYTES, 0).await.0?;
-        file.sync_data().await?;
-        dir.rename(NEW, dir, NAME).await?;
-        dir.sync().await
+        replace(dir, NAME, async |_| Ok(self.encode())).await
     }
 
     /// Keeps a damaged file under another name, for a look at it.

@@ -128,10 +128,7 @@ impl Inner {
     /// Removes the data and the map of a staged version.
     pub(super) async fn unlink_staged(&self, stem: Stem) -> Result<(), DiskError> {
         for name in [stem.map(), stem.to_string()] {
-            match self.folders.staging.unlink(&name).await {
-                Ok(()) | Err(Errno::NOT_FOUND) => {}
-                Err(errno) => return Err(failed(Doing::Unlink, &name)(errno)),
-            }
+            self.folders.staging.remove(&name).await.map_err(failed(Doing::Unlink, &name))?;
         }
         self.staged.borrow_mut().remove(&stem);
         self.distrusted.borrow_mut().remove(&stem);
@@ -156,10 +153,7 @@ impl Inner {
 
     /// Removes the chunk list of a version.
     pub(super) async fn unlink_list(&self, stem: Stem) -> Result<(), DiskError> {
-        match self.folders.digests.unlink(&stem.to_string()).await {
-            Ok(()) | Err(Errno::NOT_FOUND) => Ok(()),
-            Err(errno) => Err(failed(Doing::Unlink, stem)(errno)),
-        }
+        self.folders.digests.remove(&stem.to_string()).await.map_err(failed(Doing::Unlink, stem))
     }
 }
 

@@ -194,9 +194,8 @@ impl Store {
 
     async fn unlink_draft(&self, name: Option<&str>) {
         let Some(name) = name.filter(|name| is_draft(name)) else { return };
-        match self.0.folders.pins.unlink(name).await {
-            Ok(()) | Err(Errno::NOT_FOUND) => {}
-            Err(errno) => tracing::warn!(%errno, name, "a draft pin is left behind"),
+        if let Err(errno) = self.0.folders.pins.remove(name).await {
+            tracing::warn!(%errno, name, "a draft pin is left behind");
         }
     }
 }
@@ -287,10 +286,7 @@ impl Inner {
         self.inventory.append(vec![Change::Put(record)]).await?;
         self.drop_private(Stem { id: older.id, root: older.root }).await?;
         self.drop_pins(want.id).await?;
-        match self.folders.pins.unlink(name).await {
-            Ok(()) | Err(Errno::NOT_FOUND) => Ok(()),
-            Err(errno) => Err(failed(Doing::Unlink, name)(errno).into()),
-        }
+        Ok(self.folders.pins.remove(name).await.map_err(failed(Doing::Unlink, name))?)
     }
 
     /// Makes a draft the segment's pin and records it.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::digest::ChunkList;
 use crate::ids::{Digest, SegmentId};
-use crate::uring::{Dir, Errno};
+use crate::uring::Dir;
 
 use super::bytes::write_file;
 use super::fault::{DiskError, Doing, failed};
@@ -186,10 +186,8 @@ impl Inner {
         self.held_open.borrow_mut().remove(&id);
         let pinned: Vec<Stem> = self.pinned.borrow().range(Stem::all_of(id)).copied().collect();
         for stem in pinned {
-            match self.folders.pins.unlink(&stem.to_string()).await {
-                Ok(()) | Err(Errno::NOT_FOUND) => drop(self.pinned.borrow_mut().remove(&stem)),
-                Err(errno) => return Err(failed(Doing::Unlink, stem)(errno)),
-            }
+            self.folders.pins.remove(&stem.to_string()).await.map_err(failed(Doing::Unlink, stem))?;
+            self.pinned.borrow_mut().remove(&stem);
         }
         Ok(())
     }

@@ -314,6 +314,17 @@ impl Dir {
         done(Op::Unlink { dir: Rc::clone(&self.0), name: component(name)? }).await
     }
 
+    /// Removes a name of a file; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn remove(&self, name: &str) -> Result<(), Errno> {
+        match self.unlink(name).await {
+            Err(Errno::NOT_FOUND) => Ok(()),
+            done => done,
+        }
+    }
+
     /// Removes an empty directory.
     ///
     /// # Errors

@@ -98,10 +98,7 @@ pub(super) async fn create(
     for step in CREATE {
         let made = file.as_ref();
         let done = match (step, made) {
-            (CreateStep::Discard, _) => match dir.unlink(NEW).await {
-                Err(Errno::NOT_FOUND) => Ok(()),
-                other => other,
-            },
+            (CreateStep::Discard, _) => dir.remove(NEW).await,
             (CreateStep::Make, _) => open(dir, NEW, Access::Make).await.map(|made| file = Some(made)),
             (CreateStep::Allocate, Some(made)) => allocate(made, 0).await,
             (CreateStep::WriteHead, Some(made)) => write_head(made, group, number, salt, first_batch).await,

@@ -11,7 +11,6 @@ use crate::raft::types::Point;
 use crate::uring::{Buffer, Dir, File, Gate, OpenOptions};
 
 use super::error::SnapshotFault;
-use super::write::discard;
 
 /// What the one incoming file of earlier builds was named.
 const EARLIER: &str = "snapshot.incoming";
@@ -117,7 +116,7 @@ impl Incoming {
 
 /// Removes a file that came in and is not taken. One that stays goes when the group is opened next.
 pub(in crate::raft) async fn give_up(dir: &Dir, name: &str) {
-    if let Err(errno) = discard(dir, name).await {
+    if let Err(errno) = dir.remove(name).await {
         tracing::warn!(file = name, %errno, "what came of a snapshot stays until the next start");
     }
 }

@@ -11,7 +11,7 @@ use crate::uring::{Buffer, Dir, Errno, File, OpenOptions};
 use super::error::SnapshotFault;
 use super::format::{SnapshotHead, read_head, stamp};
 use super::incoming::is_left_over;
-use super::write::{NEW, SnapshotFile, discard};
+use super::write::{NEW, SnapshotFile};
 
 /// A state, and the snapshot that it came from.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(in crate::raft) async fn latest<M: Machine>(
     let left = names.iter().filter(|name| is_left(&name.bytes));
     for left in left.filter_map(|name| std::str::from_utf8(&name.bytes).ok()) {
         let failed = |errno| SnapshotFault::Disk { doing: "discard", file: left.to_owned(), errno };
-        discard(dir, left).await.map_err(failed)?;
+        dir.remove(left).await.map_err(failed)?;
     }
     let latest = names.iter().filter(|name| number(&name.bytes).is_some()).max();
     let Some(name) = latest.and_then(|name| std::str::from_utf8(&name.bytes).ok()) else { return Ok(None) };

@@ -83,8 +83,8 @@ fn disk(step: SnapshotStep, file: &str) -> impl FnOnce(Errno) -> SnapshotFault {
     move |errno| SnapshotFault::Disk { doing: step.doing(), file, errno }
 }
 
-/// Writes the snapshot of a frozen view. The state may change meanwhile. Of one that fails nothing stays: on a full disk
-/// it would keep its room from everybody else until the next attempt.
+/// Writes the snapshot of a frozen view. The state may change meanwhile. Of one that fails nothing stays: on a full
+/// disk it would keep its room from everybody else until the next attempt.
 pub(in crate::raft) async fn write<M: Machine>(
     dir: &Dir,
     group: GroupId,
@@ -95,7 +95,7 @@ pub(in crate::raft) async fn write<M: Machine>(
 ) -> Result<SnapshotFile, SnapshotFault> {
     let written = write_steps(dir, group, gate, head, machine, frozen).await;
     if written.is_err()
-        && let Err(errno) = discard(dir, NEW).await
+        && let Err(errno) = dir.remove(NEW).await
     {
         tracing::warn!(%group, %errno, "what there is of a snapshot stays until the next one");
     }
@@ -114,7 +114,7 @@ async fn write_steps<M: Machine>(
     let mut out: Option<Slices<'_>> = None;
     for step in WRITE {
         match (step, &mut out) {
-            (SnapshotStep::Discard, _) => discard(dir, NEW).await.map_err(disk(step, &name))?,
+            (SnapshotStep::Discard, _) => dir.remove(NEW).await.map_err(disk(step, &name))?,
             (SnapshotStep::Make, _) => {
                 let options =
                     OpenOptions { write: true, create: true, exclusive: true, ..OpenOptions::default() };
@@ -174,13 +174,6 @@ async fn settle_step(
     done.map_err(disk(step, name))
 }
 
-pub(super) async fn discard(dir: &Dir, name: &str) -> Result<(), Errno> {
-    match dir.unlink(name).await {
-        Err(Errno::NOT_FOUND) => Ok(()),
-        other => other,
-    }
-}
-
 /// Removes the snapshots before `latest`, but for those that are kept.
 async fn prune(dir: &Dir, latest: &str) -> Result<(), Errno> {
     let mut older: Vec<String> = Vec::new();
@@ -191,7 +184,7 @@ async fn prune(dir: &Dir, latest: &str) -> Result<(), Errno> {
     }
     let gone = older.len().saturating_sub(SNAPSHOT_FILES_KEPT - 1);
     for name in &older[..gone] {
-        discard(dir, name).await?;
+        dir.remove(name).await?;
     }
     Ok(())
 }
