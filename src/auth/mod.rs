@@ -30,6 +30,6 @@ mod transcript;
 
 pub use handshake::{Expected, Hello, Initiator, Responder, Session, Welcome};
 pub use refusal::{HandshakeError, Role};
-pub use secret::{KeyId, KeyIds, Secret, SecretError, SecretFileError, SecretSet, check_mode};
+pub use secret::{KeyId, KeyIds, Secret, SecretError, SecretSet};
 pub use session::{Checker, SessionKeys, TagError, Tagger};
 pub use transcript::{Nonce, Proof, Purpose, Side, Versions};

@@ -1,7 +1,7 @@
 //! The shared secret of a cluster: 32 bytes, drawn at random, never printed, wiped when dropped.
 //!
 //! Two secrets may be valid at once, so that a cluster changes its secret node by node without a stop. Refused:
-//! text that is not exactly a secret, a secret that was typed rather than drawn, and a file that others can read.
+//! text that is not exactly a secret, and a secret that was typed rather than drawn.
 
 use std::fmt;
 
@@ -222,54 +222,6 @@ impl fmt::Display for SecretError {
 
 impl std::error::Error for SecretError {}
 
-/// Whether a secret file is safe to read, by its permission bits, its owner's id and our own effective user id. For
-/// whoever reads the file: check the open file, not the path, so that nobody exchanges it in between.
-///
-/// # Errors
-/// Somebody else could read or change it.
-pub fn check_mode(mode: u32, owner: u32, us: u32) -> Result<(), SecretFileError> {
-    const ROOT: u32 = 0;
-    if owner != us && owner != ROOT {
-        return Err(SecretFileError::Owner { owner, us });
-    }
-    match mode & 0o077 {
-        0 => Ok(()),
-        _ => Err(SecretFileError::Mode { mode: mode & 0o7777 }),
-    }
-}
-
-/// Why a secret file is not read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SecretFileError {
-    /// It belongs to another user.
-    Owner {
-        /// User id of its owner.
-        owner: u32,
-        /// Our effective user id.
-        us: u32,
-    },
-    /// Its group or others have a right to it.
-    Mode {
-        /// Its permission bits.
-        mode: u32,
-    },
-}
-
-impl fmt::Display for SecretFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Owner { owner, us } => {
-                write!(f, "the secret file belongs to user {owner}; it must be ours (user {us}) or root's")
-            }
-            Self::Mode { mode } => {
-                write!(f, "the secret file has mode {mode:04o}: others have a right to it; chmod 0600 it")
-            }
-        }
-    }
-}
-
-impl std::error::Error for SecretFileError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,19 +267,6 @@ mod tests {
         assert!(shown.contains("redacted"));
         let error = Secret::parse(b"hunter2").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter"));
-    }
-
-    #[test]
-    fn a16_a_secret_file_that_others_can_read_or_change_is_refused() {
-        for mode in [0o600, 0o400, 0o700, 0o100_600] {
-            assert_eq!(check_mode(mode, 1000, 1000), Ok(()), "{mode:o}");
-        }
-        for bit in [0o001, 0o002, 0o004, 0o010, 0o020, 0o040] {
-            let error = check_mode(0o100_600 | bit, 1000, 1000).unwrap_err();
-            assert_eq!(error, SecretFileError::Mode { mode: 0o600 | bit });
-        }
-        assert_eq!(check_mode(0o600, 0, 1000), Ok(()), "root's file, opened for us");
-        assert_eq!(check_mode(0o600, 7, 0), Err(SecretFileError::Owner { owner: 7, us: 0 }));
     }
 
     #[test]
