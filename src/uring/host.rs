@@ -29,9 +29,9 @@ pub enum HostError {
         /// The kernel's error.
         errno: Errno,
     },
-    /// The thread may not run on this CPU, or there is none of that number.
+    /// The thread may not run on so many CPUs.
     Cpu {
-        /// Its number.
+        /// The place asked for among them, from 0.
         cpu: usize,
         /// The kernel's error.
         errno: Errno,
@@ -44,7 +44,9 @@ impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Thread { errno } => write!(f, "a core's thread cannot be started: {errno}"),
-            Self::Cpu { cpu, errno } => write!(f, "a core cannot be pinned to CPU {cpu}: {errno}"),
+            Self::Cpu { cpu, errno } => {
+                write!(f, "a core may run on no CPU of place {cpu}, from 0: {errno}")
+            }
             Self::Ring(error) => error.fmt(f),
         }
     }
@@ -58,8 +60,8 @@ impl From<RingError> for HostError {
     }
 }
 
-/// Starts a thread, on `cpu` if one is given, that makes a core with its ring and first tasks and drives it.
-/// Returns when the core stands.
+/// Starts a thread that makes a core with its ring and first tasks and drives it; on the CPU of place `cpu`, from 0,
+/// among those that it may run on, if one is given. Returns when the core stands.
 ///
 /// A panic on the thread ends the process: what is in the kernel's hands could not be accounted for any more.
 ///

@@ -16,7 +16,7 @@ pub struct Finding {
 /// All that a ring found, in a fixed order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Probe {
-    /// What stands behind the seam: `io_uring`, `epoll` or `simulation`.
+    /// What stands behind the seam: `io_uring` or `simulation`.
     pub backend: &'static str,
     /// The kernel's release.
     pub kernel: String,

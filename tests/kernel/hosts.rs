@@ -30,7 +30,7 @@ fn two_cores_and_a_plain_thread_pass_messages_and_lose_no_wake() {
     let (to_one, one) = mailbox(1);
     let (to_two, two) = mailbox(1);
     let (to_me, mut me) = mailbox(1);
-    let first = pinned(0, Some(0), echo(one, to_two)).expect("CPU 0 is always there");
+    let first = pinned(0, Some(0), echo(one, to_two)).expect("there is a CPU");
     let second = pinned(1, None, echo(two, to_me)).expect("a thread");
     for round in 0..5000 {
         block_on(to_one.send(round)).expect("the first core runs");

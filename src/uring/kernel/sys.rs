@@ -235,13 +235,17 @@ pub(super) fn mode_of(dir: i32, name: &std::ffi::CStr) -> Result<u32, Errno> {
     Ok(facts.st_mode)
 }
 
-/// Binds the calling thread to one CPU.
-pub(crate) fn run_on_cpu(cpu: usize) -> Result<(), Errno> {
+/// Binds the calling thread to one of the CPUs that it may run on, by its place among them, from 0.
+pub(crate) fn run_on_cpu(place: usize) -> Result<(), Errno> {
     const WORD_BITS: usize = u64::BITS as usize;
-    let mut set = [0_u64; 128];
-    let word = set.get_mut(cpu / WORD_BITS).ok_or(Errno::INVALID)?;
-    *word |= 1 << (cpu % WORD_BITS);
     const _: () = assert!(size_of::<libc::cpu_set_t>() <= 128 * size_of::<u64>());
+    let mut allowed = [0_u64; 128];
+    // SAFETY: pointer and length describe `allowed`; 0 means the calling thread.
+    check(unsafe { libc::sched_getaffinity(0, size_of_val(&allowed), allowed.as_mut_ptr().cast()) })?;
+    let is_allowed = |cpu: &usize| allowed[cpu / WORD_BITS] & (1 << (cpu % WORD_BITS)) != 0;
+    let cpu = (0..allowed.len() * WORD_BITS).filter(is_allowed).nth(place).ok_or(Errno::INVALID)?;
+    let mut set = [0_u64; 128];
+    set[cpu / WORD_BITS] = 1 << (cpu % WORD_BITS);
     // SAFETY: pointer and length describe `set`; 0 means the calling thread.
     check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), set.as_ptr().cast()) }).map(|_| ())
 }
@@ -279,6 +283,18 @@ mod tests {
             let (taken, _) = listener.accept().expect("somebody dialled");
             assert_eq!(congestion_of(taken.as_raw_fd()), name);
         }
+    }
+
+    /// Core 0 went to CPU 0 even where the process may not run on it, as in a container, and no node opened.
+    #[test]
+    fn a_thread_is_bound_by_place_among_the_cpus_that_it_may_run_on() {
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let bound = std::thread::spawn(move || {
+            let last = run_on_cpu(count - 1);
+            (last, run_on_cpu(0), run_on_cpu(1))
+        });
+        let bound = bound.join().expect("it ends");
+        assert_eq!(bound, (Ok(()), Ok(()), Err(Errno::INVALID)), "one is left, of place 0");
     }
 
     #[test]
