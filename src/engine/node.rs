@@ -288,7 +288,7 @@ impl CoreNode {
         let Some(node) = peer.node else { return };
         let core = Core::current();
         if group == GroupId::CLUSTER {
-            if let (Some(cluster), Purpose::Raft | Purpose::Snapshot) = (&self.cluster, purpose) {
+            if let (Some(cluster), Purpose::Raft) = (&self.cluster, purpose) {
                 let group = cluster.group().clone();
                 drop(core.spawn(Priority::Urgent, async move { group.serve(stream).await }));
             }
@@ -299,7 +299,7 @@ impl CoreNode {
             return;
         };
         match purpose {
-            Purpose::Raft | Purpose::Snapshot => {
+            Purpose::Raft => {
                 drop(core.spawn(Priority::Urgent, async move { shard.group().serve(stream).await }));
             }
             Purpose::Manifest => drop(core.spawn(Priority::Urgent, shard.serve_proposals(stream))),

@@ -420,12 +420,8 @@ pub(super) fn is_message(kind: Kind) -> bool {
         | Kind::Fetch
         | Kind::ChunkList
         | Kind::Chunk
-        | Kind::FetchEnd
         | Kind::FetchRefused
-        | Kind::Announce
-        | Kind::SnapshotFetch
-        | Kind::SnapshotData
-        | Kind::SnapshotRefused => true,
+        | Kind::Announce => true,
     }
 }
 

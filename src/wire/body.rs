@@ -200,7 +200,7 @@ bodies! {
         bytes: &'a [u8],
     }
 
-    /// Asks for a page of the manifest.
+    /// Asks for a page of what a source has.
     ListPage<'a> {
         /// Comes back in the reply.
         request: u32,
@@ -210,11 +210,11 @@ bodies! {
         after: Cursor<'a>,
     }
 
-    /// A page of the manifest.
+    /// A page of what a source has.
     ListReply<'a> {
         /// The request's.
         request: u32,
-        /// Whether the manifest ends here.
+        /// Whether the list ends here.
         end: bool; pad 7,
         /// The entries.
         entries: &'a [u8],
@@ -258,12 +258,6 @@ bodies! {
         chunk: u32,
     }
 
-    /// All that a fetch asked for has been sent.
-    FetchEnd {
-        /// The fetch's.
-        request: u32,
-    }
-
     /// A fetch or a page is refused, or ends early.
     FetchRefused {
         /// The request's.
@@ -288,36 +282,6 @@ bodies! {
         held_to: LogIndex,
         /// Indexes at or below `held_to` with a segment that it cannot serve just now.
         exceptions: Vec<u64>,
-    }
-
-    /// Asks for bytes of a manifest snapshot.
-    SnapshotFetch {
-        /// Comes back in every answer.
-        request: u32,
-        /// The snapshot.
-        id: [u8; 16],
-        /// First byte wanted.
-        offset: u64,
-        /// Bytes wanted.
-        bytes: u32,
-    }
-
-    /// Bytes of a manifest snapshot, as the payload.
-    SnapshotData {
-        /// The fetch's.
-        request: u32,
-        /// The payload's first byte in the snapshot.
-        offset: u64,
-        /// Whether the snapshot ends with this payload.
-        end: bool,
-    }
-
-    /// A snapshot is refused, or ends early.
-    SnapshotRefused {
-        /// The fetch's.
-        request: u32,
-        /// Why.
-        code: Refusal,
     }
 }
 

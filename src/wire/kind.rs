@@ -4,9 +4,8 @@ use std::fmt;
 
 use crate::limits::{FRAME_BODY_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
 use crate::wire::body::{
-    Announce, Chunk, ChunkList, Close, Credit, Fetch, FetchEnd, FetchRefused, Hello, ListPage, ListReply,
-    Open, Ping, Pong, Proof, Propose, ProposeReply, RaftRequest, RaftResponse, Ready, Refused, Reset,
-    SnapshotData, SnapshotFetch, SnapshotRefused, Welcome,
+    Announce, Chunk, ChunkList, Close, Credit, Fetch, FetchRefused, Hello, ListPage, ListReply, Open, Ping,
+    Pong, Proof, Propose, ProposeReply, RaftRequest, RaftResponse, Ready, Refused, Reset, Welcome,
 };
 use crate::wire::codec::{CodecError, Reader, Writer};
 
@@ -197,9 +196,9 @@ kinds! {
     /// What became of it.
     ProposeReply(ProposeReply<'a>) = 49, "propose_reply", 0;
 
-    /// Asks for a page of the manifest.
+    /// Asks for a page of what a source has.
     ListPage(ListPage<'a>) = 64, "list_page", 0;
-    /// A page of the manifest.
+    /// A page of what a source has.
     ListReply(ListReply<'a>) = 65, "list_reply", 0;
     /// Asks for chunks of a segment.
     Fetch(Fetch) = 66, "fetch", 0;
@@ -207,20 +206,11 @@ kinds! {
     ChunkList(ChunkList<'a>) = 67, "chunk_list", 0;
     /// One chunk; its bytes are the payload.
     Chunk(Chunk) = 68, "chunk", FRAME_PAYLOAD_BYTES_MAX;
-    /// All that a fetch asked for has been sent.
-    FetchEnd(FetchEnd) = 69, "fetch_end", 0;
     /// A fetch or a page is refused, or ends early.
     FetchRefused(FetchRefused) = 70, "fetch_refused", 0;
 
     /// What a node tells of a shard.
     Announce(Announce) = 80, "announce", 0;
-
-    /// Asks for bytes of a manifest snapshot.
-    SnapshotFetch(SnapshotFetch) = 96, "snapshot_fetch", 0;
-    /// Bytes of a manifest snapshot, as the payload.
-    SnapshotData(SnapshotData) = 97, "snapshot_data", FRAME_PAYLOAD_BYTES_MAX;
-    /// A snapshot is refused, or ends early.
-    SnapshotRefused(SnapshotRefused) = 98, "snapshot_refused", 0;
 }
 
 impl fmt::Display for Kind {

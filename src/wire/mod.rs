@@ -17,9 +17,8 @@ mod value;
 mod word;
 
 pub use body::{
-    Announce, Chunk, ChunkList, Close, Credit, Fetch, FetchEnd, FetchRefused, Hello, ListPage, ListReply,
-    Open, Ping, Pong, Proof, Propose, ProposeReply, RaftRequest, RaftResponse, Ready, Refused, Reset,
-    SnapshotData, SnapshotFetch, SnapshotRefused, Welcome,
+    Announce, Chunk, ChunkList, Close, Credit, Fetch, FetchRefused, Hello, ListPage, ListReply, Open, Ping,
+    Pong, Proof, Propose, ProposeReply, RaftRequest, RaftResponse, Ready, Refused, Reset, Welcome,
 };
 pub use codec::{CodecError, Reader, Writer};
 pub use field::{Cursor, Text};

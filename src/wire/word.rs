@@ -84,16 +84,14 @@ words! {
 words! {
     /// What a stream is for.
     Purpose: u8, "purpose" {
-        /// Consensus of one group.
+        /// Consensus of one group, its snapshots among it.
         Raft = 1, "raft";
         /// Proposals on their way to the leader.
         Manifest = 2, "manifest";
-        /// Segments of one shard, and pages of its manifest.
+        /// Segments of one shard, or of a served directory and its list.
         Transfer = 3, "transfer";
         /// What nodes tell each other about a shard.
         Soft = 4, "soft";
-        /// Manifest snapshots of one group.
-        Snapshot = 5, "snapshot";
     }
 }
 

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use ringway::ids::{ClusterId, Digest, GroupId, Incarnation, LogIndex, NodeId, SegmentId, ShardId, StreamId};
 use ringway::wire::{
-    Announce, Body, Chunk, ChunkList, Class, Close, Credit, Cursor, Envelope, Fetch, FetchEnd, FetchRefused,
-    Hello, ListPage, ListReply, Open, Ping, Pong, Proof, Propose, ProposeReply, Purpose, RaftRequest,
-    RaftResponse, Ready, Refusal, Refused, Reset, Role, SnapshotData, SnapshotFetch, SnapshotRefused, Text,
-    Welcome,
+    Announce, Body, Chunk, ChunkList, Class, Close, Credit, Cursor, Envelope, Fetch, FetchRefused, Hello,
+    ListPage, ListReply, Open, Ping, Pong, Proof, Propose, ProposeReply, Purpose, RaftRequest, RaftResponse,
+    Ready, Refusal, Refused, Reset, Role, Text, Welcome,
 };
 
 /// A frame and the payload behind it.
@@ -43,7 +42,7 @@ fn with_payload(mut sample: Sample, payload: &'static [u8]) -> Sample {
 }
 
 pub fn all() -> Vec<Sample> {
-    [handshake(), link(), agreement(), transfer(), soft_and_snapshot()].into_iter().flatten().collect()
+    [handshake(), link(), agreement(), transfer(), soft()].into_iter().flatten().collect()
 }
 
 fn handshake() -> Vec<Sample> {
@@ -120,12 +119,11 @@ fn transfer() -> Vec<Sample> {
         sample(5, 3, 12, fetch),
         sample(5, 3, 13, ChunkList { request: 2, len: (1 << 20) + 1, first: 0, digests }),
         tagged(with_payload(sample(5, 3, 14, Chunk { request: 2, chunk: 1 }), b"hello")),
-        sample(5, 3, 15, FetchEnd { request: 2 }),
         sample(5, 3, 16, FetchRefused { request: 2, code: Refusal::Superseded }),
     ]
 }
 
-fn soft_and_snapshot() -> Vec<Sample> {
+fn soft() -> Vec<Sample> {
     let announce = Announce {
         incarnation: Incarnation(run(0x10)),
         shard: ShardId(4),
@@ -135,12 +133,5 @@ fn soft_and_snapshot() -> Vec<Sample> {
         held_to: LogIndex(118),
         exceptions: vec![101, 110],
     };
-    let fetch = SnapshotFetch { request: 3, id: run(0xe0), offset: 1 << 20, bytes: 65_536 };
-    let data = SnapshotData { request: 3, offset: 1 << 20, end: true };
-    vec![
-        sample(5, 7, 17, announce),
-        sample(5, 9, 18, fetch),
-        with_payload(sample(5, 9, 19, data), b"world"),
-        sample(5, 9, 20, SnapshotRefused { request: 3, code: Refusal::Busy }),
-    ]
+    vec![sample(5, 7, 17, announce)]
 }

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use ringway::ids::{ClusterId, Digest, GroupId, Incarnation, LogIndex, NodeId, SegmentId, ShardId};
 use ringway::wire::{
-    Announce, Body, Chunk, ChunkList, Class, Close, Credit, Cursor, Fetch, FetchEnd, FetchRefused, Hello,
-    Kind, ListPage, ListReply, Open, Ping, Pong, Proof, Propose, ProposeReply, Purpose, RaftRequest,
-    RaftResponse, Ready, Refusal, Refused, Reset, Role, SnapshotData, SnapshotFetch, SnapshotRefused, Text,
-    Welcome,
+    Announce, Body, Chunk, ChunkList, Class, Close, Credit, Cursor, Fetch, FetchRefused, Hello, Kind, ListPage,
+    ListReply, Open, Ping, Pong, Proof, Propose, ProposeReply, Purpose, RaftRequest, RaftResponse, Ready, Refusal,
+    Refused, Reset, Role, Text, Welcome,
 };
 
 use crate::chance::Chance;
@@ -61,18 +60,10 @@ impl Bodies {
             Kind::Fetch => fetch(chance).into(),
             Kind::ChunkList => chunk_list(chance).into(),
             Kind::Chunk => Chunk { request: chance.u32(), chunk: chance.u32() }.into(),
-            Kind::FetchEnd => FetchEnd { request: chance.u32() }.into(),
             Kind::FetchRefused => {
                 FetchRefused { request: chance.u32(), code: chance.one_of(Refusal::ALL) }.into()
             }
             Kind::Announce => announce(chance).into(),
-            Kind::SnapshotFetch => snapshot_fetch(chance).into(),
-            Kind::SnapshotData => {
-                SnapshotData { request: chance.u32(), offset: chance.u64(), end: truth(chance) }.into()
-            }
-            Kind::SnapshotRefused => {
-                SnapshotRefused { request: chance.u32(), code: chance.one_of(Refusal::ALL) }.into()
-            }
         }
     }
 
@@ -144,8 +135,4 @@ fn announce(chance: &mut Chance) -> Announce {
         held_to: LogIndex(chance.u64()),
         exceptions: (0..chance.below(65)).map(|_| chance.u64()).collect(),
     }
-}
-
-fn snapshot_fetch(chance: &mut Chance) -> SnapshotFetch {
-    SnapshotFetch { request: chance.u32(), id: chance.array(), offset: chance.u64(), bytes: chance.u32() }
 }
