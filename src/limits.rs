@@ -1,4 +1,5 @@
-//! Every bound of the product, with the relations between them asserted at compile time.
+//! Every bound of the library, with the relations between them asserted at compile time. The binary has its own where
+//! it uses them.
 //!
 //! A queue, pool, retry, frame or loop takes its bound from here. Full means refuse or wait; nothing grows
 //! and nothing is dropped.
@@ -281,6 +282,12 @@ pub const SHARDS_MAX: usize = 1024;
 pub const CORES_MAX: usize = 256;
 /// Events that wait for the embedder in memory; older ones are read again from the manifest.
 pub const EVENTS_MAX: usize = 4096;
+/// Scans of a directory before a cut of it is given up because it does not hold still.
+pub const CUT_SCANS_MAX: usize = 8;
+/// Attempts at a segment whose file is replaced or removed between being located and being opened.
+pub const OPEN_ATTEMPTS_MAX: usize = 3;
+/// Unavailable segments that a status names one by one.
+pub const UNAVAILABLE_SHOWN_MAX: usize = 32;
 
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(LEAF_BYTES));
 const _: () = assert!(LEAF_BYTES.is_multiple_of(IO_ALIGNMENT));

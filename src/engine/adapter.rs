@@ -10,15 +10,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::limits::{BATCH_OPERATIONS_MAX, PAGE_ENTRIES_MAX};
+use crate::limits::{BATCH_OPERATIONS_MAX, CUT_SCANS_MAX, PAGE_ENTRIES_MAX};
 
 use super::change::{Ask, Change, ChangeError, Committed, Sealed};
 use super::handle::Shard;
 use super::reply::NoAnswer;
 use super::tree::{Facts, Skipped, Walk, walk};
-
-/// Scans before a cut is given up because the directory does not hold still.
-const SCANS_MAX: usize = 8;
 
 /// When a file counts as sealed.
 pub enum SealRule {
@@ -103,7 +100,7 @@ impl DirectoryAdapter {
     /// The directory cannot be read, does not hold still, or changed by more than a batch can hold.
     pub fn cut(&self) -> Result<Cut, CutError> {
         let mut last = walk(&self.root).map_err(CutError::Read)?;
-        for _ in 0..SCANS_MAX {
+        for _ in 0..CUT_SCANS_MAX {
             let next = walk(&self.root).map_err(CutError::Read)?;
             if self.sealed(&next).0 == self.sealed(&last).0 {
                 return self.difference(next);

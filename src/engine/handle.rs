@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::NodeConfig;
 use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId, UnixNanos};
+use crate::limits::OPEN_ATTEMPTS_MAX;
 use crate::segment::Identity;
 use crate::uring::{MailSender, Pinned, SendError, block_on};
 
@@ -19,9 +20,6 @@ use super::identity;
 use super::reply::{NoAnswer, Replier, Reply, reply};
 use super::request::{ClusterRequest, Located, Locator, Request, ShardRequest};
 use super::status::{MemberStatus, NodeStatus, SegmentPage};
-
-/// Looks for a segment whose file was replaced or removed between being located and being opened.
-const OPEN_ATTEMPTS: usize = 3;
 
 /// One node of a cluster, running in this process. Clones are the same node; it stops when `shut_down` is
 /// called or the last clone goes.
@@ -252,7 +250,7 @@ impl Shard {
     /// # Errors
     /// It is not in the manifest, or not here yet, or cannot be opened.
     pub async fn open_segment(&self, which: Locator) -> Result<Segment, LocateError> {
-        let mut left = OPEN_ATTEMPTS;
+        let mut left = OPEN_ATTEMPTS_MAX;
         loop {
             left -= 1;
             let located = self.ask(|replier| ShardRequest::Locate(which.clone(), replier)).await?;

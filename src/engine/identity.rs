@@ -8,6 +8,7 @@ use std::fmt;
 use crate::ids::{ClusterId, Incarnation, NodeId};
 use crate::journal::replace;
 use crate::uring::{Buffer, Core, Dir, Errno, OpenOptions};
+use crate::wire::field_at;
 
 const NAME: &str = "identity";
 const MAGIC: [u8; 8] = *b"RWYIDENT";
@@ -182,26 +183,20 @@ fn decode(bytes: &[u8]) -> Result<(Identity, u64), IdentityError> {
     if bytes[..AT_VERSION] != MAGIC {
         return Err(IdentityError::Damaged { why: "it does not begin as an identity" });
     }
-    let version = u32::from_le_bytes(field(bytes, AT_VERSION));
+    let version = u32::from_le_bytes(field_at(bytes, AT_VERSION));
     if version != VERSION {
         return Err(IdentityError::UnknownVersion { found: version });
     }
-    if crc32fast::hash(&bytes[..AT_CHECKSUM]) != u32::from_le_bytes(field(bytes, AT_CHECKSUM)) {
+    if crc32fast::hash(&bytes[..AT_CHECKSUM]) != u32::from_le_bytes(field_at(bytes, AT_CHECKSUM)) {
         return Err(IdentityError::Damaged { why: "its checksum differs" });
     }
     let identity = Identity {
-        cluster: ClusterId(field(bytes, AT_CLUSTER)),
-        node: NodeId(u64::from_le_bytes(field(bytes, AT_NODE))),
-        incarnation: Incarnation(field(bytes, AT_INCARNATION)),
-        shards: u32::from_le_bytes(field(bytes, AT_SHARDS)),
+        cluster: ClusterId(field_at(bytes, AT_CLUSTER)),
+        node: NodeId(u64::from_le_bytes(field_at(bytes, AT_NODE))),
+        incarnation: Incarnation(field_at(bytes, AT_INCARNATION)),
+        shards: u32::from_le_bytes(field_at(bytes, AT_SHARDS)),
     };
-    Ok((identity, u64::from_le_bytes(field(bytes, AT_INODE))))
-}
-
-fn field<const N: usize>(bytes: &[u8; BYTES], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(&bytes[at..at + N]);
-    out
+    Ok((identity, u64::from_le_bytes(field_at(bytes, AT_INODE))))
 }
 
 impl fmt::Display for IdentityError {

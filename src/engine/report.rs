@@ -1,6 +1,7 @@
 //! What a core tells of itself and of what runs on it.
 
 use crate::ids::{GroupId, Nanos};
+use crate::limits::UNAVAILABLE_SHOWN_MAX;
 use crate::raft::{Group, GroupRole, Machine};
 use crate::shard::Shard;
 use crate::uring::Core;
@@ -8,9 +9,6 @@ use crate::uring::Core;
 use super::node::CoreNode;
 use super::request::CoreReport;
 use super::status::{CoreStatus, FindingStatus, GroupStatus, MemberStatus, ShardStatus, UnavailableStatus};
-
-/// Reasons that a status names one by one; the rest is counted.
-const UNAVAILABLE_SHOWN: usize = 32;
 
 pub(super) fn core(node: &CoreNode) -> CoreReport {
     let core = Core::current();
@@ -75,7 +73,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
     let (segments, bytes) = (machine.borrow().len() as u64, machine.borrow().bytes_total());
     let sessions = machine.borrow().sessions().count() as u64;
     let now = Core::current().now();
-    let transfers = shard.transfers(UNAVAILABLE_SHOWN);
+    let transfers = shard.transfers(UNAVAILABLE_SHOWN_MAX);
     let stats = shard.stats();
     let paths = shard.store().paths();
     ShardStatus {

@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::ids::SessionId;
 use crate::uring::{Buffer, Dir, Errno, OpenOptions};
+use crate::wire::field_at;
 
 use super::replace::replace;
 
@@ -143,18 +144,13 @@ impl SessionRecord {
         if u32_at(bytes, AT_ZERO) != 0 {
             return Err(SessionFileError::Reserved);
         }
-        let mut session = SessionId::default();
-        session.0.copy_from_slice(&bytes[AT_SESSION..AT_RESERVED]);
-        let mut reserved = [0; 8];
-        reserved.copy_from_slice(&bytes[AT_RESERVED..AT_CHECKSUM]);
-        Ok(Self { session, reserved: u64::from_le_bytes(reserved) })
+        let session = SessionId(field_at(bytes, AT_SESSION));
+        Ok(Self { session, reserved: u64::from_le_bytes(field_at(bytes, AT_RESERVED)) })
     }
 }
 
 fn u32_at(bytes: &[u8; BYTES], at: usize) -> u32 {
-    let mut out = [0; 4];
-    out.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(out)
+    u32::from_le_bytes(field_at(bytes, at))
 }
 
 impl fmt::Display for SessionFileError {

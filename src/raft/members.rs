@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::Incarnation;
+use crate::ids::{Incarnation, LogIndex, Term};
 use crate::limits::{ENTRY_BYTES_MAX, NODE_TEXT_BYTES_MAX, NODES_MAX};
 use crate::wire::{CodecError, Reader, Writer};
 
 use super::types::{LogId, Member, Membership, Point, StoredMembership};
-use crate::ids::{LogIndex, Term};
 
 /// Sets of voters that are in force at once: two while a change is under way, more if one follows on another.
 const VOTER_SETS_MAX: usize = 8;

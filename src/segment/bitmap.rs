@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::digest::FlatHasher;
 use crate::ids::{Digest, LogIndex, SegmentId};
+use crate::wire::field_at;
 
 use super::identity::Identity;
 use super::names::Stem;
@@ -133,18 +134,18 @@ pub(super) fn map_decode(bytes: &[u8], head: &MapHead, count: u32) -> Option<Bit
     let found = MapHead {
         stem: Stem {
             id: SegmentId {
-                index: LogIndex(u64::from_le_bytes(field(header, INDEX_AT))),
-                ordinal: u32::from_le_bytes(field(header, ORDINAL_AT)),
+                index: LogIndex(u64::from_le_bytes(field_at(header, INDEX_AT))),
+                ordinal: u32::from_le_bytes(field_at(header, ORDINAL_AT)),
             },
-            root: Digest(field(header, ROOT_AT)),
+            root: Digest(field_at(header, ROOT_AT)),
         },
-        len: u64::from_le_bytes(field(header, LEN_AT)),
-        moment: field(header, MOMENT_AT),
+        len: u64::from_le_bytes(field_at(header, LEN_AT)),
+        moment: field_at(header, MOMENT_AT),
     };
-    let is_ours = field(header, 0) == MAGIC
-        && u32::from_le_bytes(field(header, VERSION_AT)) == VERSION
-        && u32::from_le_bytes(field(header, CHECKSUM_AT)) == checksum(bytes)
-        && u32::from_le_bytes(field(header, COUNT_AT)) == count
+    let is_ours = field_at(header, 0) == MAGIC
+        && u32::from_le_bytes(field_at(header, VERSION_AT)) == VERSION
+        && u32::from_le_bytes(field_at(header, CHECKSUM_AT)) == checksum(bytes)
+        && u32::from_le_bytes(field_at(header, COUNT_AT)) == count
         && found == *head;
     let (words, rest) = words.as_chunks::<8>();
     if !is_ours || !rest.is_empty() || words.len() != place(count.div_ceil(WORD)).0 {
@@ -156,10 +157,6 @@ pub(super) fn map_decode(bytes: &[u8], head: &MapHead, count: u32) -> Option<Bit
     let last = bits.words.last().copied().unwrap_or(0);
     let beyond = !count.is_multiple_of(WORD) && last >> (count % WORD) != 0;
     (!beyond).then_some(bits)
-}
-
-fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
-    header[at..at + N].try_into().expect("N bytes were taken")
 }
 
 /// crc32 of everything but the checksum itself.

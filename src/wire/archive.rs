@@ -9,6 +9,8 @@ use std::fmt;
 
 use rkyv::util::AlignedVec;
 
+use crate::wire::codec::field_at;
+
 /// Bytes of the header: a multiple of the archive's alignment.
 pub const ARCHIVE_HEADER_BYTES: usize = 48;
 /// Alignment of an archive in memory, and of its place in a file.
@@ -170,18 +172,18 @@ pub fn open_archive(
     if head[..MAGIC.len()] != MAGIC {
         return Err(ArchiveError::Magic);
     }
-    if u32::from_le_bytes(take(head, HEADER_CHECKSUM_AT)) != crc32fast::hash(&head[..HEADER_CHECKSUM_AT]) {
+    if u32::from_le_bytes(field_at(head, HEADER_CHECKSUM_AT)) != crc32fast::hash(&head[..HEADER_CHECKSUM_AT]) {
         return Err(ArchiveError::HeaderChecksum);
     }
-    let found = u16::from_le_bytes(take(head, KIND_AT));
+    let found = u16::from_le_bytes(field_at(head, KIND_AT));
     if found != kind.number() {
         return Err(ArchiveError::Kind { found, expected: kind.number() });
     }
-    let found = u16::from_le_bytes(take(head, VERSION_AT));
+    let found = u16::from_le_bytes(field_at(head, VERSION_AT));
     if found != version {
         return Err(ArchiveError::Version { found, supported: version });
     }
-    let declared = u64::from_le_bytes(take(head, BYTES_AT));
+    let declared = u64::from_le_bytes(field_at(head, BYTES_AT));
     let length = ArchiveError::Length { declared, present: bytes.len() };
     let payload_bytes =
         usize::try_from(declared).ok().filter(|&length| length <= payload_bytes_max).ok_or(length)?;
@@ -189,27 +191,21 @@ pub fn open_archive(
         return Err(length);
     }
     let (payload, padding) = body.split_at(payload_bytes);
-    let last = u32::from_le_bytes(take(head, LAST_AT));
-    if last > 1 || take::<4>(head, PAYLOAD_CHECKSUM_AT + 4) != [0; 4] || padding.iter().any(|&byte| byte != 0)
+    let last = u32::from_le_bytes(field_at(head, LAST_AT));
+    if last > 1 || field_at::<4>(head, PAYLOAD_CHECKSUM_AT + 4) != [0; 4] || padding.iter().any(|&byte| byte != 0)
     {
         return Err(ArchiveError::Reserved);
     }
-    if u32::from_le_bytes(take(head, PAYLOAD_CHECKSUM_AT)) != crc32fast::hash(payload) {
+    if u32::from_le_bytes(field_at(head, PAYLOAD_CHECKSUM_AT)) != crc32fast::hash(payload) {
         return Err(ArchiveError::PayloadChecksum);
     }
-    let ordinal = u32::from_le_bytes(take(head, ORDINAL_AT));
-    let index = u64::from_le_bytes(take(head, INDEX_AT));
+    let ordinal = u32::from_le_bytes(field_at(head, ORDINAL_AT));
+    let index = u64::from_le_bytes(field_at(head, INDEX_AT));
     Ok((ArchiveHeader { kind, version, ordinal, index, last: last == 1 }, payload))
 }
 
 fn put(head: &mut [u8; ARCHIVE_HEADER_BYTES], at: usize, value: &[u8]) {
     head[at..at + value.len()].copy_from_slice(value);
-}
-
-fn take<const N: usize>(head: &[u8; ARCHIVE_HEADER_BYTES], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(&head[at..at + N]);
-    out
 }
 
 #[cfg(test)]

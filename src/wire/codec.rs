@@ -124,6 +124,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// `N` bytes of a fixed layout, from `at` on.
+///
+/// # Panics
+/// If the layout ends before them: its offsets are constants.
+#[must_use]
+pub fn field_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[at..at + N]);
+    out
+}
+
 /// Writes to the end of a vector that its owner keeps: once it has grown, nothing is allocated.
 #[derive(Debug)]
 pub struct Writer<'b> {

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::ids::{GroupId, StreamId};
+use crate::wire::codec::field_at;
 use crate::wire::kind::Kind;
 
 /// The first bytes of a frame: "RWF" and a byte that no text has.
@@ -64,7 +65,7 @@ impl Header {
     /// # Errors
     /// When it is none, of another version or kind, or announces more than may be.
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, HeaderError> {
-        let magic = u32::from_le_bytes(field(bytes, MAGIC_AT));
+        let magic = u32::from_le_bytes(field_at(bytes, MAGIC_AT));
         if magic != MAGIC {
             return Err(HeaderError::Magic { found: magic });
         }
@@ -74,33 +75,33 @@ impl Header {
         }
         let code = bytes[KIND_AT];
         let kind = Kind::from_code(code).ok_or(HeaderError::Kind { found: code })?;
-        let flags = u16::from_le_bytes(field(bytes, FLAGS_AT));
+        let flags = u16::from_le_bytes(field_at(bytes, FLAGS_AT));
         if flags & !FLAG_TAGGED != 0 {
             return Err(HeaderError::Flags { found: flags });
         }
-        let reserved = u32::from_le_bytes(field(bytes, RESERVED_AT));
+        let reserved = u32::from_le_bytes(field_at(bytes, RESERVED_AT));
         if reserved != 0 {
             return Err(HeaderError::Reserved { found: reserved });
         }
-        let body_bytes = size(field(bytes, BODY_BYTES_AT));
+        let body_bytes = size(field_at(bytes, BODY_BYTES_AT));
         let max = kind.body_bytes_max();
         if body_bytes > max {
             return Err(HeaderError::Body { kind, found: body_bytes, max });
         }
-        let payload_bytes = size(field(bytes, PAYLOAD_BYTES_AT));
+        let payload_bytes = size(field_at(bytes, PAYLOAD_BYTES_AT));
         let max = kind.payload_bytes_max();
         if payload_bytes > max {
             return Err(HeaderError::Payload { kind, found: payload_bytes, max });
         }
         Ok(Self {
             kind,
-            group: GroupId(u32::from_le_bytes(field(bytes, GROUP_AT))),
-            stream: StreamId(u32::from_le_bytes(field(bytes, STREAM_AT))),
-            sequence: u64::from_le_bytes(field(bytes, SEQUENCE_AT)),
+            group: GroupId(u32::from_le_bytes(field_at(bytes, GROUP_AT))),
+            stream: StreamId(u32::from_le_bytes(field_at(bytes, STREAM_AT))),
+            sequence: u64::from_le_bytes(field_at(bytes, SEQUENCE_AT)),
             tagged: flags & FLAG_TAGGED != 0,
             body_bytes,
             payload_bytes,
-            checksum: u32::from_le_bytes(field(bytes, CHECKSUM_AT)),
+            checksum: u32::from_le_bytes(field_at(bytes, CHECKSUM_AT)),
         })
     }
 
@@ -150,10 +151,6 @@ impl Header {
     pub const fn frame_bytes(&self) -> usize {
         HEADER_BYTES + self.control_bytes() + self.payload_bytes
     }
-}
-
-fn field<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
-    bytes[at..at + N].try_into().expect("N bytes were taken")
 }
 
 fn size(bytes: [u8; 4]) -> usize {

@@ -20,7 +20,7 @@ pub use body::{
     Announce, Chunk, ChunkList, Close, Credit, Fetch, FetchRefused, Hello, ListPage, ListReply, Open, Ping,
     Pong, Proof, Propose, ProposeReply, RaftRequest, RaftResponse, Ready, Refused, Reset, Welcome,
 };
-pub use codec::{CodecError, Reader, Writer};
+pub use codec::{CodecError, Reader, Writer, field_at};
 pub use field::{Cursor, Text};
 pub use frame::{EncodeError, Envelope, FrameError};
 pub use header::{HEADER_BYTES, Header, HeaderError, MAGIC, TAG_BYTES, VERSION, VERSION_MIN};

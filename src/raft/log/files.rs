@@ -1,11 +1,10 @@
 //! Names of a log's files, and how a new one comes to be.
 
-use crate::ids::GroupId;
+use crate::ids::{GroupId, LogIndex, Term};
 use crate::limits::LOG_FILE_BYTES;
 use crate::uring::{Buffer, Core, Dir, Errno, File, OpenOptions};
 
 use super::record::{BLOCK_BYTES, Kind, Record, Stamp, head_payload};
-use crate::ids::{LogIndex, Term};
 
 /// What a file is named before it has its head.
 pub(super) const NEW: &str = "log.new";

@@ -8,6 +8,7 @@
 
 use crate::ids::{GroupId, LogIndex, Term};
 use crate::limits::{ENTRY_BYTES_MAX, IO_ALIGNMENT};
+use crate::wire::field_at;
 
 /// Bytes of a record's header.
 pub(in crate::raft) const HEADER_BYTES: usize = 32;
@@ -179,25 +180,25 @@ impl<'a> Record<'a> {
     /// The record at the front of `bytes`, checked.
     pub(in crate::raft) fn decode(bytes: &'a [u8], stamp: Stamp) -> Result<Self, RecordFault> {
         let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(RecordFault::Short)?;
-        let length = u32::from_le_bytes(part(header, LENGTH_AT));
+        let length = u32::from_le_bytes(field_at(header, LENGTH_AT));
         if length as usize > ENTRY_BYTES_MAX {
             return Err(RecordFault::Length { bytes: length });
         }
         let payload = rest.get(..length as usize).ok_or(RecordFault::Short)?;
         let whole = &bytes[..HEADER_BYTES + payload.len()];
-        if u32::from_le_bytes(part(header, CHECKSUM_AT)) != checksum(whole, stamp.salt) {
+        if u32::from_le_bytes(field_at(header, CHECKSUM_AT)) != checksum(whole, stamp.salt) {
             return Err(RecordFault::Checksum);
         }
         if header[VERSION_AT] != VERSION {
             return Err(RecordFault::Version { found: header[VERSION_AT] });
         }
-        let group = GroupId(u32::from_le_bytes(part(header, GROUP_AT)));
+        let group = GroupId(u32::from_le_bytes(field_at(header, GROUP_AT)));
         if group != stamp.group {
             return Err(RecordFault::Group { found: group });
         }
         let kind = Kind::of_number(header[KIND_AT]).ok_or(RecordFault::Kind { found: header[KIND_AT] })?;
-        let term = Term(u64::from_le_bytes(part(header, TERM_AT)));
-        let index = LogIndex(u64::from_le_bytes(part(header, INDEX_AT)));
+        let term = Term(u64::from_le_bytes(field_at(header, TERM_AT)));
+        let index = LogIndex(u64::from_le_bytes(field_at(header, INDEX_AT)));
         Ok(Self { kind, term, index, payload })
     }
 }
@@ -214,8 +215,8 @@ pub(super) fn head_payload(salt: u32, first_batch: u64) -> [u8; HEAD_BYTES] {
 /// The salt and the first batch that a head's payload tells; nothing if it is no head's.
 pub(super) fn read_head(payload: &[u8]) -> Option<(u32, u64)> {
     let payload: &[u8; HEAD_BYTES] = payload.try_into().ok()?;
-    let salt = u32::from_le_bytes(part(payload, 8));
-    (payload[..8] == MAGIC).then(|| (salt, u64::from_le_bytes(part(payload, 16))))
+    let salt = u32::from_le_bytes(field_at(payload, 8));
+    (payload[..8] == MAGIC).then(|| (salt, u64::from_le_bytes(field_at(payload, 16))))
 }
 
 /// A batch's payload.
@@ -230,7 +231,7 @@ pub(super) fn batch_payload(bytes: usize, records: usize) -> [u8; BATCH_BYTES] {
 /// The bytes and the records that a batch's payload tells.
 pub(super) fn read_batch(payload: &[u8]) -> Option<(usize, usize)> {
     let payload: &[u8; BATCH_BYTES] = payload.try_into().ok()?;
-    let number = |at| u32::from_le_bytes(part(payload, at)) as usize;
+    let number = |at| u32::from_le_bytes(field_at(payload, at)) as usize;
     Some((number(0), number(4)))
 }
 
@@ -241,12 +242,6 @@ fn checksum(record: &[u8], salt: u32) -> u32 {
     hasher.update(&[0; 4]);
     hasher.update(&record[TERM_AT..]);
     hasher.finalize()
-}
-
-fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(&bytes[at..at + N]);
-    out
 }
 
 #[cfg(test)]
