@@ -37,7 +37,7 @@ struct Inner {
     ring: RefCell<Box<dyn Ring>>,
     slab: Slab,
     completions: RefCell<Vec<Completion>>,
-    stalled: Cell<u64>,
+    turns_cut: Cell<u64>,
 }
 
 thread_local! {
@@ -70,7 +70,7 @@ impl Core {
             ring: RefCell::new(ring),
             slab,
             completions: RefCell::default(),
-            stalled: Cell::new(0),
+            turns_cut: Cell::new(0),
         }))
     }
 
@@ -116,7 +116,7 @@ impl Core {
                     return if due || woken { Turn::Again } else { Turn::Park(deadline) };
                 }
                 if polls >= TURN_POLLS_MAX {
-                    self.0.stalled.set(self.0.stalled.get() + 1);
+                    self.0.turns_cut.set(self.0.turns_cut.get() + 1);
                     return Turn::Again;
                 }
             }
@@ -271,7 +271,7 @@ impl Core {
     /// Turns that ended on their budget with work left.
     #[must_use]
     pub fn turns_cut(&self) -> u64 {
-        self.0.stalled.get()
+        self.0.turns_cut.get()
     }
 
     /// A reference that does not keep the core.

@@ -60,7 +60,6 @@ plain! {
     u64, "u64", 8, |r| r.u64(), |v, w| w.u64(*v);
     bool, "bool", 1, |r| truth(r.u8()?), |v, w| w.u8(u8::from(*v));
     [u8; 8], "b8", 8, |r| r.array(), |v, w| w.put(v);
-    [u8; 16], "b16", 16, |r| r.array(), |v, w| w.put(v);
     [u8; 32], "b32", 32, |r| r.array(), |v, w| w.put(v);
     Digest, "digest", 32, |r| r.array().map(Self), |v, w| w.put(&v.0);
     ClusterId, "cluster", 16, |r| r.array().map(Self), |v, w| w.put(&v.0);

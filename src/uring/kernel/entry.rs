@@ -12,7 +12,7 @@ use io_uring::{opcode, squeue};
 
 use crate::uring::buffer::{Buffer, Span};
 use crate::uring::errno::Errno;
-use crate::uring::op::{Op, OpenOptions, Taken};
+use crate::uring::op::{Op, OpenOptions, Outcome, Taken};
 
 use super::address::Address;
 use super::blocking::Job;
@@ -29,7 +29,7 @@ pub(super) enum Route {
     /// On the helper thread.
     Beside(Job),
     /// At once: it cannot block.
-    Now(Result<crate::uring::op::Outcome, Errno>),
+    Now(Result<Outcome, Errno>),
 }
 
 /// Reports with its notification whether a zero-copy send was copied (IORING_SEND_ZC_REPORT_USAGE, 6.2).
@@ -39,7 +39,6 @@ const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 /// Decides where `op` runs, and does what runs at once.
 pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
-    use crate::uring::op::Outcome;
     match op {
         // To io_uring an offset of -1 is the file's own position.
         Op::Read { offset, .. } | Op::Write { offset, .. } if i64::try_from(*offset).is_err() => {

@@ -16,6 +16,7 @@ use crate::uring::op::{Completion, Op, Outcome};
 use crate::uring::probe::Probe;
 use crate::uring::ring::{Ring, Unpark};
 
+use super::blocking::Reply;
 use super::entry::{Route, entry, route};
 use super::error::RingError;
 use super::finish;
@@ -155,7 +156,7 @@ impl KernelRing {
         }
         for (name, reply) in self.helper.take() {
             let flight = self.flights.remove(name).expect("the helper answers each job once");
-            let result = reply.map(super::blocking::Reply::outcome);
+            let result = reply.map(Reply::outcome);
             out.push(Completion { token: flight.token, result, buffer: None, more: false });
         }
     }
