@@ -12,8 +12,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringway::engine::{Ask, Change, Engine, Sealed, Shard};
-use ringway::ids::{ClusterId, GroupId, Nanos, NodeId, ShardId};
+use ringway::engine::{Ask, Change, Engine, Sealed, SegmentStatus, Shard};
+use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
 
 #[path = "machine/mod.rs"]
 mod machine;
@@ -105,7 +105,7 @@ fn open(dir: &Path) -> Result<Vec<Engine>, Failure> {
             Some(1) => return Ok(engines),
             Some(other) => {
                 let leader = &engines[usize::try_from(other - 1)?];
-                let _it_may_have_moved = leader.transfer_leader(GroupId(group.0), NodeId(1)).wait();
+                let _it_may_have_moved = leader.transfer_leader(group, NodeId(1)).wait();
             }
             None => {}
         }
@@ -218,11 +218,15 @@ struct Bulk<'a> {
 }
 
 impl Bulk<'_> {
+    fn files(&self) -> usize {
+        (self.mib << 20).div_ceil(BULK_FILE_BYTES)
+    }
+
     /// Writes them and registers them, under a name of their own.
     fn register(&self, name: &str) -> Result<(), Failure> {
         let folder = self.origin.directory().join(name);
         std::fs::create_dir_all(&folder)?;
-        let count = (self.mib << 20).div_ceil(BULK_FILE_BYTES);
+        let count = self.files();
         for number in 0..count {
             let mut state = number as u64 + 1;
             let content: Vec<u8> = std::iter::repeat_with(|| {
@@ -251,11 +255,10 @@ impl Bulk<'_> {
             meanwhile()?;
             let mut there = true;
             for follower in self.followers {
-                // The last of them by name: pages begin behind a path.
-                let before = Some(format!("{name}/"));
-                let page = follower.shard(ShardId(0))?.segments(before, 1000).wait()?;
-                let mut bulk = page.segments.iter().filter(|segment| segment.path.starts_with(name));
-                there &= bulk.all(|segment| segment.here);
+                let folder = format!("{name}/");
+                let page = follower.shard(ShardId(0))?.segments(Some(folder.clone()), self.files()).wait()?;
+                let is_there = |segment: &&SegmentStatus| segment.path.starts_with(&folder) && segment.here;
+                there &= page.segments.iter().filter(is_there).count() == self.files();
             }
             let seconds = begun.elapsed().as_secs_f64();
             if there {

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use ringway::ids::{Digest, LogIndex, NodeId, SegmentId, SessionId, UnixNanos};
-use ringway::manifest::{Batch, Command, Label, Operation, Registration, State, Tier, difference};
+use ringway::manifest::{Batch, Command, Installer, Label, Operation, Registration, State, Tier, difference};
+
+#[path = "machine/mod.rs"]
+mod machine;
 
 const SESSION: SessionId = SessionId([7; 16]);
 const BATCH: u64 = 1000;
@@ -106,7 +109,7 @@ fn worst_steps(count: u64, state: &mut State) {
         "{count} entries: snapshot of {bytes} bytes in {} parts, longest slice {longest:?}",
         written.len()
     );
-    let mut installer = ringway::manifest::Installer::new();
+    let mut installer = Installer::new();
     let mut longest = Duration::ZERO;
     for part in &written {
         let start = Instant::now();
@@ -172,14 +175,7 @@ fn measure(criterion: &mut Criterion, count: u64) {
 }
 
 fn main() {
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown CPU");
-    println!(
-        "{model}; Linux {}; {} build",
-        kernel.trim(),
-        if cfg!(debug_assertions) { "debug" } else { "release" }
-    );
+    machine::print();
     let mut criterion = Criterion::default().configure_from_args();
     measure(&mut criterion, 100_000);
     if std::env::var_os("RINGWAY_BENCH_MILLION").is_some() {
