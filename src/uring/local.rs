@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -11,31 +11,63 @@ use std::task::{Context, Poll, Waker};
 #[derive(Debug, Default)]
 pub struct Notify {
     round: Cell<u64>,
-    waiting: RefCell<Vec<Waker>>,
+    tickets: Cell<u64>,
+    /// In the order of their tickets.
+    waiting: RefCell<Vec<(u64, Waker)>>,
+}
+
+/// A wait for the next notice. Dropped, it leaves nothing behind.
+struct Notified<'a> {
+    notify: &'a Notify,
+    seen: u64,
+    ticket: Option<u64>,
+}
+
+impl Future for Notified<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let notify = self.notify;
+        if notify.round.get() != self.seen {
+            return Poll::Ready(());
+        }
+        let ticket = *self.ticket.get_or_insert_with(|| {
+            notify.tickets.set(notify.tickets.get() + 1);
+            notify.tickets.get()
+        });
+        let mut waiting = notify.waiting.borrow_mut();
+        match waiting.binary_search_by_key(&ticket, |(other, _)| *other) {
+            Ok(place) => waiting[place].1.clone_from(context.waker()),
+            Err(place) => waiting.insert(place, (ticket, context.waker().clone())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Notified<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let mut waiting = self.notify.waiting.borrow_mut();
+        if let Ok(place) = waiting.binary_search_by_key(&ticket, |(other, _)| *other) {
+            let (_, waker) = waiting.remove(place);
+            drop(waiting);
+            drop(waker);
+        }
+    }
 }
 
 impl Notify {
     /// Wakes all who wait now.
     pub fn notify(&self) {
         self.round.set(self.round.get() + 1);
-        for waker in self.waiting.take() {
+        for (_, waker) in self.waiting.take() {
             waker.wake();
         }
     }
 
     /// Waits for the next `notify` after this call.
     pub fn notified(&self) -> impl Future<Output = ()> + use<'_> {
-        let seen = self.round.get();
-        poll_fn(move |context| {
-            if self.round.get() != seen {
-                return Poll::Ready(());
-            }
-            let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                waiting.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
+        Notified { notify: self, seen: self.round.get(), ticket: None }
     }
 
     /// Waits until `ready` gives a value, looking again after every notice.
@@ -218,5 +250,31 @@ impl<T> Drop for QueueReceiver<T> {
     fn drop(&mut self) {
         self.0.receiver.set(false);
         self.0.changed.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(future: &mut (impl Future<Output = ()> + Unpin)) -> Poll<()> {
+        Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Whoever gave up waiting stayed in the list until the next notice: it grew for as long as none came.
+    #[test]
+    fn who_gives_up_waiting_leaves_nothing_behind_and_wakes_the_others_all_the_same() {
+        let notify = Notify::default();
+        let [mut first, mut second, mut third] = [(); 3].map(|()| Box::pin(notify.notified()));
+        for _ in 0..2 {
+            let polled = [poll(&mut first), poll(&mut second), poll(&mut third)];
+            assert_eq!(polled, [Poll::Pending; 3]);
+        }
+        drop(second);
+        assert_eq!(notify.waiting.borrow().len(), 2);
+        notify.notify();
+        assert_eq!((poll(&mut first), poll(&mut third)), (Poll::Ready(()), Poll::Ready(())));
+        drop((first, third));
+        assert!(notify.waiting.borrow().is_empty());
     }
 }
