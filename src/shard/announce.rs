@@ -111,6 +111,7 @@ impl Inner {
         Announce {
             incarnation: self.incarnation,
             shard: self.id,
+            // Not counted yet: each node spreads its own fetches.
             load: 0,
             installed: installed.installed(),
             applied: self.watermarks().applied,

@@ -272,7 +272,7 @@ bodies! {
         incarnation: Incarnation,
         /// The shard.
         shard: ShardId,
-        /// Fetches that it serves.
+        /// Fetches that it serves; this build tells 0, and weighs what it is told.
         load: u32,
         /// Highest index below which every entry is installed there, superseded or deleted.
         installed: LogIndex,
