@@ -282,7 +282,8 @@ impl SegmentId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (index, ordinal) = text.split_once('.')?;
-        Some(Self { index: LogIndex(index.parse().ok()?), ordinal: ordinal.parse().ok()? })
+        let id = Self { index: LogIndex(index.parse().ok()?), ordinal: ordinal.parse().ok()? };
+        (id.to_string() == text).then_some(id)
     }
 }
 
@@ -317,7 +318,9 @@ mod tests {
     fn a_segment_id_reads_what_it_writes() {
         let id = SegmentId { index: LogIndex(7), ordinal: 3 };
         assert_eq!(SegmentId::parse(&id.to_string()), Some(id));
-        assert_eq!(SegmentId::parse("7"), None);
+        for text in ["7", "+7.3", "07.3", "7.3.1", "7."] {
+            assert_eq!(SegmentId::parse(text), None, "{text}");
+        }
     }
 
     #[test]
