@@ -254,7 +254,8 @@ mod tests {
     #[test]
     fn a4_the_secret_before_may_be_named_beside_the_secret() {
         assert_eq!(load_text(str::to_owned).expect("it is right").previous_secret_file, None);
-        let loaded = load_text(|text| format!("previous_secret_file = \"old\"\n{text}")).expect("it is right");
+        let loaded =
+            load_text(|text| format!("previous_secret_file = \"old\"\n{text}")).expect("it is right");
         let (now, before) = (loaded.secret_file, loaded.previous_secret_file.expect("it is named"));
         assert_eq!((now.parent(), before.file_name()), (before.parent(), Some("old".as_ref())));
     }

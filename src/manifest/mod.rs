@@ -24,8 +24,7 @@ mod validate;
 
 pub use changes::{Change, Changes, Effect};
 pub use command::{
-    ArchivedBatch, ArchivedCommand, ArchivedOperation, Batch, Command, Label, Operation,
-    Registration, Tier,
+    ArchivedBatch, ArchivedCommand, ArchivedOperation, Batch, Command, Label, Operation, Registration, Tier,
 };
 pub use difference::{Difference, difference};
 pub use entry::Entry;

@@ -159,7 +159,12 @@ impl fmt::Debug for Transport {
 impl Inner {
     pub(super) fn ours(&self) -> Ours {
         let secrets = self.secrets.borrow().clone();
-        Ours { side: self.options.side(), role: self.options.role(), secrets, core_count: self.options.core_count }
+        Ours {
+            side: self.options.side(),
+            role: self.options.role(),
+            secrets,
+            core_count: self.options.core_count,
+        }
     }
 
     pub(super) fn next_id(&self) -> u64 {

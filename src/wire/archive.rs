@@ -172,7 +172,8 @@ pub fn open_archive(
     if head[..MAGIC.len()] != MAGIC {
         return Err(ArchiveError::Magic);
     }
-    if u32::from_le_bytes(field_at(head, HEADER_CHECKSUM_AT)) != crc32fast::hash(&head[..HEADER_CHECKSUM_AT]) {
+    if u32::from_le_bytes(field_at(head, HEADER_CHECKSUM_AT)) != crc32fast::hash(&head[..HEADER_CHECKSUM_AT])
+    {
         return Err(ArchiveError::HeaderChecksum);
     }
     let found = u16::from_le_bytes(field_at(head, KIND_AT));
@@ -192,7 +193,9 @@ pub fn open_archive(
     }
     let (payload, padding) = body.split_at(payload_bytes);
     let last = u32::from_le_bytes(field_at(head, LAST_AT));
-    if last > 1 || field_at::<4>(head, PAYLOAD_CHECKSUM_AT + 4) != [0; 4] || padding.iter().any(|&byte| byte != 0)
+    if last > 1
+        || field_at::<4>(head, PAYLOAD_CHECKSUM_AT + 4) != [0; 4]
+        || padding.iter().any(|&byte| byte != 0)
     {
         return Err(ArchiveError::Reserved);
     }

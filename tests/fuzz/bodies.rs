@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use ringway::ids::{ClusterId, Digest, GroupId, Incarnation, LogIndex, NodeId, SegmentId, ShardId};
 use ringway::wire::{
-    Announce, Body, Chunk, ChunkList, Class, Close, Credit, Cursor, Fetch, FetchRefused, Hello, Kind, ListPage,
-    ListReply, Open, Ping, Pong, Proof, Propose, ProposeReply, Purpose, RaftRequest, RaftResponse, Ready, Refusal,
-    Refused, Reset, Role, Text, Welcome,
+    Announce, Body, Chunk, ChunkList, Class, Close, Credit, Cursor, Fetch, FetchRefused, Hello, Kind,
+    ListPage, ListReply, Open, Ping, Pong, Proof, Propose, ProposeReply, Purpose, RaftRequest, RaftResponse,
+    Ready, Refusal, Refused, Reset, Role, Text, Welcome,
 };
 
 use crate::chance::Chance;
