@@ -9,19 +9,23 @@
 //! use std::io::Read;
 //! use std::time::Duration;
 //!
-//! use ringway::engine::{Ask, Durability, Engine, Locator, Sealed, block_on};
+//! use ringway::engine::{Ask, BootstrapError, Durability, Engine, Locator, Sealed, block_on};
 //! use ringway::ids::{ClusterId, NodeId};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
-//! // A cluster of one. Others are named by `member`, each with the address under which it is reached.
+//! // A cluster of one. Others are named by `member`, each with the address under which it is reached. The root is an
+//! // absolute path.
 //! let engine = Engine::builder()
 //!     .cluster(ClusterId::from_hex("5d2fc2f1b0e44a3c9a5e6b7081c2d3e4").expect("32 digits, drawn at random once"))
 //!     .node(NodeId(1), "127.0.0.1:0".parse()?)
 //!     .root(dir.path())
 //!     .secret("b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9")
 //!     .open()?;
-//! engine.bootstrap().wait()?; // once in the cluster's life
+//! match engine.bootstrap().wait() {
+//!     Ok(()) | Err(BootstrapError::AlreadyFounded) => {} // once in the cluster's life; founded at every later start
+//!     Err(error) => return Err(error.into()),
+//! }
 //!
 //! // The engine seals a file in the shard's directory and registers it.
 //! let shard = engine.shards().next().expect("one, unless more are asked for");

@@ -2,6 +2,8 @@
 #![cfg(feature = "daemon")]
 
 mod binary;
+#[path = "pull/plain.rs"]
+mod plain;
 
 use std::fs;
 use std::net::SocketAddr;

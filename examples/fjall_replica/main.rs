@@ -89,7 +89,7 @@ fn replicate(base: &Path, name: &str, model: &Model, secret: &str) -> Result<(),
 /// pull --delete` do on two machines.
 fn transfer(base: &Path, secret: &str) -> Result<PullReport, Failure> {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let serving = ServeOptions { dir: base.join("cuts"), listen, cache: base.join("cache/digests") };
+    let serving = ServeOptions { dir: base.join("cuts"), listen, cache: Some(base.join("cache/digests")) };
     let stop = AtomicBool::new(false);
     let (tell, ready) = mpsc::channel();
     thread::scope(|scope| {

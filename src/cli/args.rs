@@ -1,9 +1,11 @@
 //! The command line's grammar.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::daemon::Address;
 
 /// Replicates the immutable segment files of storage engines: agreed in a Raft manifest, verified by SHA-256 in flight,
 /// landed durably.
@@ -67,9 +69,13 @@ pub(crate) enum Command {
     Register(Register),
     /// Deletes paths from a shard's manifest.
     Delete(Delete),
-    /// Makes another member the leader of a group.
+    /// Makes another member the leader of a group; asked of the one that leads it now.
     TransferLeader(TransferLeader),
     /// Reads every landed segment again and compares it with its digest.
+    ///
+    /// Exit code 7 says that something is damaged; nothing is changed. A node sets what is damaged aside at its next
+    /// start, and fetches it again from its peers. What `ringway pull` brought is no node's root: pull it again,
+    /// which reads and heals it.
     Verify {
         /// A node's root, or a directory of roots such as `ringway up` makes.
         #[arg(long)]
@@ -104,11 +110,11 @@ pub(crate) struct Up {
     /// Shards of the cluster; 2 in a new root, as many as there are in an old one.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) shards: Option<u32>,
-    /// Directory of the nodes' roots; made if absent.
+    /// Directory of the nodes' roots; made if absent, and it stays.
     #[arg(long, default_value = "ringway-data")]
     pub(crate) root: PathBuf,
-    /// A directory whose regular files are copied into node 1 and registered. Without it, and in a new root, a
-    /// sample is made.
+    /// A directory whose regular files are copied into node 1 and registered; again, what is new there is added, what
+    /// changed is updated, and what is gone there is kept. Without it, and in a new root, a sample is made.
     #[arg(long)]
     pub(crate) import: Option<PathBuf>,
     /// Stop when every node has every segment.
@@ -126,8 +132,8 @@ pub(crate) struct Node {
     /// The configuration file (TOML).
     #[arg(long)]
     pub(crate) config: PathBuf,
-    /// Found the cluster with the members of the configuration. Once, on one node; refused if there is a
-    /// cluster already.
+    /// Found the cluster with the members of the configuration: once, on one node, while all of them are up. Where
+    /// there is a cluster already, it does nothing, and a warning says so.
     #[arg(long)]
     pub(crate) bootstrap: bool,
     /// Stop when standard input ends: a node that must not outlive the process that started it.
@@ -159,12 +165,13 @@ pub(crate) struct SecretFile {
 pub(crate) struct Serve {
     /// The directory.
     pub(crate) dir: PathBuf,
-    /// Where to listen.
+    /// Where to listen: a host's number or name, and a port; port 0 finds a free one.
     #[arg(long)]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Address,
     #[command(flatten)]
     pub(crate) secret: SecretFile,
-    /// Where digests are kept between starts; by default in the user's cache directory.
+    /// Where digests are kept between starts; by default in the user's cache directory. The folder must be ours, and
+    /// nobody else's to write in.
     #[arg(long)]
     pub(crate) cache: Option<PathBuf>,
 }
@@ -173,7 +180,7 @@ pub(crate) struct Serve {
 #[derive(Args, Debug)]
 pub(crate) struct Pull {
     /// Where `ringway serve` listens.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// The directory to fill; made if absent.
     pub(crate) dest: PathBuf,
     #[command(flatten)]
@@ -202,7 +209,7 @@ pub(crate) struct Digest {
 pub(crate) struct Endpoint {
     /// Its admin address.
     #[arg(long)]
-    pub(crate) endpoint: SocketAddr,
+    pub(crate) endpoint: Address,
 }
 
 /// A running node to change.
@@ -234,7 +241,7 @@ pub(crate) struct Segments {
     #[arg(long)]
     pub(crate) after: Option<String>,
     /// At most so many; all of them without it.
-    #[arg(long)]
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) limit: Option<usize>,
 }
 

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ringway::engine::{MemberStatus, NodeStatus, SegmentPage, SegmentStatus, admin_token};
+use ringway::engine::{MemberStatus, NodeStatus, SegmentPage, SegmentStatus};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
 
 use super::args::{self, Delete, Level, Output, Register, Segments, Steered, TransferLeader};
 use super::exit::{Exit, Failure};
-use super::output::{bytes, print};
+use super::output::{bytes, count, print};
 use super::secret;
 use crate::daemon::{ChangeBody, ChangeReport, Problem, TransferBody};
 
@@ -135,19 +135,19 @@ impl Endpoint {
     }
 }
 
-fn asked_of(address: SocketAddr) -> Endpoint {
-    Endpoint::new(address, ASK_TIMEOUT)
+fn asked_of(asked: &args::Endpoint) -> Result<Endpoint, Failure> {
+    let address = asked.endpoint.reach().map_err(|error| Failure::new(Exit::Unreachable, error))?;
+    Ok(Endpoint::new(address, ASK_TIMEOUT))
 }
 
 /// The token that a secret's file gives.
 pub(super) fn token(secret_file: &Path) -> Result<String, Failure> {
-    admin_token(&secret::read(secret_file)?).map_err(|error| Failure::new(Exit::Config, error))
+    Ok(secret::read_with_token(secret_file)?.1)
 }
 
 pub(crate) fn status(asked: &args::Endpoint, output: Output) -> Result<(), Failure> {
-    let status = asked_of(asked.endpoint).status()?;
-    print(output, &status, |out| write_status(out, &status));
-    Ok(())
+    let status = asked_of(asked)?.status()?;
+    print(output, &status, |out| write_status(out, &status))
 }
 
 fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
@@ -162,13 +162,8 @@ fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
             core.core, core.backend, core.kernel, core.digest
         )?;
         for finding in &core.findings {
-            writeln!(
-                out,
-                "  {:<3} {} {}",
-                if finding.in_use { "yes" } else { "no" },
-                finding.name,
-                finding.note
-            )?;
+            let in_use = if finding.in_use { "yes" } else { "no" };
+            writeln!(out, "{}", format!("  {in_use:<3} {} {}", finding.name, finding.note).trim_end())?;
         }
     }
     for group in &status.groups {
@@ -182,9 +177,9 @@ fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
     for shard in &status.shards {
         writeln!(
             out,
-            "shard {}: {} segments of {}, installed {} of {}, {} missing, {} damaged, {} being fetched",
+            "shard {}: {} of {}, installed {} of {}, {} missing, {} damaged, {} being fetched",
             shard.shard,
-            shard.segments,
+            count(shard.segments, "segment"),
             bytes(shard.bytes),
             shard.installed,
             shard.committed,
@@ -209,19 +204,19 @@ fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
 }
 
 pub(crate) fn members(asked: &args::Endpoint, output: Output) -> Result<(), Failure> {
-    let all: Members = asked_of(asked.endpoint).get("/v1/members")?;
+    let all: Members = asked_of(asked)?.get("/v1/members")?;
     print(output, &all, |out| {
         all.members.iter().try_for_each(|member| {
             let role = if member.voter { "voter" } else { "learner" };
-            writeln!(out, "{}  {}  {role}  {}", member.node, member.address, member.incarnation)
+            let line = format!("{}  {}  {role}  {}", member.node, member.address, member.incarnation);
+            writeln!(out, "{}", line.trim_end())
         })
-    });
-    Ok(())
+    })
 }
 
 pub(crate) fn segments(asked: &Segments, output: Output) -> Result<(), Failure> {
     let mut all = AllSegments { segments: Vec::new() };
-    let endpoint = asked_of(asked.endpoint.endpoint);
+    let endpoint = asked_of(&asked.endpoint)?;
     let mut after = asked.after.clone();
     loop {
         let rest = asked.limit.map_or(PAGE, |limit| limit.saturating_sub(all.segments.len()).min(PAGE));
@@ -241,8 +236,7 @@ pub(crate) fn segments(asked: &Segments, output: Output) -> Result<(), Failure> 
                 segment.segment, segment.bytes, segment.root, segment.path
             )
         })
-    });
-    Ok(())
+    })
 }
 
 pub(crate) fn register(asked: &Register, output: Output) -> Result<(), Failure> {
@@ -275,10 +269,10 @@ pub(crate) fn delete(asked: &Delete, output: Output) -> Result<(), Failure> {
 }
 
 fn change(node: &Steered, body: &ChangeBody, output: Output) -> Result<(), Failure> {
-    let report = asked_of(node.endpoint.endpoint).change(&token(&node.secret_file)?, body)?;
+    let report = asked_of(&node.endpoint)?.change(&token(&node.secret_file)?, body)?;
     print(output, &report, |out| {
         writeln!(out, "committed at {}, landed on {} of {}", report.index, report.landed, report.replicas)
-    });
+    })?;
     if report.reached {
         Ok(())
     } else {
@@ -289,9 +283,8 @@ fn change(node: &Steered, body: &ChangeBody, output: Output) -> Result<(), Failu
 pub(crate) fn transfer_leader(asked: &TransferLeader, output: Output) -> Result<(), Failure> {
     let body = TransferBody { group: asked.group, to: asked.to };
     let token = token(&asked.node.secret_file)?;
-    let done: Done = asked_of(asked.node.endpoint.endpoint).post("/v1/transfer-leader", &token, &body)?;
-    print(output, &done, |out| writeln!(out, "node {} leads group {}", asked.to, asked.group));
-    Ok(())
+    let done: Done = asked_of(&asked.node.endpoint)?.post("/v1/transfer-leader", &token, &body)?;
+    print(output, &done, |out| writeln!(out, "node {} leads group {}", asked.to, asked.group))
 }
 
 fn escape(text: &str) -> String {

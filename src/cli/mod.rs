@@ -4,6 +4,7 @@
 mod args;
 mod ask;
 mod bar;
+mod cache;
 mod digest;
 mod exit;
 mod log;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ringway::engine::{BootstrapError, Engine, OpenError, admin_token};
+use ringway::engine::{BootstrapError, Engine, OpenError};
 use serde::Serialize;
 
 use super::args::{self, Output};
@@ -30,8 +30,7 @@ struct Ready {
 /// Runs the node until it is told to stop.
 pub(crate) fn run(asked: &args::Node, output: Output) -> Result<(), Failure> {
     let loaded = daemon::load(&asked.config).map_err(|error| Failure::new(Exit::Config, error))?;
-    let text = secret::read(&loaded.secret_file)?;
-    let token = admin_token(&text).map_err(|error| Failure::new(Exit::Config, error))?;
+    let (text, token) = secret::read_with_token(&loaded.secret_file)?;
     let stop = stop_signal()?;
     if asked.stop_with_stdin {
         stop_with_stdin(Arc::clone(&stop))?;
@@ -48,11 +47,11 @@ pub(crate) fn run(asked: &args::Node, output: Output) -> Result<(), Failure> {
         listening: engine.address().to_string(),
         admin: admin.as_ref().map(|admin| admin.address().to_string()),
     };
-    print(output, &ready, |out| {
+    let told = print(output, &ready, |out| {
         let admin = ready.admin.as_ref().map(|admin| format!(", admin on {admin}")).unwrap_or_default();
         writeln!(out, "node {node} listens on {}{admin}", ready.listening)
     });
-    let ended = work(&engine, asked.bootstrap, &stop);
+    let ended = told.and_then(|()| work(&engine, asked.bootstrap, &stop));
     // The engine first: whoever still waits in the admin endpoint is answered by that.
     engine.shut_down();
     drop(admin);
@@ -73,7 +72,7 @@ fn work(engine: &Engine, bootstrap: bool, stop: &AtomicBool) -> Result<(), Failu
             match done.join() {
                 Ok(Ok(())) => tracing::info!("the cluster is founded"),
                 Ok(Err(BootstrapError::AlreadyFounded)) => {
-                    tracing::info!("the cluster was founded before")
+                    tracing::warn!("the cluster is founded already; --bootstrap does nothing")
                 }
                 Ok(Err(error)) => return Err(bootstrap_failure(&error)),
                 Err(_) => return Err(Failure::failed("the thread that founds the cluster has ended badly")),

@@ -1,7 +1,9 @@
 //! `ringway serve` and `ringway pull`.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::cell::RefCell;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringway::engine::{self, PullError, PullOptions, PullProgress, ServeError, ServeOptions};
@@ -9,8 +11,9 @@ use serde::Serialize;
 
 use super::args::{Output, Pull, Serve};
 use super::bar::bar;
+use super::cache::digests_of;
 use super::exit::{Exit, Failure};
-use super::output::{bytes, print};
+use super::output::{bytes, count, print};
 use super::secret;
 use super::stop::stop_signal;
 
@@ -22,8 +25,13 @@ struct Ready {
 pub(crate) fn serve(asked: Serve, output: Output, quiet: bool) -> Result<(), Failure> {
     let text = secret::read(&asked.secret.secret_file)?;
     let stop = stop_signal()?;
-    let cache = asked.cache.unwrap_or_else(|| default_cache(&asked.dir));
-    let options = ServeOptions { dir: asked.dir, listen: asked.listen, cache: cache.join("digests") };
+    let listen = asked.listen.resolve().map_err(Failure::failed)?;
+    // Before an hour of digesting, not behind it. It listens when it is ready.
+    TcpListener::bind(listen)
+        .map_err(|error| Failure::failed(format!("cannot listen on {listen}: {error}")))
+        .map(drop)?;
+    let cache = digests_of(&asked.dir, asked.cache);
+    let options = ServeOptions { dir: asked.dir, listen, cache };
     let bar = bar(quiet);
     let tell = |progress: engine::DigestProgress| {
         bar.set_length(progress.bytes);
@@ -31,31 +39,29 @@ pub(crate) fn serve(asked: Serve, output: Output, quiet: bool) -> Result<(), Fai
         bar.set_message("digesting");
     };
     let shown = bar.clone();
+    let told = Rc::new(RefCell::new(None));
+    let (telling, end) = (Rc::clone(&told), Arc::clone(&stop));
     let ready = move |address: std::net::SocketAddr| {
         shown.finish_and_clear();
         let ready = Ready { listening: address.to_string() };
-        print(output, &ready, |out| writeln!(out, "listening on {address}"));
+        let printed = print(output, &ready, |out| writeln!(out, "listening on {address}"));
+        // Nobody would know where it listens.
+        end.fetch_or(printed.is_err(), Ordering::Relaxed);
+        *telling.borrow_mut() = Some(printed);
     };
     engine::serve(&options, &text, &stop, &tell, ready).map_err(|error| {
         let exit = if matches!(error, ServeError::Secret { .. }) { Exit::Config } else { Exit::Failed };
         Failure::new(exit, error)
-    })
-}
-
-/// A directory for each served one, below the user's cache directory.
-fn default_cache(dir: &Path) -> PathBuf {
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(env::temp_dir);
-    let absolute = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    let name: String = absolute.to_string_lossy().chars().map(|c| if c == '/' { '-' } else { c }).collect();
-    base.join("ringway").join(name.trim_start_matches('-'))
+    })?;
+    let interrupted = || Err(Failure::new(Exit::Interrupted, "interrupted before it listened"));
+    told.take().unwrap_or_else(interrupted)
 }
 
 pub(crate) fn pull(asked: Pull, output: Output, quiet: bool) -> Result<(), Failure> {
     let text = secret::read(&asked.secret.secret_file)?;
     let stop = stop_signal()?;
     let options = PullOptions {
-        address: asked.address,
+        address: asked.address.reach().map_err(|error| Failure::new(Exit::Unreachable, error))?,
         dest: asked.dest,
         delete: asked.delete,
         wait_for_space: asked.wait_for_space,
@@ -67,11 +73,13 @@ pub(crate) fn pull(asked: Pull, output: Output, quiet: bool) -> Result<(), Failu
         shown.set_position(progress.bytes_done);
         let message = format!("{}/{} files", progress.segments_done, progress.segments);
         shown.set_message(match progress {
-            PullProgress { waits_for_space: true, .. } => "disk full, waiting".to_owned(),
+            PullProgress { waits_for_space: true, .. } if asked.wait_for_space => {
+                "disk full, waiting".to_owned()
+            }
             PullProgress { waits_for_source: true, .. } => "source busy, waiting".to_owned(),
             _ => message,
         });
-        if progress.waits_for_space && !waits.swap(true, Ordering::Relaxed) {
+        if asked.wait_for_space && progress.waits_for_space && !waits.swap(true, Ordering::Relaxed) {
             tracing::warn!("the disk is full; waiting for room");
         }
         if progress.waits_for_source && !busy.swap(true, Ordering::Relaxed) {
@@ -80,12 +88,12 @@ pub(crate) fn pull(asked: Pull, output: Output, quiet: bool) -> Result<(), Failu
     };
     let report = engine::pull(options, &text, &stop, tell);
     bar.finish_and_clear();
-    let report = report.map_err(|error| Failure::new(exit_of(&error), error))?;
+    let report = report.map_err(|error| Failure::new(exit_of(&error), words_of(&error)))?;
     print(output, &report, |out| {
         writeln!(
             out,
-            "{} files, {}: {} fetched, {} here already, {} skipped, {} removed, in {:.3} s",
-            report.segments,
+            "{}, {}: {} fetched, {} here already, {} skipped, {} removed, in {:.3} s",
+            count(report.segments, "file"),
             bytes(report.bytes),
             bytes(report.bytes_fetched),
             bytes(report.bytes_reused),
@@ -93,8 +101,23 @@ pub(crate) fn pull(asked: Pull, output: Output, quiet: bool) -> Result<(), Failu
             report.removed,
             report.seconds
         )
-    });
-    Ok(())
+    })
+}
+
+/// What a file that is not what was listed asks of whoever reads this.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's error may grow")]
+fn words_of(error: &PullError) -> String {
+    match error {
+        PullError::Incomplete { count: number, path, why: "not_here" } => format!(
+            "{} could not be had, {path} among them: changed at the source since it was digested; restart serve \
+             there, then pull again",
+            count(*number, "file")
+        ),
+        PullError::Incomplete { count: number, path, why } => {
+            format!("{} could not be had, {path} among them ({why}); pull again", count(*number, "file"))
+        }
+        other => other.to_string(),
+    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's error may grow")]
@@ -106,5 +129,20 @@ fn exit_of(error: &PullError) -> Exit {
         PullError::DiskFull => Exit::DiskFull,
         PullError::Interrupted => Exit::Interrupted,
         _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changed_at_the_source_sends_its_reader_to_the_source() {
+        let lost = |count, why| words_of(&PullError::Incomplete { count, path: "a".to_owned(), why });
+        assert!(
+            lost(1, "not_here").starts_with("1 file could not be had, a among them: changed at the source")
+        );
+        assert!(lost(1, "not_here").contains("restart serve"));
+        assert_eq!(lost(2, "disk"), "2 files could not be had, a among them (disk); pull again");
     }
 }

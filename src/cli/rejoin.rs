@@ -39,8 +39,7 @@ pub(crate) fn run(asked: &args::Rejoin, output: Output) -> Result<(), Failure> {
             writeln!(out, "{} is set aside as {}", line.group, line.path)?;
         }
         writeln!(out, "the node comes back as {}; start it", report.incarnation)
-    });
-    Ok(())
+    })
 }
 
 fn failure(error: RejoinError) -> Failure {

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use ringway::engine::{OpenError, admin_token};
+
 use super::exit::{Exit, Failure};
 
 /// Writes a new secret; never over an existing file.
@@ -24,8 +26,13 @@ pub(crate) fn new(path: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::from(error).at(path.display()))
 }
 
-/// Reads a secret's file; refuses one that others can read.
+/// Reads a secret's file; refuses one that others can read, and what is no secret.
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
+    read_with_token(path).map(|(text, _)| text)
+}
+
+/// As `read`, with the token for admin endpoints that the secret gives.
+pub(crate) fn read_with_token(path: &Path) -> Result<(String, String), Failure> {
     let bad =
         |why: &dyn std::fmt::Display| Failure::new(Exit::Config, format!("secret {}: {why}", path.display()));
     let file = File::open(path).map_err(|error| bad(&error))?;
@@ -39,10 +46,36 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     }
     let mut text = String::new();
     (&file).take(4096).read_to_string(&mut text).map_err(|error| bad(&error))?;
-    Ok(text)
+    let token = admin_token(&text).map_err(|error| match error {
+        OpenError::Secret { why } => bad(&why),
+        other => bad(&other),
+    })?;
+    Ok((text, token))
 }
 
 /// Fills with random bytes.
 pub(super) fn read_random(out: &mut [u8]) -> io::Result<()> {
     File::open("/dev/urandom")?.read_exact(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_is_too_short_is_refused_with_the_name_of_its_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("brief");
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(b"abc\n"))
+            .expect("written");
+        let failure = read(&path).expect_err("too short");
+        assert_eq!(failure.exit, Exit::Config);
+        assert!(failure.message.contains("brief") && failure.message.contains("characters"), "{failure:?}");
+        assert!(!failure.message.contains("abc"), "{failure:?}");
+    }
 }

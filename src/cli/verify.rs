@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::args::Output;
 use super::bar::bar;
 use super::exit::{Exit, Failure};
-use super::output::{bytes, print};
+use super::output::{bytes, count, print};
 use super::up::CONFIG;
 use crate::daemon;
 
@@ -59,22 +59,20 @@ pub(crate) fn run(root: &Path, output: Output, quiet: bool) -> Result<(), Failur
     }
     bar.finish_and_clear();
     report.seconds = started.elapsed().as_secs_f64();
-    print(output, &report, |out| {
+    let told = print(output, &report, |out| {
         for Line { root, shard, path, why } in &report.damaged {
             writeln!(out, "{root}/{shard}: {path}: {why}")?;
         }
-        let damaged = report.damaged.len();
-        let Report { nodes, segments, bytes: count, seconds, .. } = &report;
-        writeln!(
-            out,
-            "{nodes} nodes, {segments} segments, {}: {damaged} damaged, in {seconds:.3} s",
-            bytes(*count)
-        )
+        let (nodes, segments) = (count(report.nodes as u64, "node"), count(report.segments, "segment"));
+        let (damaged, seconds) = (report.damaged.len(), report.seconds);
+        writeln!(out, "{nodes}, {segments}, {}: {damaged} damaged, in {seconds:.3} s", bytes(report.bytes))
     });
     match report.damaged.len() {
-        0 => Ok(()),
-        count => {
-            Err(Failure::new(Exit::Damaged, format!("{count} of {} segments are damaged", report.segments)))
+        0 => told,
+        damaged => {
+            let all = count(report.segments, "segment");
+            let why = format!("{damaged} of {all} damaged; a node heals what is damaged at its next start");
+            Err(Failure::new(Exit::Damaged, why))
         }
     }
 }
@@ -87,7 +85,12 @@ fn node_roots(root: &Path) -> Result<Vec<PathBuf>, Failure> {
     let roots = folders(root)?.into_iter().filter(|folder| folder.join(IDENTITY).is_file());
     let roots: Vec<_> = roots.collect();
     if roots.is_empty() {
-        let why = format!("{}: neither a node's root nor a directory of such roots", root.display());
+        let hint = if root.join(".ringway").is_dir() {
+            "; what a pull brought is verified by pulling again"
+        } else {
+            ""
+        };
+        let why = format!("{}: neither a node's root nor a directory of such roots{hint}", root.display());
         return Err(Failure::new(Exit::Config, why));
     }
     Ok(roots)

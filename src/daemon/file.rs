@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway::config::{
@@ -11,6 +11,8 @@ use ringway::config::{
 };
 use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
+
+use super::address::{Address, AddressError};
 
 /// The file as it is written. Unknown keys are refused: a misspelt one would be silently ignored otherwise.
 #[derive(Deserialize, Serialize, Debug)]
@@ -106,6 +108,8 @@ pub(crate) enum FileError {
     Parse { path: PathBuf, error: Box<toml::de::Error> },
     /// A value that is not what its key says.
     Value { path: PathBuf, key: &'static str, given: String, wanted: &'static str },
+    /// An address that leads nowhere.
+    Address { path: PathBuf, key: &'static str, error: AddressError },
     /// Values that do not go together.
     Config { path: PathBuf, error: ConfigError },
 }
@@ -130,8 +134,21 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, FileError> {
         tracing::warn!(%address, "the admin endpoint's token can be read on the way, and then used by others");
     }
     let node = file.into_config(path, &base)?;
+    let wrong = |key, given, wanted| FileError::Value { path: path.to_owned(), key, given, wanted };
+    if fs::metadata(&node.root).is_ok_and(|facts| !facts.is_dir()) {
+        return Err(wrong("root", node.root.display().to_string(), "a directory: a file stands there"));
+    }
+    if let Some(admin) = admin.filter(|admin| is_one_place(*admin, node.listen)) {
+        return Err(wrong("admin", admin.to_string(), "another address than `listen` is"));
+    }
     node.check().map_err(|error| FileError::Config { path: path.to_owned(), error })?;
     Ok(Loaded { node, admin, secret_file, previous_secret_file })
+}
+
+/// Whether two listeners stand in each other's way.
+fn is_one_place(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (is_any || one.ip() == other.ip())
 }
 
 impl NodeFile {
@@ -143,15 +160,23 @@ impl NodeFile {
             wanted,
         };
         let resolve = |key, text: &str| {
-            let first = text.to_socket_addrs().ok().and_then(|mut all| all.next());
-            first.ok_or_else(|| wrong(key, text, "an address such as 10.0.0.1:7400 or host.example:7400"))
+            text.parse::<Address>()
+                .and_then(|address| address.resolve())
+                .map_err(|error| FileError::Address { path: path.to_owned(), key, error })
         };
+        if self.root.as_os_str().is_empty() {
+            return Err(wrong("root", "", "a directory"));
+        }
         let cluster = ClusterId::from_hex(&self.cluster)
             .ok_or_else(|| wrong("cluster", &self.cluster, "32 hexadecimal digits"))?;
         let mut members = BTreeMap::new();
         for (number, address) in &self.members {
             let node = number.parse().map_err(|_| wrong("members", number, "a node number from 1"))?;
-            members.insert(NodeId(node), resolve("members", address)?);
+            let at = resolve("members", address)?;
+            if at.port() == 0 {
+                return Err(wrong("members", address, "an address with a port that the others can dial"));
+            }
+            members.insert(NodeId(node), at);
         }
         let mut segments = BTreeMap::new();
         for (number, dir) in &self.segments {
@@ -208,6 +233,7 @@ impl fmt::Display for FileError {
             Self::Value { path, key, given, wanted } => {
                 write!(f, "{}: {key}: {given:?} is not {wanted}", path.display())
             }
+            Self::Address { path, key, error } => write!(f, "{}: {key}: {error}", path.display()),
             Self::Config { path, error } => write!(f, "{}: {error}", path.display()),
         }
     }
@@ -270,6 +296,48 @@ mod tests {
     fn a_misspelt_key_is_refused_by_name() {
         let error = load_text(|text| text.replace("shards", "shard")).expect_err("unknown key");
         assert!(error.to_string().contains("shard"), "{error}");
+    }
+
+    #[test]
+    fn the_readme_shows_every_key_with_its_default() {
+        let readme = include_str!("../../README.md");
+        let blocks: Vec<_> =
+            readme.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```")).collect();
+        let [(first, _), (more, _)] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+        let (plain, members) = first.split_once("[members]").expect("they are named");
+        let file: NodeFile =
+            toml::from_str(&format!("{plain}{more}[members]{members}")).expect("it is a configuration");
+        assert_eq!((file.members.len(), file.admin_beyond_loopback), (3, false));
+        assert!(ClusterId::from_hex(&file.cluster).is_some() && file.previous_secret_file.is_some());
+        let (cores, raft, transfer) =
+            (CoreConfig::default(), RaftConfig::default(), TransferConfig::default());
+        let (said, said_of_raft) = (file.cores, file.raft);
+        assert_eq!((said.count, said.pin), (Some(cores.count), Some(cores.pin)));
+        assert_eq!(said.slab_buffers, Some(cores.slab_buffers));
+        let millis = |given: Option<u64>| given.map(Nanos::from_millis);
+        assert_eq!(millis(said_of_raft.heartbeat_millis), Some(raft.heartbeat));
+        assert_eq!(millis(said_of_raft.election_min_millis), Some(raft.election_min));
+        assert_eq!(millis(said_of_raft.election_max_millis), Some(raft.election_max));
+        assert_eq!(said_of_raft.snapshot_entries, Some(raft.snapshot_entries));
+        assert_eq!(file.transfer.direct, Some(transfer.direct));
+        assert_eq!(file.transfer.congestion.as_deref(), transfer.congestion);
+        assert!(DIGEST_KERNELS.contains(&file.digest.kernel.expect("it is said").as_str()));
+    }
+
+    /// All of these passed `config check`, and the node ended at its start.
+    #[test]
+    fn what_no_node_could_start_with_is_refused_by_its_key() {
+        let refused = |change: &dyn Fn(&str) -> String, words: &[&str]| {
+            let text = load_text(change).expect_err("refused").to_string();
+            words.iter().for_each(|word| assert!(text.contains(word), "{word:?} is not in: {text}"));
+        };
+        refused(&|text| text.replace("\"data\"", "\"\""), &["root"]);
+        refused(&|text| text.replace("\"data\"", "\"node.toml\""), &["root", "a file stands there"]);
+        refused(&|text| text.replace("2 = \"127.0.0.1:7002\"", "2 = \"127.0.0.1:0\""), &["members", "port"]);
+        refused(&|text| format!("admin = \"127.0.0.1:7001\"\n{text}"), &["admin", "listen"]);
+        let nowhere = format!("{}:7002", "x".repeat(64));
+        refused(&|text| text.replace("127.0.0.1:7002", &nowhere), &["members", "does not resolve"]);
+        load_text(|text| text.replace("127.0.0.1:7002", "localhost:7002")).expect("a name is an address");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! A node as a process: configuration file, signals, admin endpoint.
 
+mod address;
 mod admin;
 mod file;
 mod http;
 mod seats;
 
+pub(crate) use address::{Address, AddressError};
 pub(crate) use admin::{Admin, ChangeBody, ChangeReport, Problem, TransferBody};
 pub(crate) use file::{Cores, DigestPart, NodeFile, Raft, Transfer, load};

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use crate::digest::{ChunkList, VerifiedChunks};
@@ -52,7 +53,7 @@ impl Cache {
     /// Writes the cache: whole, then renamed over the old one.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
         let new = path.with_extension("new");
         let mut file = fs::File::create(&new)?;

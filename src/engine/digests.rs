@@ -1,7 +1,8 @@
 //! Digests of files, read plainly: for the command line and for engines that want them before they register.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -55,7 +56,12 @@ pub fn flat_digest(path: &Path) -> io::Result<(Digest, u64)> {
 }
 
 fn each_chunk(path: &Path, take: impl FnMut(&[u8])) -> io::Result<()> {
-    each_chunk_of(&mut File::open(path)?, take)
+    // A FIFO's other end would be waited for otherwise, and a device has no end.
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    each_chunk_of(&mut file, take)
 }
 
 pub(super) fn each_chunk_of(file: &mut impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {

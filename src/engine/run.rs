@@ -32,8 +32,9 @@ pub struct ServeOptions {
     pub dir: PathBuf,
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// The file in which digests are kept between starts, outside the directory.
-    pub cache: PathBuf,
+    /// The file in which digests are kept between starts, outside the directory, where nobody else may write; none
+    /// are kept without it.
+    pub cache: Option<PathBuf>,
 }
 
 /// Digests a directory, then serves it until `stop` is set. `ready` hears the address, its port known.
@@ -48,7 +49,9 @@ pub fn serve(
     ready: impl FnOnce(SocketAddr) + 'static,
 ) -> Result<(), ServeError> {
     let secrets = secrets(secret).map_err(|why| ServeError::Secret { why })?;
-    let Some(digested) = digest_directory(&options.dir, &options.cache, stop, tell)? else { return Ok(()) };
+    let Some(digested) = digest_directory(&options.dir, options.cache.as_deref(), stop, tell)? else {
+        return Ok(());
+    };
     let core = core().map_err(|error| ServeError::Ring { why: error.to_string() })?;
     drive(&core, serve::run(digested, options.listen, secrets, ready), stop).unwrap_or(Ok(()))
 }

@@ -34,7 +34,7 @@ pub struct DigestProgress {
 /// Digests all of `root`, taking from `cache` what has not changed, and keeps the result there.
 pub(crate) fn digest_directory(
     root: &Path,
-    cache_path: &Path,
+    cache_path: Option<&Path>,
     stop: &AtomicBool,
     tell: &(dyn Fn(DigestProgress) + Sync),
 ) -> Result<Option<Digested>, ServeError> {
@@ -44,7 +44,7 @@ pub(crate) fn digest_directory(
     for skipped in &walk.skipped {
         tracing::warn!(path = %skipped.path, why = %skipped.why, "skipped");
     }
-    let old = Mutex::new(Cache::load(cache_path));
+    let old = Mutex::new(cache_path.map(Cache::load).unwrap_or_default());
     let done = Mutex::new((Cache::default(), Vec::with_capacity(walk.files.len()), progress(&walk.files)));
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
     let work = || {
@@ -76,8 +76,10 @@ pub(crate) fn digest_directory(
         return Err(ServeError::Directory { why: format!("{path}: {error}") });
     }
     let (cache, mut files, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Err(error) = cache.save(cache_path) {
-        tracing::warn!(%error, path = %cache_path.display(), "the digests cannot be kept for the next start");
+    if let Some(path) = cache_path
+        && let Err(error) = cache.save(path)
+    {
+        tracing::warn!(%error, path = %path.display(), "the digests cannot be kept for the next start");
     }
     if stop.load(Ordering::Relaxed) {
         return Ok(None);

@@ -208,7 +208,9 @@ impl fmt::Display for DialError {
             Self::TimedOut { phase } => write!(f, "{phase} took too long"),
             Self::Ended => f.write_str("the peer hung up in the handshake"),
             Self::Handshake(error) => error.fmt(f),
-            Self::Refused { code, text } if text.is_empty() => write!(f, "the peer refused: {code}"),
+            Self::Refused { code, text } if text.is_empty() || *text == code.to_string() => {
+                write!(f, "the peer refused: {code}")
+            }
             Self::Refused { code, text } => write!(f, "the peer refused: {code} ({text})"),
             Self::NotAdmitted { code } => write!(f, "the peer is not admitted: {code}"),
             Self::Protocol(cut) => write!(f, "what answers does not speak the protocol: {cut}"),

@@ -22,7 +22,7 @@ fn local() -> TcpListener {
 }
 
 fn served(dir: &Path, listen: SocketAddr, secret: &str) -> ServeError {
-    let options = ServeOptions { dir: dir.to_owned(), listen, cache: dir.with_extension("cache") };
+    let options = ServeOptions { dir: dir.to_owned(), listen, cache: Some(dir.with_extension("cache")) };
     serve(&options, secret, &AtomicBool::new(false), &|_| (), |_| ()).expect_err("it is refused")
 }
 
@@ -52,7 +52,7 @@ fn a_pull_that_does_not_go_well_tells_why_by_its_kind() {
     fs::write(source.join("file"), b"content").expect("written");
     let (stop, (tell, told)) = (AtomicBool::new(false), mpsc::channel());
     let (cache, listen) = (dir.path().join("cache"), SocketAddr::from(([127, 0, 0, 1], 0)));
-    let options = ServeOptions { dir: source.clone(), listen, cache };
+    let options = ServeOptions { dir: source.clone(), listen, cache: Some(cache) };
     thread::scope(|scope| {
         let server =
             scope.spawn(|| serve(&options, SECRET, &stop, &|_| (), move |at| tell.send(at).expect("heard")));

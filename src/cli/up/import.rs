@@ -1,7 +1,7 @@
 //! What goes into node 1: the files of a directory, or the sample; and to which shard.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -36,13 +36,34 @@ pub(super) fn shard_of(path: &str, shards: u32) -> u32 {
     u32::try_from(first % u64::from(shards)).expect("below the number of shards")
 }
 
+/// Refuses a directory that cannot be imported into that root, before the root is made.
+pub(super) fn check(dir: &Path, root: &Path) -> Result<(), Failure> {
+    let at = |error| Failure::from(error).at(dir.display());
+    let dir = fs::canonicalize(dir).map_err(at)?;
+    fs::read_dir(&dir).map_err(at)?;
+    outside(&dir, &settled(root)?)
+}
+
+fn outside(dir: &Path, root: &Path) -> Result<(), Failure> {
+    if !root.starts_with(dir) {
+        return Ok(());
+    }
+    let why = format!("the root {} stands in {}, which is to be imported", root.display(), dir.display());
+    Err(Failure::new(Exit::Usage, why))
+}
+
+/// Where a path leads that need not be there yet: what is there of it without links, the rest as it is.
+fn settled(path: &Path) -> Result<PathBuf, Failure> {
+    let path = std::path::absolute(path).map_err(|error| Failure::from(error).at(path.display()))?;
+    let found = path.ancestors().find_map(|part| Some((fs::canonicalize(part).ok()?, part)));
+    let (there, part) = found.unwrap_or((PathBuf::from("/"), Path::new("/")));
+    Ok(path.strip_prefix(part).map_or_else(|_| there.clone(), |rest| there.join(rest)))
+}
+
 /// The files of a directory, and how many others it has, each of them named in the log.
 pub(super) fn directory(dir: &Path, root: &Path, shards: u32) -> Result<(Vec<Item>, usize), Failure> {
     let dir = fs::canonicalize(dir).map_err(|error| Failure::from(error).at(dir.display()))?;
-    if root.starts_with(&dir) {
-        let why = format!("the root {} stands in {}, which is to be imported", root.display(), dir.display());
-        return Err(Failure::new(Exit::Usage, why));
-    }
+    outside(&dir, root)?;
     let found = walk(&dir)?;
     for skipped in &found.skipped {
         tracing::warn!(path = skipped.path, why = %skipped.why, "not imported");
@@ -72,7 +93,26 @@ pub(super) fn sample(shards: u32) -> Vec<Item> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn a_root_that_is_not_made_yet_is_seen_to_stand_in_what_is_imported() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (source, link) = (dir.path().join("source"), dir.path().join("link"));
+        fs::create_dir(&source).expect("made");
+        symlink(&source, &link).expect("made");
+        for inside in ["new", "new/deeper", ""] {
+            for way in [&source, &link] {
+                let failure = check(&source, &way.join(inside)).expect_err("inside");
+                assert_eq!(failure.exit, Exit::Usage, "{failure:?}");
+            }
+        }
+        check(&source, &dir.path().join("source-too")).expect("beside it");
+        let failure = check(&dir.path().join("none"), &dir.path().join("root")).expect_err("not there");
+        assert!(failure.message.contains("none"), "{failure:?}");
+    }
 
     #[test]
     fn a_path_keeps_its_shard_for_ever_and_every_shard_gets_its_part() {

@@ -17,7 +17,7 @@ use super::watch::{View, Watch};
 use crate::cli::args::{Output, Up};
 use crate::cli::bar::bar;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{bytes, print};
+use crate::cli::output::{bytes, count, print};
 use crate::cli::stop::stop_signal;
 
 /// Between two looks at the nodes.
@@ -50,6 +50,9 @@ struct Report {
 pub(crate) fn run(asked: &Up, output: Output, voice: Voice) -> Result<(), Failure> {
     let started = Instant::now();
     let stop = stop_signal()?;
+    if let Some(dir) = &asked.import {
+        import::check(dir, &asked.root)?;
+    }
     let root = Root::take(&asked.root)?;
     let plan = Plan::prepare(asked, &root.path)?;
     let pending = Pending::load(&plan)?;
@@ -63,35 +66,37 @@ pub(crate) fn run(asked: &Up, output: Output, voice: Voice) -> Result<(), Failur
     // Said when all is everywhere; or, after Ctrl-C, as far as it is.
     let synced = view.is_some();
     let view = view.unwrap_or_else(|| Watch::new(&plan).look());
-    let (segments, count) = view.manifest();
+    let (segments, size) = view.manifest();
     let report = Report {
         root: plan.root.display().to_string(),
         nodes: plan.seats.len(),
         shards: plan.shards,
         segments,
-        bytes: count,
+        bytes: size,
         bytes_fetched: view.bytes_fetched(),
         synced,
         skipped,
         seconds: started.elapsed().as_secs_f64(),
         admin: plan.seats.iter().map(|seat| seat.admin.to_string()).collect(),
     };
-    tell(&report, output, asked.exit_when_synced);
+    let ended = ended.and(tell(&report, output, asked.exit_when_synced));
     if ended.is_ok() && !asked.exit_when_synced {
         up.stay();
     }
     up.children.stop().and(ended)
 }
 
-fn tell(report: &Report, output: Output, ends: bool) {
+fn tell(report: &Report, output: Output, ends: bool) -> Result<(), Failure> {
     print(output, report, |out| {
-        let Report { nodes, shards, segments, bytes: count, bytes_fetched, skipped, seconds, .. } = report;
+        let Report { bytes_fetched, skipped, seconds, .. } = report;
+        let (nodes, shards) = (count(report.nodes as u64, "node"), count(report.shards, "shard"));
+        let segments = count(report.segments, "segment");
         let state = if report.synced { "synced" } else { "not synced" };
         writeln!(
             out,
-            "{state}: {nodes} nodes, {shards} shards, {segments} segments, {} on each node; {} fetched, \
-             {skipped} skipped, in {seconds:.3} s",
-            bytes(*count),
+            "{state}: {nodes}, {shards}, {segments}, {} on each node; {} fetched, {skipped} skipped, \
+             in {seconds:.3} s",
+            bytes(report.bytes),
             bytes(*bytes_fetched)
         )?;
         if ends {
@@ -101,7 +106,7 @@ fn tell(report: &Report, output: Output, ends: bool) {
             writeln!(out, "node {node}: ringway status --endpoint {admin}")?;
         }
         Ok(())
-    });
+    })
 }
 
 /// What is to be brought into node 1, and how much of the directory is not.
