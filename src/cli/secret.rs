@@ -46,10 +46,8 @@ pub(crate) fn read_with_token(path: &Path) -> Result<(String, String), Failure> 
     }
     let mut text = String::new();
     (&file).take(4096).read_to_string(&mut text).map_err(|error| bad(&error))?;
-    let token = admin_token(&text).map_err(|error| match error {
-        OpenError::Secret { why } => bad(&why),
-        other => bad(&other),
-    })?;
+    let token = admin_token(&text)
+        .map_err(|error| bad(&if let OpenError::Secret { why } = error { why } else { error.to_string() }))?;
     Ok((text, token))
 }
 

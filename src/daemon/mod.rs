@@ -6,6 +6,6 @@ mod file;
 mod http;
 mod seats;
 
-pub(crate) use address::{Address, AddressError};
+pub(crate) use address::Address;
 pub(crate) use admin::{Admin, ChangeBody, ChangeReport, Problem, TransferBody};
 pub(crate) use file::{Cores, DigestPart, NodeFile, Raft, Transfer, load};
