@@ -133,8 +133,11 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, FileError> {
         }
         tracing::warn!(%address, "the admin endpoint's token can be read on the way, and then used by others");
     }
-    let node = file.into_config(path, &base)?;
     let wrong = |key, given, wanted| FileError::Value { path: path.to_owned(), key, given, wanted };
+    if file.root.as_os_str().is_empty() {
+        return Err(wrong("root", String::new(), "a directory"));
+    }
+    let node = file.into_config(path, &base)?;
     if fs::metadata(&node.root).is_ok_and(|facts| !facts.is_dir()) {
         return Err(wrong("root", node.root.display().to_string(), "a directory: a file stands there"));
     }
@@ -164,9 +167,6 @@ impl NodeFile {
                 .and_then(|address| address.resolve())
                 .map_err(|error| FileError::Address { path: path.to_owned(), key, error })
         };
-        if self.root.as_os_str().is_empty() {
-            return Err(wrong("root", "", "a directory"));
-        }
         let cluster = ClusterId::from_hex(&self.cluster)
             .ok_or_else(|| wrong("cluster", &self.cluster, "32 hexadecimal digits"))?;
         let mut members = BTreeMap::new();
