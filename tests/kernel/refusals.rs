@@ -77,7 +77,7 @@ fn whatever_needs_a_ring_says_that_it_has_none_and_what_to_allow() {
     let thread = std::thread::spawn(move || {
         forbid(libc::SYS_io_uring_setup as u32, libc::EPERM as u32);
         let (stop, any) = (AtomicBool::new(false), "127.0.0.1:0".parse().expect("an address"));
-        let serve = ServeOptions { dir: dir.join("source"), listen: any, cache: dir.join("cache") };
+        let serve = ServeOptions { dir: dir.join("source"), listen: any, cache: Some(dir.join("cache")) };
         let served = engine::serve(&serve, SECRET, &stop, &|_| {}, |_| {});
         let pull = PullOptions { address: any, dest: dir.join("dest"), delete: false, wait_for_space: false };
         let pulled = engine::pull(pull, SECRET, &stop, |_| {});
