@@ -147,6 +147,8 @@ pub const STORE_OPERATIONS_MAX: usize = 64;
 pub const LANDINGS_MAX: usize = 1024;
 /// Attempts at a segment's final name while somebody else puts things there.
 pub const RENAME_ATTEMPTS_MAX: usize = 8;
+/// Folders without files that give way to one segment: more under its name are taken for somebody's.
+pub const HOLLOW_FOLDERS_MAX: usize = 256;
 /// Attempts at a store's lock before another process is held to have it.
 pub const STORE_LOCK_ATTEMPTS: usize = 20;
 /// Dead records that an inventory may hold beside as many as live ones before it is written anew.

@@ -65,6 +65,10 @@ fn without_an_import_there_is_a_sample_and_verify_finds_a_flipped_bit() {
     assert_eq!(report["damaged"][0]["path"], name.as_str());
     let clean = run(&["verify", "--root", root.join("node-1").to_str().expect("utf-8")]);
     assert!(clean.status.success(), "{}", errors(&clean));
+    fs::rename(root.join("node-1/shard-0000"), root.join("elsewhere")).expect("moved");
+    let gone = run(&["verify", "--root", root.join("node-1").to_str().expect("utf-8"), "-o", "json"]);
+    assert_eq!(gone.status.code(), Some(7), "{}", errors(&gone));
+    assert_eq!(json(&gone)["damaged"][0]["path"], ".ringway/inventory");
 }
 
 #[test]

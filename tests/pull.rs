@@ -67,6 +67,51 @@ fn changes_are_taken_over_and_what_is_gone_goes_only_when_asked() {
     assert!(dest.join("mine").exists(), "what no pull brought is not its to remove");
 }
 
+/// Each kept the other away for ever: what was in the way went only after all had come.
+#[test]
+fn a_file_that_became_a_folder_and_a_folder_that_became_a_file_are_taken_over_with_delete() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    let secret = secret(dir.path(), "secret");
+    let cache = dir.path().join("cache");
+    write(&source, "one/deep/file", b"a folder");
+    write(&source, "two", b"a file");
+    let (mut server, address) = serve(&source, &secret, &cache);
+    assert!(pulled(address, &dest, &secret, &[]).status.success());
+    write(&dest, "one/empty/folder", b"goes");
+    fs::remove_file(dest.join("one/empty/folder")).expect("removed");
+    server.kill();
+    fs::remove_dir_all(&source).expect("removed");
+    write(&source, "one", b"a file");
+    write(&source, "two/deep/file", b"a folder");
+    let (_server, address) = serve(&source, &secret, &cache);
+    let kept = pulled(address, &dest, &secret, &[]);
+    assert_eq!(kept.status.code(), Some(1), "{}", errors(&kept));
+    assert!(errors(&kept).contains("2 files could not be had"), "{}", errors(&kept));
+    assert!(dest.join("one/deep/file").is_file() && dest.join("two").is_file(), "nothing is removed unasked");
+    let report = pulled(address, &dest, &secret, &["--delete"]);
+    assert!(report.status.success(), "{}", errors(&report));
+    assert_eq!(json(&report)["removed"], 2);
+    same(&source, &dest);
+}
+
+/// With more than one plan of files that could not be had a pull asked for them for ever.
+#[test]
+fn more_files_that_changed_than_a_plan_holds_end_a_pull_and_keep_none_of_the_others_away() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    let changed = |number| format!("changed-{number:04}");
+    (0..1100).for_each(|number| write(&source, &changed(number), b"as it was"));
+    write(&source, "sound", b"behind them all");
+    let secret = secret(dir.path(), "secret");
+    let (_server, address) = serve(&source, &secret, &dir.path().join("cache"));
+    (0..1100).for_each(|number| write(&source, &changed(number), b"changed since"));
+    let ended = pulled(address, &dest, &secret, &[]);
+    assert_eq!(ended.status.code(), Some(1), "{}", errors(&ended));
+    assert!(errors(&ended).contains("1100 files could not be had"), "{}", errors(&ended));
+    assert_eq!(fs::read(dest.join("sound")).expect("it came"), b"behind them all");
+}
+
 #[test]
 fn p4_a_pull_killed_in_the_middle_resumes_from_its_verified_chunks() {
     let dir = tempfile::tempdir().expect("a directory");

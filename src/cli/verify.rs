@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ringway::engine::verify_segments;
+use ringway::engine::{shards_of, verify_segments};
+use ringway::ids::ShardId;
 use serde::Serialize;
 
 use super::args::Output;
@@ -70,8 +71,8 @@ pub(crate) fn run(root: &Path, output: Output, quiet: bool) -> Result<(), Failur
     match report.damaged.len() {
         0 => told,
         damaged => {
-            let all = count(report.segments, "segment");
-            let why = format!("{damaged} of {all} damaged; a node heals what is damaged at its next start");
+            let read = count(report.segments, "segment");
+            let why = format!("{damaged} damaged, {read} read; a node heals what is damaged at its next start");
             Err(Failure::new(Exit::Damaged, why))
         }
     }
@@ -102,14 +103,12 @@ fn shards(root: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let config = root.join(CONFIG);
     if config.is_file() {
         let loaded = daemon::load(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-        let all = (0..loaded.node.shards).map(ringway::ids::ShardId);
+        let all = (0..loaded.node.shards).map(ShardId);
         return Ok(all.map(|shard| (shard.group().folder(), loaded.node.segments_dir(shard))).collect());
     }
-    let named = folders(root)?.into_iter().filter_map(|folder| {
-        let name = folder.file_name()?.to_str()?.to_owned();
-        name.starts_with("shard-").then(|| (name, folder.join("segments")))
-    });
-    Ok(named.collect())
+    let shards = shards_of(root).map_err(|error| Failure::new(Exit::Config, error))?;
+    let folders = (0..shards).map(|shard| ShardId(shard).group().folder());
+    Ok(folders.map(|name| (name.clone(), root.join(name).join("segments"))).collect())
 }
 
 /// Directories in a directory, in the order of their names.

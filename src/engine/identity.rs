@@ -10,7 +10,7 @@ use crate::journal::replace;
 use crate::uring::{Buffer, Core, Dir, Errno, OpenOptions};
 use crate::wire::field_at;
 
-const NAME: &str = "identity";
+pub(super) const NAME: &str = "identity";
 const MAGIC: [u8; 8] = *b"RWYIDENT";
 const VERSION: u32 = 1;
 const AT_VERSION: usize = 8;
@@ -176,7 +176,7 @@ fn encode(identity: &Identity, inode: u64) -> [u8; BYTES] {
     out
 }
 
-fn decode(bytes: &[u8]) -> Result<(Identity, u64), IdentityError> {
+pub(super) fn decode(bytes: &[u8]) -> Result<(Identity, u64), IdentityError> {
     let Ok(bytes) = <&[u8; BYTES]>::try_from(bytes) else {
         return Err(IdentityError::Damaged { why: "it has the wrong size" });
     };

@@ -73,4 +73,4 @@ pub use status::{
 };
 pub use token::{admin_token, same_token};
 pub use tree::{Facts, Found, SkipReason, Skipped, Walk, walk};
-pub use verify::{Damage, Damaged, Verified, verify_segments};
+pub use verify::{Damage, Damaged, Verified, shards_of, verify_segments};

@@ -3,7 +3,7 @@
 //! All state stands under `DEST/.ringway`. What an earlier pull brought is known there with its digest, so that
 //! nothing is fetched twice; what no pull brought is never touched.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::ids::{Digest, GroupId, LogIndex, SegmentId};
 use crate::limits::{FETCH_ATTEMPTS_MAX, SOURCE_BUSY_MAX};
 use crate::segment::{Ownership, Store, StoreOptions};
 use crate::stats::TransferStats;
-use crate::transfer::{Driver, Failure, Fetcher, Want};
+use crate::transfer::{Driver, Failure, Fetcher, Plan, Unavailable, Want};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Gate, Notify, Priority};
 
@@ -29,6 +29,8 @@ struct Pull {
     store: Rc<Store>,
     stats: Rc<TransferStats>,
     listed: BTreeMap<SegmentId, Listed>,
+    /// Given up: asked for as often as one is.
+    lost: RefCell<BTreeMap<SegmentId, Failure>>,
     progress: Cell<PullProgress>,
     changed: Rc<Notify>,
     full: Cell<bool>,
@@ -47,8 +49,9 @@ pub(crate) async fn run(
     let peer = Peer { node: Some(SOURCE), address: options.address };
     let (listed, skipped) = list(&transport, peer, &*tell).await?;
     let store = open_store(&options, boot).await?;
-    let (have, want, gone) = sort_out(&store, listed);
+    let (have, want, mut gone) = sort_out(&store, listed);
     let mut report = PullReport { skipped, ..PullReport::default() };
+    report.removed = make_way(&store, &options, &want, &mut gone).await?;
     for listed in have.values().chain(want.values()) {
         report.segments += 1;
         report.bytes += listed.bytes;
@@ -66,6 +69,7 @@ pub(crate) async fn run(
         store: Rc::clone(&store),
         stats: Rc::clone(&stats),
         listed: want,
+        lost: RefCell::default(),
         progress: Cell::new(progress),
         changed: Rc::default(),
         full: Cell::new(false),
@@ -73,7 +77,7 @@ pub(crate) async fn run(
     });
     Rc::clone(&pull).fetch_all(transport, peer, tell).await?;
     if pull.options.delete {
-        report.removed = remove(&store, &gone).await?;
+        report.removed += remove(&store, gone.values()).await?;
     }
     count_bytes(&mut report, &stats);
     #[expect(clippy::as_conversions, reason = "seconds for people")]
@@ -112,10 +116,12 @@ async fn open_store(options: &PullOptions, boot: [u8; 16]) -> Result<Rc<Store>, 
 }
 
 type Files = BTreeMap<SegmentId, Listed>;
+/// What an earlier pull brought and the source no longer lists, by path.
+type Gone = BTreeMap<String, SegmentId>;
 
 /// What is here already, what has to come, and what an earlier pull brought that the source no longer lists.
 /// New ids are above all old ones: a later version of a path supersedes an earlier one.
-fn sort_out(store: &Store, listed: Vec<Listed>) -> (Files, Files, Vec<SegmentId>) {
+fn sort_out(store: &Store, listed: Vec<Listed>) -> (Files, Files, Gone) {
     let mut known: BTreeMap<String, (SegmentId, Digest)> = BTreeMap::new();
     let mut generation = LogIndex(0);
     for held in store.held() {
@@ -143,14 +149,44 @@ fn sort_out(store: &Store, listed: Vec<Listed>) -> (Files, Files, Vec<SegmentId>
             }
         }
     }
-    (have, want, known.into_values().map(|(id, _)| id).collect())
+    (have, want, known.into_iter().map(|(path, (id, _))| (path, id)).collect())
 }
 
-async fn remove(store: &Store, gone: &[SegmentId]) -> Result<u64, PullError> {
+/// Removes first of what is gone what stands where a folder or a file of the source has to be, if it may go at all.
+async fn make_way(
+    store: &Store,
+    options: &PullOptions,
+    want: &Files,
+    gone: &mut Gone,
+) -> Result<u64, PullError> {
+    let mut in_the_way = Gone::new();
+    for file in want.values() {
+        in_the_way.extend(in_way_of(&file.path, gone));
+    }
+    if !options.delete {
+        for path in in_the_way.keys() {
+            tracing::warn!(path, "what an earlier pull brought stands in the way; pull with --delete");
+        }
+        return Ok(0);
+    }
+    gone.retain(|path, _| !in_the_way.contains_key(path));
+    remove(store, in_the_way.values()).await
+}
+
+/// What is gone and stands above a path, as a file where a folder has to be, or below it.
+fn in_way_of(path: &str, gone: &Gone) -> Vec<(String, SegmentId)> {
+    let above = path.match_indices('/').filter_map(|(end, _)| gone.get_key_value(&path[..end]));
+    let folder = format!("{path}/");
+    let below = gone.range(folder.clone()..).take_while(|(path, _)| path.starts_with(&folder));
+    above.chain(below).map(|(path, id)| (path.clone(), *id)).collect()
+}
+
+async fn remove(store: &Store, gone: impl ExactSizeIterator<Item = &SegmentId>) -> Result<u64, PullError> {
+    let count = gone.len() as u64;
     for id in gone {
         store.remove(*id).await.map_err(|error| PullError::Dest { why: error.to_string() })?;
     }
-    Ok(gone.len() as u64)
+    Ok(count)
 }
 
 impl Pull {
@@ -223,30 +259,54 @@ impl Pull {
         if self.busy.get().length >= SOURCE_BUSY_MAX {
             return Some(Err(PullError::Busy { address: self.options.address }));
         }
-        driver.with_plan(|plan| {
-            let hopeless = plan.unavailable().filter(|lost| lost.attempts >= FETCH_ATTEMPTS_MAX);
-            let (mut count, mut first) = (0, None);
-            for lost in hopeless {
-                count += 1;
-                first.get_or_insert((lost.id, lost.failure));
-            }
-            let stuck = count > 0 && count == plan.len() as u64 && !more;
-            match first {
-                Some((_, Failure::NotAllowed)) if stuck => {
-                    Some(Err(PullError::Refused { why: "the source refuses to serve".to_owned() }))
-                }
-                Some((_, Failure::Unreachable | Failure::NoProgress)) if stuck => {
-                    Some(Err(PullError::Unreachable {
-                        why: format!("{}: the connection is lost", self.options.address),
-                    }))
-                }
-                Some((id, failure)) if stuck => {
-                    let path = self.listed.get(&id).map_or_else(String::new, |file| file.path.clone());
-                    Some(Err(PullError::Incomplete { count, path, why: failure.word() }))
-                }
-                _ => (plan.is_empty() && !more).then_some(Ok(())),
-            }
+        self.give_up(driver);
+        let is_over = driver.with_plan(Plan::is_empty) && !more;
+        match self.lost.borrow().first_key_value() {
+            None if is_over => Some(Ok(())),
+            Some((id, failure)) if is_over => Some(Err(PullError::Incomplete {
+                count: self.lost.borrow().len() as u64,
+                path: self.listed.get(id).map_or_else(String::new, |file| file.path.clone()),
+                why: failure.word(),
+            })),
+            _ => driver.with_plan(|plan| self.lost_source(plan)).map(Err),
+        }
+    }
+
+    /// Takes out of the plan what the source cannot give or this disk not take: others wait for the room.
+    fn give_up(&self, driver: &Driver) {
+        let hopeless: Vec<_> = driver.with_plan(|plan| {
+            let hopeless = hopeless(plan).filter(|lost| !is_of_source(lost.failure));
+            hopeless.map(|lost| (lost.id, lost.failure)).collect()
+        });
+        for (id, _) in &hopeless {
+            driver.forget(*id);
+        }
+        self.lost.borrow_mut().extend(hopeless);
+    }
+
+    /// Why nothing more comes, if all that is planned waits for a source that does not give it.
+    fn lost_source(&self, plan: &Plan) -> Option<PullError> {
+        let first = hopeless(plan).next()?;
+        if hopeless(plan).count() < plan.len() {
+            return None;
+        }
+        Some(match first.failure {
+            Failure::NotAllowed => PullError::Refused { why: "the source refuses to serve".to_owned() },
+            _ => PullError::Unreachable { why: format!("{}: the connection is lost", self.options.address) },
         })
+    }
+}
+
+/// What was asked for as often as one is.
+fn hopeless(plan: &Plan) -> impl Iterator<Item = Unavailable> {
+    plan.unavailable().filter(|lost| lost.attempts >= FETCH_ATTEMPTS_MAX)
+}
+
+/// Whether the source, or the way to it, failed as a whole and not for one segment.
+fn is_of_source(failure: Failure) -> bool {
+    match failure {
+        Failure::NotAllowed | Failure::Unreachable | Failure::NoProgress | Failure::Busy => true,
+        Failure::NotHere | Failure::Corrupt | Failure::DiskFull | Failure::Disk => false,
     }
 }
 
@@ -260,6 +320,17 @@ mod tests {
 
     /// A chunk that came, was not written because the connection broke, and came again made the bytes reused a number
     /// below zero, which was told as 2^64 less it.
+    #[test]
+    fn what_is_in_the_way_of_a_path_stands_above_it_or_below() {
+        let id = |index| SegmentId { index: LogIndex(index), ordinal: 0 };
+        let paths = ["a", "a/b/c", "a/b/d/e", "a/b.x", "ab", "z"];
+        let gone: Gone = (1..).zip(paths).map(|(index, path)| (path.to_owned(), id(index))).collect();
+        let found = |path| -> Vec<_> { in_way_of(path, &gone).into_iter().map(|(path, _)| path).collect() };
+        assert_eq!(found("a/b"), ["a", "a/b/c", "a/b/d/e"]);
+        assert_eq!(found("z/in/it"), ["z"]);
+        assert!(found("b").is_empty() && found("zz").is_empty());
+    }
+
     #[test]
     fn what_came_twice_leaves_nothing_reused_and_not_less() {
         let stats = TransferStats::default();

@@ -1,6 +1,7 @@
 //! Reading landed segments again and comparing them with their digests. Reads only and takes no lock, so a node may run
 //! on the same root meanwhile; what it deletes or replaces in between is not taken for damage.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -10,7 +11,11 @@ use crate::ids::Digest;
 use crate::segment::{Ownership, PRIVATE_FOLDER, Record, Stem, records_in};
 
 use super::digests::tree_digest;
+use super::identity;
 use super::layout::beside;
+
+/// The inventory's name in the private folder.
+const INVENTORY: &str = "inventory";
 
 /// What was found in one shard's folder.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -21,8 +26,7 @@ pub struct Verified {
     pub bytes: u64,
     /// What is not as it was landed.
     pub damaged: Vec<Damaged>,
-    /// The inventory itself ends in the middle; files behind that place were not looked at. The node hashes
-    /// them again when it starts.
+    /// The inventory's last record is torn, as a crash leaves it; every file that stands there is named all the same.
     pub inventory_cut: Option<String>,
 }
 
@@ -54,11 +58,29 @@ pub enum Damage {
         /// The file's.
         found: Digest,
     },
+    /// It is the inventory: gone, or unreadable from some place on. The node hashes the files when it starts.
+    Inventory {
+        /// What is wrong.
+        why: String,
+        /// Files in the directory that what is left of it does not name: nobody compared them.
+        others: u64,
+    },
     /// The file cannot be read.
     Unreadable {
         /// Why.
         why: String,
     },
+}
+
+/// How many shards the root of a node has, as its identity says.
+///
+/// # Errors
+/// There is none that could be read.
+pub fn shards_of(root: &Path) -> io::Result<u32> {
+    let path = root.join(identity::NAME);
+    let at = |why: &dyn fmt::Display| io::Error::other(format!("{}: {why}", path.display()));
+    let bytes = fs::read(&path).map_err(|error| at(&error))?;
+    identity::decode(&bytes).map(|(identity, _)| identity.shards).map_err(|error| at(&error))
 }
 
 /// Reads every segment that the inventory beside `segments` says has landed. `tell` hears of the bytes of each as it is
@@ -69,7 +91,8 @@ pub enum Damage {
 pub fn verify_segments(segments: &Path, mut tell: impl FnMut(u64)) -> io::Result<Verified> {
     let private = beside(segments).join(PRIVATE_FOLDER);
     let (records, cut) = inventory(&private)?;
-    let mut verified = Verified { inventory_cut: cut, ..Verified::default() };
+    let mut verified = Verified::default();
+    let mut named = BTreeSet::new();
     for record in records {
         let found = look(segments, &private, &record);
         if let Some(why) = found.filter(|_| is_still_held(&private, &record)) {
@@ -78,19 +101,60 @@ pub fn verify_segments(segments: &Path, mut tell: impl FnMut(u64)) -> io::Result
         verified.segments += 1;
         verified.bytes += record.len;
         tell(record.len);
+        named.insert(PathBuf::from(record.path.as_str()));
+    }
+    if let Some(Cut { why, is_gone }) = cut {
+        match count_others(segments, &named)? {
+            0 if !is_gone => verified.inventory_cut = Some(why),
+            others => {
+                let path = format!("{PRIVATE_FOLDER}/{INVENTORY}");
+                verified.damaged.push(Damaged { path, why: Damage::Inventory { why, others } });
+            }
+        }
     }
     Ok(verified)
 }
 
-fn inventory(private: &Path) -> io::Result<(Vec<Record>, Option<String>)> {
-    let path = private.join("inventory");
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
-    };
-    let (records, cut) = records_in(&bytes);
-    Ok((records, cut.map(|cut| cut.to_string())))
+/// Regular files in a directory and below it that are none of those named.
+fn count_others(segments: &Path, named: &BTreeSet<PathBuf>) -> io::Result<u64> {
+    let (mut count, mut folders) = (0, vec![PathBuf::new()]);
+    while let Some(folder) = folders.pop() {
+        let entries = match fs::read_dir(segments.join(&folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            match entry.file_type()? {
+                kind if kind.is_dir() => folders.push(path),
+                kind if kind.is_file() && !named.contains(&path) => count += 1,
+                _ => {}
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// An inventory that does not tell all.
+struct Cut {
+    why: String,
+    is_gone: bool,
+}
+
+fn inventory(private: &Path) -> io::Result<(Vec<Record>, Option<Cut>)> {
+    let path = private.join(INVENTORY);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let (records, cut) = records_in(&bytes);
+            Ok((records, cut.map(|cut| Cut { why: cut.to_string(), is_gone: false })))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok((Vec::new(), Some(Cut { why: "the inventory is gone".to_owned(), is_gone: true })))
+        }
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+    }
 }
 
 /// What is wrong with the file of a record, if anything is.
@@ -136,6 +200,7 @@ impl fmt::Display for Damage {
             Self::Missing => f.write_str("the file is gone"),
             Self::Size { expected, found } => write!(f, "{found} bytes, not {expected}"),
             Self::Content { expected, found } => write!(f, "digest {found}, not {expected}"),
+            Self::Inventory { why, others } => write!(f, "{why}; {others} files were not compared"),
             Self::Unreadable { why } => f.write_str(why),
         }
     }

@@ -10,6 +10,7 @@ mod bitmap;
 mod bytes;
 mod chunked;
 mod fault;
+mod hollow;
 mod hooks;
 mod identity;
 mod intents;

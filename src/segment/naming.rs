@@ -65,7 +65,8 @@ impl Inner {
         Err(failed(Doing::Rename, path)(last))
     }
 
-    /// Looks at a final name. What is not a regular file is a stranger; a directory is told as the kernel tells it.
+    /// Looks at a final name. What is not a regular file is a stranger; a directory with files in it is told as the kernel
+    /// tells it, one without gives way.
     async fn there(&self, folder: &Dir, path: &RelativePath) -> Result<There, DiskError> {
         let stat = match folder.stat_name(path.name()).await {
             Ok(stat) => stat,
@@ -73,7 +74,7 @@ impl Inner {
         };
         let found = Identity::from(stat);
         match stat.kind {
-            FileKind::Directory => Err(failed(Doing::Rename, path)(Errno::IS_A_DIRECTORY)),
+            FileKind::Directory => self.remove_hollow(folder, path).await.map(|()| There::Nothing),
             FileKind::Regular if self.is_known(path, &found) => Ok(There::Ours(found)),
             FileKind::Regular | FileKind::Symlink | FileKind::Other => Ok(There::Stranger(found)),
         }

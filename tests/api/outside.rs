@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use ringway::engine::{
-    Damage, PullError, PullOptions, RejoinError, ServeError, ServeOptions, pull, rejoin, serve,
-    verify_segments,
+    Damage, Damaged, PullError, PullOptions, RejoinError, ServeError, ServeOptions, Verified, pull, rejoin,
+    serve, verify_segments,
 };
 use ringway::ids::{NodeId, ShardId};
 
@@ -101,6 +101,39 @@ fn what_is_wrong_with_a_landed_file_is_told_by_its_kind() {
     };
     assert_eq!((*missing, *size), (&Damage::Missing, &Damage::Size { expected: 18, found: 19 }));
     assert_eq!((found.segments, found.inventory_cut), (4, None));
+}
+
+/// It was taken for one of a node that has nothing.
+#[test]
+fn an_inventory_that_is_gone_or_cut_is_damage_with_the_files_that_it_does_not_name() {
+    let mut nodes = Nodes::new(1);
+    let shard = nodes.shard(1);
+    let segments = shard.directory().to_owned();
+    for name in ["a", "b"] {
+        register(&shard, name, b"content");
+    }
+    drop(shard);
+    nodes.stop(1);
+    let inventory = segments.parent().expect("a shard's").join(".ringway/inventory");
+    let whole = fs::read(&inventory).expect("it is there");
+    let look = || verify_segments(&segments, |_| ()).expect("a directory");
+    let others = |found: &Verified| match &found.damaged[..] {
+        [] => None,
+        [Damaged { path, why: Damage::Inventory { others, .. } }] if path == ".ringway/inventory" => {
+            Some(*others)
+        }
+        more => panic!("{more:?}"),
+    };
+    assert_eq!((look().segments, others(&look())), (2, None));
+    let mut rotten = whole.clone();
+    rotten[40] ^= 1;
+    fs::write(&inventory, &rotten).expect("written");
+    assert_eq!((look().segments, others(&look())), (0, Some(2)));
+    fs::write(&inventory, [&whole[..], b"torn"].concat()).expect("written");
+    let torn = look();
+    assert_eq!((torn.segments, others(&torn), torn.inventory_cut.is_some()), (2, None, true));
+    fs::remove_file(&inventory).expect("removed");
+    assert_eq!((look().segments, others(&look())), (0, Some(2)));
 }
 
 #[test]

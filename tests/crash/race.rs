@@ -134,7 +134,7 @@ fn the_version_before_may_go_away_during_the_landing() {
 }
 
 #[test]
-fn a_directory_under_the_name_stays_and_the_landing_fails() {
+fn a_directory_with_a_file_under_the_name_stays_and_the_landing_fails() {
     for (seed, is_known) in [(41, false), (42, true)] {
         let (mut sim, node, core, store) = replica(seed);
         let (old, new) = (segment(1, "a.seg", 1000), segment(2, "a.seg", 1000));
@@ -144,11 +144,38 @@ fn a_directory_under_the_name_stays_and_the_landing_fails() {
             sim.host(node).disk.remove(&file);
         }
         sim.host(node).disk.plant_dir(&format!("{file}/below"));
+        sim.host(node).disk.plant_file(&format!("{file}/below/work"), WORK);
         let landed = landing((&mut sim, node), (&core, &store), &new, |_| {});
         let is_told = matches!(&landed, Err(LandError::Disk(error)) if error.errno == Errno::IS_A_DIRECTORY);
         assert!(is_told, "{landed:?}");
-        assert_eq!(sim.host(node).disk.paths(&file), [format!("{file}/below/")]);
+        assert!(sim.host(node).disk.paths(&file).contains(&format!("{file}/below/work")));
     }
+}
+
+/// What was in it was deleted, or never was: it kept the file away for ever.
+#[test]
+fn a_directory_without_a_file_under_the_name_gives_way() {
+    let (mut sim, node, core, store) = replica(43);
+    let (old, new) = (segment(1, "a.seg/deep/b.seg", 1000), segment(2, "a.seg", 1000));
+    let (ours, again) = (store.clone(), old.clone());
+    sim.block_on(&core, async move {
+        land(&ours, &again).await;
+        ours.remove(again.want.id).await.expect("removed");
+    });
+    sim.host(node).disk.plant_dir(&format!("{}/empty", new.file()));
+    let landed = landing((&mut sim, node), (&core, &store), &new, |_| {});
+    assert!(landed.is_ok(), "{landed:?}");
+    stands(&sim, node, &new);
+    // And back: the folder is a new one, whose name is made durable anew.
+    let ours = store.clone();
+    let back = segment(3, "a.seg/deep/b.seg", 1000);
+    let wanted = back.clone();
+    sim.block_on(&core, async move {
+        ours.remove(new.want.id).await.expect("removed");
+        land(&ours, &wanted).await;
+    });
+    sim.power_cut(node);
+    assert!(sim.host(node).disk.paths(&back.file()).contains(&back.file()), "its folders came back with it");
 }
 
 #[test]
