@@ -175,7 +175,11 @@ fn a_directory_without_a_file_under_the_name_gives_way() {
         land(&ours, &wanted).await;
     });
     sim.power_cut(node);
-    assert!(sim.host(node).disk.paths(&back.file()).contains(&back.file()), "its folders came back with it");
+    assert_eq!(
+        sim.host(node).disk.file(&back.file()).as_ref(),
+        Some(&*back.bytes),
+        "its folders came back with it"
+    );
 }
 
 #[test]
