@@ -101,7 +101,7 @@ fn more_files_that_changed_than_a_plan_holds_end_a_pull_and_keep_none_of_the_oth
     let dir = tempfile::tempdir().expect("a directory");
     let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
     let changed = |number| format!("changed-{number:04}");
-    (0..1100).for_each(|number| write(&source, &changed(number), b"as it was"));
+    (0..1100).for_each(|number| write(&source, &changed(number), format!("{number}, as it was").as_bytes()));
     write(&source, "sound", b"behind them all");
     let secret = secret(dir.path(), "secret");
     let (_server, address) = serve(&source, &secret, &dir.path().join("cache"));

@@ -211,6 +211,7 @@ impl Pull {
         let mut left = self.listed.iter().peekable();
         let done = loop {
             let changed = self.changed.notified();
+            self.give_up(&driver);
             // What the plan has no room for is not forgotten: it is `left`.
             let _has_room = driver.take_overflow();
             while let Some((id, file)) = left.peek() {
@@ -259,7 +260,6 @@ impl Pull {
         if self.busy.get().length >= SOURCE_BUSY_MAX {
             return Some(Err(PullError::Busy { address: self.options.address }));
         }
-        self.give_up(driver);
         let is_over = driver.with_plan(Plan::is_empty) && !more;
         match self.lost.borrow().first_key_value() {
             None if is_over => Some(Ok(())),
