@@ -72,7 +72,8 @@ pub(crate) fn run(root: &Path, output: Output, quiet: bool) -> Result<(), Failur
         0 => told,
         damaged => {
             let read = count(report.segments, "segment");
-            let why = format!("{damaged} damaged, {read} read; a node heals what is damaged at its next start");
+            let why =
+                format!("{damaged} damaged, {read} read; a node heals what is damaged at its next start");
             Err(Failure::new(Exit::Damaged, why))
         }
     }

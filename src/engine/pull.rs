@@ -1,7 +1,8 @@
 //! Point to point, the receiving end: a directory becomes the same as a served one, verified, resumable, durable.
 //!
 //! All state stands under `DEST/.ringway`. What an earlier pull brought is known there with its digest, so that
-//! nothing is fetched twice; what no pull brought is never touched.
+//! nothing is fetched twice; what no pull brought is set aside in quarantine where the source has its name, and else
+//! not touched.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
