@@ -291,9 +291,12 @@ impl Pull {
         if hopeless(plan).count() < plan.len() {
             return None;
         }
-        Some(match first.failure {
-            Failure::NotAllowed => PullError::Refused { why: "the source refuses to serve".to_owned() },
-            _ => PullError::Unreachable { why: format!("{}: the connection is lost", self.options.address) },
+        let is_refused = first.failure == Failure::NotAllowed;
+        Some(match is_refused {
+            true => PullError::Refused { why: "the source refuses to serve".to_owned() },
+            false => {
+                PullError::Unreachable { why: format!("{}: the connection is lost", self.options.address) }
+            }
         })
     }
 }
