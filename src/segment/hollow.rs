@@ -1,7 +1,7 @@
 //! A directory in which no file stands, under a name that a segment gets: it gives way.
 //!
-//! A path can be a file today and a folder tomorrow. What was removed of `a/b` leaves `a` behind, and no manifest knows of
-//! folders; so a folder that holds nothing but folders is nobody's content. Anything else in it keeps it.
+//! A path can be a file today and a folder tomorrow. What was removed of `a/b` leaves `a` behind, and no manifest knows
+//! of folders; so a folder that holds nothing but folders is nobody's content. Anything else in it keeps it.
 
 use crate::limits::HOLLOW_FOLDERS_MAX;
 use crate::uring::{Dir, Errno};

@@ -65,8 +65,8 @@ impl Inner {
         Err(failed(Doing::Rename, path)(last))
     }
 
-    /// Looks at a final name. What is not a regular file is a stranger; a directory with files in it is told as the kernel
-    /// tells it, one without gives way.
+    /// Looks at a final name. What is not a regular file is a stranger; a directory with files in it is told as the
+    /// kernel tells it, one without gives way.
     async fn there(&self, folder: &Dir, path: &RelativePath) -> Result<There, DiskError> {
         let stat = match folder.stat_name(path.name()).await {
             Ok(stat) => stat,
