@@ -336,7 +336,7 @@ impl Writer {
                 }
                 made => {
                     if std::mem::take(&mut log.state.borrow_mut().figures.waits_for_room) && made.is_ok() {
-                        tracing::info!(group = %log.group, "there is room again; the log goes on");
+                        tracing::warn!(group = %log.group, "there is room again; the log goes on");
                     }
                     return made.map_err(|(step, errno)| failed(step.doing(), number, errno));
                 }
