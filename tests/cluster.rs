@@ -71,6 +71,30 @@ fn without_an_import_there_is_a_sample_and_verify_finds_a_flipped_bit() {
     assert_eq!(json(&gone)["damaged"][0]["path"], ".ringway/inventory");
 }
 
+/// What rots keeps its size and its time: no start looks at its bytes, but `verify` does.
+#[test]
+fn a_segment_that_rots_is_told_by_verify_and_fetched_again_where_it_is_removed() {
+    let Place { root, .. } = &alone();
+    let text = root.to_str().expect("utf-8");
+    assert!(up(root, &[]).status.success());
+    let all = binary::files(&root.join("node-2/shard-0000/segments"));
+    let (name, sound) = all.first_key_value().expect("both shards have some");
+    let path = root.join("node-2/shard-0000/segments").join(name);
+    let mut rotten = sound.clone();
+    rotten[77_777] ^= 4;
+    let modified = fs::metadata(&path).and_then(|facts| facts.modified()).expect("a time");
+    fs::write(&path, &rotten).expect("written");
+    let file = fs::File::options().write(true).open(&path).expect("there");
+    file.set_modified(modified).expect("ours");
+    assert!(up(root, &[]).status.success());
+    assert_eq!(run(&["verify", "--root", text]).status.code(), Some(7), "its size and time are as they were");
+    fs::remove_file(&path).expect("removed");
+    assert!(up(root, &[]).status.success());
+    let healed = run(&["verify", "--root", text]);
+    assert!(healed.status.success(), "{}", errors(&healed));
+    assert!(fs::read(&path).expect("there") == *sound, "it was fetched again");
+}
+
 #[test]
 fn what_has_changed_in_the_source_is_changed_on_every_node() {
     let Place { source, root, .. } = &alone();

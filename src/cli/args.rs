@@ -73,9 +73,10 @@ pub(crate) enum Command {
     TransferLeader(TransferLeader),
     /// Reads every landed segment again and compares it with its digest.
     ///
-    /// Exit code 7 says that something is damaged; nothing is changed. A node sets what is damaged aside at its next
-    /// start, and fetches it again from its peers. What `ringway pull` brought is no node's root: pull it again,
-    /// which reads and heals it.
+    /// Exit code 7 says that something is damaged; nothing is changed. A node finds damage at its start where a file's
+    /// size or time of change betray it, and no other: stop it, remove the files that are named, and start it, so that
+    /// it fetches them from its peers. An inventory that is damaged is made anew at the start. What `ringway pull`
+    /// brought is no node's root: compare `ringway digest` of both ends.
     Verify {
         /// A node's root, or a directory of roots such as `ringway up` makes.
         #[arg(long)]
@@ -133,7 +134,7 @@ pub(crate) struct Node {
     #[arg(long)]
     pub(crate) config: PathBuf,
     /// Found the cluster with the members of the configuration: once, on one node, while all of them are up. Where
-    /// there is a cluster already, it does nothing, and a warning says so.
+    /// there is a cluster already, it does nothing.
     #[arg(long)]
     pub(crate) bootstrap: bool,
     /// Stop when standard input ends: a node that must not outlive the process that started it.

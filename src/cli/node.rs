@@ -72,7 +72,7 @@ fn work(engine: &Engine, bootstrap: bool, stop: &AtomicBool) -> Result<(), Failu
             match done.join() {
                 Ok(Ok(())) => tracing::info!("the cluster is founded"),
                 Ok(Err(BootstrapError::AlreadyFounded)) => {
-                    tracing::warn!("the cluster is founded already; --bootstrap does nothing")
+                    tracing::info!("the cluster was founded before")
                 }
                 Ok(Err(error)) => return Err(bootstrap_failure(&error)),
                 Err(_) => return Err(Failure::failed("the thread that founds the cluster has ended badly")),

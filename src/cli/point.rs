@@ -88,7 +88,7 @@ pub(crate) fn pull(asked: Pull, output: Output, quiet: bool) -> Result<(), Failu
     };
     let report = engine::pull(options, &text, &stop, tell);
     bar.finish_and_clear();
-    let report = report.map_err(|error| Failure::new(exit_of(&error), words_of(&error)))?;
+    let report = report.map_err(|error| Failure::new(exit_of(&error), error))?;
     print(output, &report, |out| {
         writeln!(
             out,
@@ -104,22 +104,6 @@ pub(crate) fn pull(asked: Pull, output: Output, quiet: bool) -> Result<(), Failu
     })
 }
 
-/// What a file that is not what was listed asks of whoever reads this.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the library's error may grow")]
-fn words_of(error: &PullError) -> String {
-    match error {
-        PullError::Incomplete { count: number, path, why: "not_here" } => format!(
-            "{} could not be had, {path} among them: changed at the source since it was digested; restart serve \
-             there, then pull again",
-            count(*number, "file")
-        ),
-        PullError::Incomplete { count: number, path, why } => {
-            format!("{} could not be had, {path} among them ({why}); pull again", count(*number, "file"))
-        }
-        other => other.to_string(),
-    }
-}
-
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's error may grow")]
 fn exit_of(error: &PullError) -> Exit {
     match error {
@@ -129,20 +113,5 @@ fn exit_of(error: &PullError) -> Exit {
         PullError::DiskFull => Exit::DiskFull,
         PullError::Interrupted => Exit::Interrupted,
         _ => Exit::Failed,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_changed_at_the_source_sends_its_reader_to_the_source() {
-        let lost = |count, why| words_of(&PullError::Incomplete { count, path: "a".to_owned(), why });
-        assert!(
-            lost(1, "not_here").starts_with("1 file could not be had, a among them: changed at the source")
-        );
-        assert!(lost(1, "not_here").contains("restart serve"));
-        assert_eq!(lost(2, "disk"), "2 files could not be had, a among them (disk); pull again");
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ringway::engine::{shards_of, verify_segments};
+use ringway::engine::{is_root, shards_of, verify_segments};
 use ringway::ids::ShardId;
 use serde::Serialize;
 
@@ -14,9 +14,6 @@ use super::exit::{Exit, Failure};
 use super::output::{bytes, count, print};
 use super::up::CONFIG;
 use crate::daemon;
-
-/// The file by which a node's root is known.
-const IDENTITY: &str = "identity";
 
 #[derive(Serialize)]
 struct Report {
@@ -72,8 +69,7 @@ pub(crate) fn run(root: &Path, output: Output, quiet: bool) -> Result<(), Failur
         0 => told,
         damaged => {
             let read = count(report.segments, "segment");
-            let why =
-                format!("{damaged} damaged, {read} read; a node heals what is damaged at its next start");
+            let why = format!("{damaged} damaged, {read} read; `ringway verify --help` says what to do");
             Err(Failure::new(Exit::Damaged, why))
         }
     }
@@ -81,14 +77,14 @@ pub(crate) fn run(root: &Path, output: Output, quiet: bool) -> Result<(), Failur
 
 /// The root itself, or the roots in it.
 fn node_roots(root: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if root.join(IDENTITY).is_file() {
+    if is_root(root) {
         return Ok(vec![root.to_owned()]);
     }
-    let roots = folders(root)?.into_iter().filter(|folder| folder.join(IDENTITY).is_file());
+    let roots = folders(root)?.into_iter().filter(|folder| is_root(folder));
     let roots: Vec<_> = roots.collect();
     if roots.is_empty() {
         let hint = if root.join(".ringway").is_dir() {
-            "; what a pull brought is verified by pulling again"
+            "; what a pull brought is compared by `ringway digest` at both ends"
         } else {
             ""
         };

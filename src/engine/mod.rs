@@ -60,7 +60,7 @@ pub use error::{
 pub use event::{Event, EventCursor, What};
 pub use handle::{Engine, Segment, Shard};
 pub use identity::IdentityError;
-pub use pull_parts::{PullError, PullOptions, PullProgress, PullReport};
+pub use pull_parts::{Lost, PullError, PullOptions, PullProgress, PullReport};
 pub use rejoin::{RejoinError, Rejoining};
 pub use reply::{NoAnswer, Reply};
 pub use request::Locator;
@@ -73,4 +73,4 @@ pub use status::{
 };
 pub use token::{admin_token, same_token};
 pub use tree::{Facts, Found, SkipReason, Skipped, Walk, walk};
-pub use verify::{Damage, Damaged, Verified, shards_of, verify_segments};
+pub use verify::{Damage, Damaged, Verified, is_root, shards_of, verify_segments};

@@ -21,7 +21,7 @@ use crate::uring::{Core, Gate, Notify, Priority};
 use super::digests::kernel;
 use super::listing::Listed;
 use super::point::{self, SOURCE};
-use super::pull_parts::{PullError, PullOptions, PullProgress, PullReport};
+use super::pull_parts::{Lost, PullError, PullOptions, PullProgress, PullReport};
 use super::source::{Busy, list};
 
 /// One pull at work.
@@ -31,7 +31,9 @@ struct Pull {
     stats: Rc<TransferStats>,
     listed: BTreeMap<SegmentId, Listed>,
     /// Given up: asked for as often as one is.
-    lost: RefCell<BTreeMap<SegmentId, Failure>>,
+    lost: RefCell<BTreeMap<SegmentId, Lost>>,
+    /// A fetch has failed: it is worth looking for what is hopeless.
+    has_failed: Cell<bool>,
     progress: Cell<PullProgress>,
     changed: Rc<Notify>,
     full: Cell<bool>,
@@ -71,6 +73,7 @@ pub(crate) async fn run(
         stats: Rc::clone(&stats),
         listed: want,
         lost: RefCell::default(),
+        has_failed: Cell::new(false),
         progress: Cell::new(progress),
         changed: Rc::default(),
         full: Cell::new(false),
@@ -248,7 +251,7 @@ impl Pull {
                 progress.waits_for_space = true;
                 self.full.set(true);
             }
-            Err(_) => {}
+            Err(_) => self.has_failed.set(true),
         }
         self.progress.set(progress);
     }
@@ -264,25 +267,27 @@ impl Pull {
         let is_over = driver.with_plan(Plan::is_empty) && !more;
         match self.lost.borrow().first_key_value() {
             None if is_over => Some(Ok(())),
-            Some((id, failure)) if is_over => Some(Err(PullError::Incomplete {
+            Some((id, why)) if is_over => Some(Err(PullError::Incomplete {
                 count: self.lost.borrow().len() as u64,
                 path: self.listed.get(id).map_or_else(String::new, |file| file.path.clone()),
-                why: failure.word(),
+                why: *why,
             })),
-            _ => driver.with_plan(|plan| self.lost_source(plan)).map(Err),
+            _ if self.has_failed.get() => driver.with_plan(|plan| self.lost_source(plan)).map(Err),
+            _ => None,
         }
     }
 
     /// Takes out of the plan what the source cannot give or this disk not take: others wait for the room.
     fn give_up(&self, driver: &Driver) {
-        let hopeless: Vec<_> = driver.with_plan(|plan| {
-            let hopeless = hopeless(plan).filter(|lost| !is_of_source(lost.failure));
-            hopeless.map(|lost| (lost.id, lost.failure)).collect()
-        });
-        for (id, _) in &hopeless {
+        if !self.has_failed.get() {
+            return;
+        }
+        let of = |failed: Unavailable| Some((failed.id, lost(failed.failure)?));
+        let given_up: Vec<_> = driver.with_plan(|plan| hopeless(plan).filter_map(of).collect());
+        for (id, _) in &given_up {
             driver.forget(*id);
         }
-        self.lost.borrow_mut().extend(hopeless);
+        self.lost.borrow_mut().extend(given_up);
     }
 
     /// Why nothing more comes, if all that is planned waits for a source that does not give it.
@@ -291,26 +296,29 @@ impl Pull {
         if hopeless(plan).count() < plan.len() {
             return None;
         }
-        let is_refused = first.failure == Failure::NotAllowed;
-        Some(match is_refused {
-            true => PullError::Refused { why: "the source refuses to serve".to_owned() },
-            false => {
-                PullError::Unreachable { why: format!("{}: the connection is lost", self.options.address) }
-            }
-        })
+        if first.failure == Failure::NotAllowed {
+            return Some(PullError::Refused { why: "the source refuses to serve".to_owned() });
+        }
+        Some(PullError::Unreachable { why: format!("{}: the connection is lost", self.options.address) })
     }
 }
 
 /// What was asked for as often as one is.
 fn hopeless(plan: &Plan) -> impl Iterator<Item = Unavailable> {
-    plan.unavailable().filter(|lost| lost.attempts >= FETCH_ATTEMPTS_MAX)
+    plan.unavailable().filter(|failed| failed.attempts >= FETCH_ATTEMPTS_MAX)
 }
 
-/// Whether the source, or the way to it, failed as a whole and not for one segment.
-fn is_of_source(failure: Failure) -> bool {
+/// Why one file is given up; none if the source, the way to it or the whole disk is at fault.
+fn lost(failure: Failure) -> Option<Lost> {
     match failure {
-        Failure::NotAllowed | Failure::Unreachable | Failure::NoProgress | Failure::Busy => true,
-        Failure::NotHere | Failure::Corrupt | Failure::DiskFull | Failure::Disk => false,
+        Failure::NotHere => Some(Lost::Changed),
+        Failure::Corrupt => Some(Lost::Damaged),
+        Failure::Disk => Some(Lost::Disk),
+        Failure::NotAllowed
+        | Failure::Unreachable
+        | Failure::NoProgress
+        | Failure::Busy
+        | Failure::DiskFull => None,
     }
 }
 
@@ -322,8 +330,6 @@ fn wanted(id: SegmentId, file: &Listed) -> Want {
 mod tests {
     use super::*;
 
-    /// A chunk that came, was not written because the connection broke, and came again made the bytes reused a number
-    /// below zero, which was told as 2^64 less it.
     #[test]
     fn what_is_in_the_way_of_a_path_stands_above_it_or_below() {
         let id = |index| SegmentId { index: LogIndex(index), ordinal: 0 };
@@ -335,6 +341,8 @@ mod tests {
         assert!(found("b").is_empty() && found("zz").is_empty());
     }
 
+    /// A chunk that came, was not written because the connection broke, and came again made the bytes reused a number
+    /// below zero, which was told as 2^64 less it.
     #[test]
     fn what_came_twice_leaves_nothing_reused_and_not_less() {
         let stats = TransferStats::default();

@@ -102,7 +102,7 @@ pub enum PullError {
         /// One of them.
         path: String,
         /// Why that one.
-        why: &'static str,
+        why: Lost,
     },
     /// Asked to stop.
     Interrupted,
@@ -111,6 +111,29 @@ pub enum PullError {
         /// Why, and what to change.
         why: String,
     },
+}
+
+/// Why a file could not be had, asked for again and again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// At the source it is not what was listed any more.
+    Changed,
+    /// What comes has another digest.
+    Damaged,
+    /// This disk does not take it.
+    Disk,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Changed => {
+                "changed at the source since it was digested; restart serve there, then pull again"
+            }
+            Self::Damaged => "what comes of it is damaged; pull again",
+            Self::Disk => "this disk does not take it, the log says why; pull again",
+        })
+    }
 }
 
 impl fmt::Display for PullError {
@@ -129,8 +152,9 @@ impl fmt::Display for PullError {
             Self::DiskFull => {
                 f.write_str("the disk is full; what came is kept, pull again when there is room")
             }
+            Self::Incomplete { count: 1, path, why } => write!(f, "{path} could not be had: {why}"),
             Self::Incomplete { count, path, why } => {
-                write!(f, "{count} files could not be had, {path} among them ({why}); pull again")
+                write!(f, "{count} files could not be had, {path} among them: {why}")
             }
             Self::Interrupted => f.write_str("interrupted; what came is kept"),
         }
@@ -138,3 +162,16 @@ impl fmt::Display for PullError {
 }
 
 impl std::error::Error for PullError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changed_at_the_source_sends_its_reader_to_the_source() {
+        let lost = |count, why| PullError::Incomplete { count, path: "a".to_owned(), why }.to_string();
+        assert!(lost(1, Lost::Changed).starts_with("a could not be had: changed at the source"));
+        assert!(lost(1, Lost::Changed).contains("restart serve"));
+        assert!(lost(2, Lost::Disk).starts_with("2 files could not be had, a among them: this disk"));
+    }
+}

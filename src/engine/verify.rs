@@ -8,14 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ids::Digest;
-use crate::segment::{Ownership, PRIVATE_FOLDER, Record, Stem, records_in};
+use crate::segment::{INVENTORY, Ownership, PRIVATE_FOLDER, Record, Stem, records_in};
 
 use super::digests::tree_digest;
 use super::identity;
 use super::layout::beside;
-
-/// The inventory's name in the private folder.
-const INVENTORY: &str = "inventory";
 
 /// What was found in one shard's folder.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -70,6 +67,12 @@ pub enum Damage {
         /// Why.
         why: String,
     },
+}
+
+/// Whether a directory is the root of a node.
+#[must_use]
+pub fn is_root(dir: &Path) -> bool {
+    dir.join(identity::NAME).is_file()
 }
 
 /// How many shards the root of a node has, as its identity says.
@@ -200,7 +203,7 @@ impl fmt::Display for Damage {
             Self::Missing => f.write_str("the file is gone"),
             Self::Size { expected, found } => write!(f, "{found} bytes, not {expected}"),
             Self::Content { expected, found } => write!(f, "digest {found}, not {expected}"),
-            Self::Inventory { why, others } => write!(f, "{why}; {others} files were not compared"),
+            Self::Inventory { why, others } => write!(f, "{why}; files that were not compared: {others}"),
             Self::Unreadable { why } => f.write_str(why),
         }
     }

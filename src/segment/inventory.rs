@@ -17,7 +17,8 @@ use super::fault::{DiskError, Doing, failed};
 use super::path::RelativePath;
 use super::record::{Change, InventoryCut, Record, decode_all, header};
 
-const NAME: &str = "inventory";
+/// The file's name in the private folder.
+pub const INVENTORY: &str = "inventory";
 const NEW: &str = "inventory.new";
 
 /// Whether a record is believed.
@@ -64,8 +65,8 @@ impl Inventory {
     /// Reads the file in `folder`; every record is suspect until its file was looked at.
     pub(super) async fn load(folder: Dir) -> Result<(Self, Option<InventoryCut>), DiskError> {
         let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
-        let file = folder.open(NAME, options).await.map_err(failed(Doing::Open, NAME))?;
-        let bytes = read_all(&file, NAME).await?;
+        let file = folder.open(INVENTORY, options).await.map_err(failed(Doing::Open, INVENTORY))?;
+        let bytes = read_all(&file, INVENTORY).await?;
         let (changes, cut) = decode_all(&bytes);
         let mut table = Table::default();
         let records = changes.len();
@@ -97,7 +98,7 @@ impl Inventory {
         if !is_flushing {
             drop(Core::current().spawn(Priority::Bulk, flush(self.clone())));
         }
-        question.await.unwrap_or_else(|| Err(failed(Doing::Write, NAME)(Errno::CANCELED)))
+        question.await.unwrap_or_else(|| Err(failed(Doing::Write, INVENTORY)(Errno::CANCELED)))
     }
 
     /// The table.
@@ -142,8 +143,8 @@ impl Inventory {
         };
         let mut bytes = Vec::new();
         changes.iter().for_each(|change| change.encode(&mut bytes));
-        let written = match write_all(&file, NAME, &bytes, end).await {
-            Ok(()) => file.sync_data().await.map_err(failed(Doing::SyncData, NAME)),
+        let written = match write_all(&file, INVENTORY, &bytes, end).await {
+            Ok(()) => file.sync_data().await.map_err(failed(Doing::SyncData, INVENTORY)),
             Err(error) => Err(error),
         };
         if written.is_err() {
@@ -169,8 +170,8 @@ impl Inventory {
         self.0.log.borrow_mut().file = None;
         let folder = &self.0.folder;
         let file = write_file(folder, NEW, &bytes).await?;
-        folder.rename(NEW, folder, NAME).await.map_err(failed(Doing::Rename, NEW))?;
-        folder.sync().await.map_err(failed(Doing::SyncFolder, NAME))?;
+        folder.rename(NEW, folder, INVENTORY).await.map_err(failed(Doing::Rename, NEW))?;
+        folder.sync().await.map_err(failed(Doing::SyncFolder, INVENTORY))?;
         let mut log = self.0.log.borrow_mut();
         (log.file, log.end, log.records) = (Some(file), bytes.len() as u64, live + changes.len());
         Ok(())
@@ -301,12 +302,16 @@ mod tests {
     use crate::segment::identity::Identity;
     use crate::segment::record::Ownership;
 
+    fn at(path: &str) -> RelativePath {
+        RelativePath::parse(path).expect("a path")
+    }
+
     fn record(index: u64, path: &str, root: u8) -> Record {
         Record {
             id: SegmentId { index: LogIndex(index), ordinal: 0 },
             root: Digest([root; 32]),
             len: 1,
-            path: RelativePath::parse(path).unwrap(),
+            path: at(path),
             identity: Identity { device: 1, inode: index, bytes: 1, modified: UnixNanos(1) },
             owner: Ownership::Ours,
         }
@@ -323,7 +328,7 @@ mod tests {
         table.apply(Change::Put(record(2, "b", 7)), Standing::Held);
         table.apply(Change::Put(record(3, "a", 8)), Standing::Held);
         assert_eq!(ids(&table), [2, 3]);
-        assert_eq!(table.at_path(&RelativePath::parse("a").unwrap()).unwrap().0.id.index.0, 3);
+        assert_eq!(table.at_path(&at("a")).map(|(record, _)| record.id.index.0), Some(3));
         assert_eq!(table.with_root(Digest([7; 32])).count(), 1);
     }
 
@@ -332,7 +337,7 @@ mod tests {
         let mut table = Table::default();
         table.apply(Change::Put(record(1, "a", 7)), Standing::Held);
         table.apply(Change::Put(record(1, "b", 7)), Standing::Held);
-        assert!(table.at_path(&RelativePath::parse("a").unwrap()).is_none());
+        assert!(table.at_path(&at("a")).is_none());
         table.apply(Change::Drop(record(1, "b", 7).id), Standing::Held);
         assert_eq!((table.len(), table.by_path.len(), table.by_root.len()), (0, 0, 0));
     }
@@ -347,7 +352,7 @@ mod tests {
         assert_eq!((ids(&table), table.intents().count(), table.live()), (vec![1], 2, 3));
         assert!(table.held(record(2, "a", 8).id).is_none());
         table.apply(Change::Put(record(4, "a", 9)), Standing::Held);
-        assert!(table.intents_at(&RelativePath::parse("a").unwrap()).is_empty());
+        assert!(table.intents_at(&at("a")).is_empty());
         table.apply(Change::Drop(record(3, "b", 8).id), Standing::Held);
         assert_eq!((ids(&table), table.live(), table.intents.len()), (vec![4], 1, 0));
     }

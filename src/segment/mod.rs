@@ -40,7 +40,7 @@ pub use fault::{DiskError, Doing};
 #[cfg(feature = "sim")]
 pub use hooks::{Edge, Sabotage, Verdict};
 pub use identity::Identity;
-pub use inventory::records_in;
+pub use inventory::{INVENTORY, records_in};
 pub use landing::{Landed, Step};
 pub use landing_error::LandError;
 pub use link::{LinkError, Shared};

@@ -58,7 +58,7 @@ fn a_file_that_changed_or_went_away_since_it_was_digested_is_named_and_the_rest_
     write(&source, "kept", &content(3, 3_000_000));
     let dest = dir.path().join("second");
     let output = finish(&mut pull(address, &dest, &secret, &[]), SOON);
-    refused(&output, 1, "4 files could not be had, changed among them");
+    refused(&output, 1, "4 files could not be had, changed among them: changed at the source");
     for name in ["changed-2", "gone-2", "kept-2", "shorter-2"] {
         assert!(dest.join(name).exists(), "what could be had is there");
     }
