@@ -71,28 +71,37 @@ fn without_an_import_there_is_a_sample_and_verify_finds_a_flipped_bit() {
     assert_eq!(json(&gone)["damaged"][0]["path"], ".ringway/inventory");
 }
 
-/// What rots keeps its size and its time: no start looks at its bytes, but `verify` does.
+/// What rots keeps its size and its time: no start looks at its bytes, but `verify` does. The origin keeps a link to what
+/// it has registered, which goes with the file.
 #[test]
 fn a_segment_that_rots_is_told_by_verify_and_fetched_again_where_it_is_removed() {
     let Place { root, .. } = &alone();
     let text = root.to_str().expect("utf-8");
     assert!(up(root, &[]).status.success());
-    let all = binary::files(&root.join("node-2/shard-0000/segments"));
-    let (name, sound) = all.first_key_value().expect("both shards have some");
-    let path = root.join("node-2/shard-0000/segments").join(name);
-    let mut rotten = sound.clone();
-    rotten[77_777] ^= 4;
-    let modified = fs::metadata(&path).and_then(|facts| facts.modified()).expect("a time");
-    fs::write(&path, &rotten).expect("written");
-    let file = fs::File::options().write(true).open(&path).expect("there");
-    file.set_modified(modified).expect("ours");
-    assert!(up(root, &[]).status.success());
-    assert_eq!(run(&["verify", "--root", text]).status.code(), Some(7), "its size and time are as they were");
-    fs::remove_file(&path).expect("removed");
-    assert!(up(root, &[]).status.success());
-    let healed = run(&["verify", "--root", text]);
-    assert!(healed.status.success(), "{}", errors(&healed));
-    assert!(fs::read(&path).expect("there") == *sound, "it was fetched again");
+    for node in ["node-1", "node-2"] {
+        let shard = root.join(node).join("shard-0000");
+        let all = binary::files(&shard.join("segments"));
+        let (name, sound) = all.first_key_value().expect("both shards have some");
+        let path = shard.join("segments").join(name);
+        let facts = fs::metadata(&path).expect("there");
+        let mut rotten = sound.clone();
+        rotten[77_777] ^= 4;
+        fs::write(&path, &rotten).expect("written");
+        let file = fs::File::options().write(true).open(&path).expect("there");
+        file.set_modified(facts.modified().expect("a time")).expect("ours");
+        assert!(up(root, &[]).status.success());
+        assert_eq!(run(&["verify", "--root", text]).status.code(), Some(7), "size and time are as they were");
+        let links = fs::read_dir(shard.join(".ringway/pins")).expect("there");
+        let links = links.map(|entry| entry.expect("read").path());
+        for link in links.filter(|link| fs::metadata(link).expect("there").ino() == facts.ino()) {
+            fs::remove_file(link).expect("removed");
+        }
+        fs::remove_file(&path).expect("removed");
+        assert!(up(root, &[]).status.success());
+        let healed = run(&["verify", "--root", text]);
+        assert!(healed.status.success(), "{node}: {}", errors(&healed));
+        assert!(fs::read(&path).expect("there") == *sound, "it was fetched again");
+    }
 }
 
 #[test]
