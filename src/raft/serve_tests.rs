@@ -156,6 +156,44 @@ fn a_snapshot_that_is_not_whole_or_not_of_use_leaves_no_file() {
 }
 
 #[test]
+fn pieces_out_of_order_or_beyond_what_was_announced_and_another_snapshot_than_that_are_refused() {
+    let folder = scratch();
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        let server = group.server();
+        let (bytes, offer) = snapshot(7).await;
+        let offered = rpc::write_offer(&offer);
+        let announce =
+            async || drop(call(server, PEER, Call::SnapshotBegin, &offered).await.expect("announced"));
+        let piece = async |offset, bytes: &[u8]| {
+            call(server, PEER, Call::SnapshotPiece, &rpc::write_piece(offer.head.point, offset, bytes)).await
+        };
+        let refused = |answer: Result<Vec<u8>, String>, why: &str| {
+            let error = answer.expect_err("it is refused");
+            assert!(error.contains(why), "{why:?} is not in: {error}");
+            assert_eq!(left_over(folder.path()), [""; 0], "{why}");
+        };
+        announce().await;
+        refused(piece(5, &bytes[5..]).await, "byte 0 of the snapshot was due, 5 came");
+        announce().await;
+        refused(piece(0, &[&bytes[..], &[1]].concat()).await, "byte 0 of the snapshot was due, 0 came");
+        announce().await;
+        piece(0, &bytes[..10]).await.expect("written");
+        refused(piece(0, &bytes[..10]).await, "byte 10 of the snapshot was due, 0 came");
+        announce().await;
+        piece(0, &bytes[..10]).await.expect("written");
+        let early = call(server, PEER, Call::SnapshotEnd, &offered).await;
+        refused(early, &format!("byte {} of the snapshot was due, 10 came", bytes.len()));
+        let point = Point { term: Term(1), index: LogIndex(8) };
+        let other = SnapshotOffer { head: SnapshotHead { point, ..offer.head.clone() }, ..offer.clone() };
+        refused(bring(server, &other, &bytes).await, "was announced");
+        bring(server, &offer, &bytes).await.expect("in order, and what was said");
+        assert_eq!(group.machine().borrow().applied(), LogIndex(7));
+        group.shut_down().await.expect("closed");
+    });
+}
+
+#[test]
 fn a_snapshot_is_offered_continued_and_ended_by_one_peer_in_its_own_name() {
     let folder = scratch();
     on_core(async {

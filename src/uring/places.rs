@@ -126,6 +126,8 @@ impl<K: Ord> Shares<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uring::task::Priority;
+    use crate::uring::test_ring::core;
 
     fn all(places: &Places) -> Vec<Place> {
         std::iter::from_fn(|| places.has_room().then(|| places.take())).collect()
@@ -148,6 +150,23 @@ mod tests {
         assert!(!third.has_room(), "who has one has no claim");
         drop(on_the_line);
         assert!(line.has_room() && third.has_room(), "7 of 8: {shares:?}");
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_when_a_place_is_free_for_it_in_whichever_share() {
+        let (core, ..) = core();
+        let shares = Shares::new(2, 2);
+        let (one, two) = (shares.of("one"), shares.of("two"));
+        let (mut of_one, _on_top) = (all(&one), two.take());
+        let waiting = two.clone();
+        let waits = core.spawn(Priority::Bulk, async move { waiting.room().await });
+        for is_free in [false, true] {
+            core.turn();
+            assert!(!waits.is_ended(), "{shares:?}");
+            of_one.pop();
+            core.turn();
+            assert_eq!(waits.is_ended(), is_free, "{shares:?}");
+        }
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub(super) struct Inner {
     pub(super) work: Notify,
     /// Told when a batch has been written, or the log has stopped.
     pub(super) flushed: Notify,
-    sweeping: Cell<bool>,
+    /// Old files are being removed, or are about to be.
+    pub(super) sweeping: Cell<bool>,
 }
 
 pub(super) struct State {
@@ -417,14 +418,14 @@ impl Log {
         self.0.state.borrow().stopped.clone()
     }
 
-    /// Writes what waits and ends the writer; on return all is durable.
+    /// Writes what waits and ends the writer; on return all is durable, and nothing is removed any more.
     ///
     /// # Errors
     /// What stopped the log before.
     pub async fn close(&self) -> Result<(), LogStopped> {
         self.0.state.borrow_mut().closing = true;
         self.0.work.notify();
-        let stopped = || self.0.state.borrow().stopped.clone();
+        let stopped = || self.0.state.borrow().stopped.clone().filter(|_| !self.0.sweeping.get());
         match self.0.flushed.until(stopped).await {
             LogStopped::Closed => Ok(()),
             failed @ (LogStopped::Disk { .. } | LogStopped::Corrupt { .. }) => Err(failed),
@@ -433,12 +434,9 @@ impl Log {
 }
 
 impl Inner {
-    /// Removes files from the front that hold nothing any more. One at a time, each made durable before the next
-    /// goes, so that a gap between files is always damage.
+    /// Removes files from the front that hold nothing any more, in a task of its own: one at a time, each made durable
+    /// before the next goes, so that a gap between files is always damage.
     pub(super) async fn sweep(&self) {
-        if self.sweeping.replace(true) {
-            return;
-        }
         while let Some(name) = self.empty_file() {
             let gone = match self.dir.unlink(&name).await {
                 Ok(()) => self.dir.sync().await,
@@ -451,6 +449,7 @@ impl Inner {
             self.state.borrow_mut().files.pop_front();
         }
         self.sweeping.set(false);
+        self.flushed.notify();
     }
 
     pub(super) fn empty_file(&self) -> Option<String> {

@@ -139,6 +139,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_ends_in_the_first_record_of_a_batch_is_torn_there() {
+        let (whole, _) = batch(&[&[7; 9000]]);
+        for length in 1..record_bytes(8) {
+            let last =
+                whole[..length].iter().rposition(|byte| *byte != 0).expect("it begins with its length");
+            assert_eq!(look(&whole[..length], 0, 0, STAMP), Tail::Torn(last + 1), "{length} bytes");
+        }
+    }
+
+    #[test]
     fn what_stands_behind_a_batch_was_written_after_it() {
         let (mut bytes, length) = batch(&[&[7; 900]]);
         bytes[600] = 0;

@@ -290,6 +290,25 @@ fn a_missing_file_a_foreign_log_and_an_unknown_version_are_refused() {
     });
 }
 
+/// It was opened again over files that were still going.
+#[test]
+fn a_log_that_is_closed_removes_nothing_any_more() {
+    let folder = scratch();
+    on_core(async {
+        let mut log = opened(&folder).await;
+        let bytes = LOG_BATCH_BYTES_MAX / 2;
+        let count = 3 * LOG_FILE_BYTES / bytes as u64;
+        for n in 1..=count {
+            log.blocking_append([entry(1, n, bytes)]).await.expect("appended");
+        }
+        log.purge(point(1, count).log_id().expect("an entry")).await.expect("purged");
+        log.close().await.expect("closed");
+        let files = std::fs::read_dir(folder.path()).expect("readable").count();
+        assert_eq!(files, 1, "the files that were let go are gone");
+        opened(&folder).await.close().await.expect("closed");
+    });
+}
+
 #[test]
 fn a_summary_tells_what_is_there_and_changes_nothing() {
     let folder = scratch();

@@ -196,7 +196,7 @@ impl Writer {
         let result = self.write(&batch).await;
         tell(batch, &result);
         self.log.flushed.notify();
-        if result.is_ok() && self.log.empty_file().is_some() {
+        if result.is_ok() && self.log.empty_file().is_some() && !self.log.sweeping.replace(true) {
             let log = Rc::clone(&self.log);
             drop(Core::current().spawn(Priority::Bulk, async move { log.sweep().await }));
         }
