@@ -138,13 +138,13 @@ impl Nanos {
     /// `count` milliseconds.
     #[must_use]
     pub const fn from_millis(count: u64) -> Self {
-        Self(count * 1_000_000)
+        Self(count.saturating_mul(1_000_000))
     }
 
     /// `count` seconds.
     #[must_use]
     pub const fn from_secs(count: u64) -> Self {
-        Self(count * 1_000_000_000)
+        Self(count.saturating_mul(1_000_000_000))
     }
 
     /// This instant moved by `length`, at most the end of time.

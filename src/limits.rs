@@ -84,6 +84,9 @@ pub const RECEIVE_CREDIT_BYTES: i64 = 256 * CHUNK_BYTES as i64;
 /// Received bytes that wait for their consumers on one core; beyond it a stream is reset when more comes for
 /// it.
 pub const RECEIVE_QUEUED_BYTES_MAX: i64 = 2 * RECEIVE_CREDIT_BYTES;
+/// The same of one peer over all of its connections: as much as all streams are granted together, so that none meets it
+/// that keeps to its credit.
+pub const RECEIVE_PEER_QUEUED_BYTES_MAX: i64 = RECEIVE_QUEUED_BYTES_MAX / 2;
 /// Payloads up to this size take memory of their own and no registered buffer.
 pub const PAYLOAD_SMALL_BYTES: usize = 16 * 1024;
 /// Bytes read ahead on a connection, and the most that is sent in one piece of small frames.
@@ -149,6 +152,10 @@ pub const LANDINGS_MAX: usize = 1024;
 pub const RENAME_ATTEMPTS_MAX: usize = 8;
 /// Folders without files that give way to one segment: more under its name are taken for somebody's.
 pub const HOLLOW_FOLDERS_MAX: usize = 256;
+/// Files in quarantine that one name was made for: the same file, set aside under several of its names.
+pub const QUARANTINE_NAMES_MAX: u32 = 1024;
+/// Pins that one file has before its segments have ids: one for each time that it was digested.
+pub const DRAFTS_OF_FILE_MAX: u32 = 1024;
 /// Attempts at a store's lock before another process is held to have it.
 pub const STORE_LOCK_ATTEMPTS: usize = 20;
 /// Dead records that an inventory may hold beside as many as live ones before it is written anew.
@@ -245,6 +252,9 @@ pub const SNAPSHOT_LOG_BYTES: u64 = 64 * 1024 * 1024;
 pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;
 /// Entries before a snapshot that stay in the log, so that a follower that is a little behind needs no snapshot.
 pub const LOG_ENTRIES_KEPT: u64 = 4096;
+/// Terms that a vote may be ahead of the one known: more than elections without a pause make in a hundred years, and so
+/// little that nobody's word uses the terms up, after the last of which no leader can be elected.
+pub const TERM_LEAP_MAX: u64 = 1 << 36;
 /// Sealed files of one log that are mapped at a time.
 pub const LOG_MAPPINGS_MAX: usize = 4;
 
@@ -254,6 +264,9 @@ pub const FETCHES_MAX: usize = 256;
 pub const FETCH_QUEUE_MAX: usize = 1024;
 /// Segments that land together.
 pub const LANDING_BATCH_MAX: usize = 128;
+/// Ranges of one segment that are asked for before any of them is taken: requests for them all fit a stream's first
+/// credit.
+pub const FETCH_RANGES_MAX: usize = 64;
 /// Writes of one landing under way at a time.
 pub const WRITES_MAX: usize = 4;
 /// Answers that wait for one request of a stream. Few: taking one gives its credit back, so they add to what the

@@ -131,6 +131,42 @@ fn p4_a_pull_killed_in_the_middle_resumes_from_its_verified_chunks() {
     assert_eq!(fetched.as_u64().expect("a count") + reused.as_u64().expect("a count"), bytes as u64);
 }
 
+/// Once what was staged kept its id and its place: the content could not come back over what had come meanwhile, in
+/// this pull and in all that followed.
+#[test]
+fn what_an_interrupted_pull_left_of_content_that_went_and_came_back_is_in_nobodys_way() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = dir.path().join("source");
+    let large = content(7, 192 << 20);
+    let secret = secret(dir.path(), "secret");
+    let cache = dir.path().join("cache");
+    let staging = |dest: &Path| {
+        let names = fs::read_dir(dest.join(".ringway/staging")).map(|names| names.count());
+        names.unwrap_or_default()
+    };
+    write(&source, "file", &large);
+    let (mut server, address) = serve(&source, &secret, &cache);
+    let interrupted = (1..=12).map(|try_number| {
+        let dest = dir.path().join(format!("dest-{try_number}"));
+        let mut running = binary::Running::start(pull(address, &dest, &secret, &["-q"]));
+        thread::sleep(Duration::from_millis(15 * try_number));
+        running.kill();
+        dest
+    });
+    let dest = interrupted.into_iter().find(|dest| staging(dest) > 0 && !dest.join("file").exists());
+    let dest = dest.expect("one of them was in the middle");
+    for bytes in [&content(8, 1000), &large] {
+        server.kill();
+        write(&source, "file", bytes);
+        let address;
+        (server, address) = serve(&source, &secret, &cache);
+        let done = pulled(address, &dest, &secret, &[]);
+        assert!(done.status.success(), "{} bytes: {}", bytes.len(), errors(&done));
+        same(&source, &dest);
+        assert_eq!(staging(&dest), 0, "nothing is left of what nobody wants");
+    }
+}
+
 #[test]
 fn what_cannot_be_carried_is_counted_and_named() {
     let dir = tempfile::tempdir().expect("a directory");

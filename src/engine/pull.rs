@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::auth::SecretSet;
 use crate::ids::{Digest, GroupId, LogIndex, SegmentId};
 use crate::limits::{FETCH_ATTEMPTS_MAX, SOURCE_BUSY_MAX};
-use crate::segment::{Ownership, Store, StoreOptions};
+use crate::segment::{Ownership, RelativePath, Store, StoreOptions};
 use crate::stats::TransferStats;
 use crate::transfer::{Driver, Failure, Fetcher, Plan, Unavailable, Want};
 use crate::transport::{Peer, Transport};
@@ -53,6 +53,7 @@ pub(crate) async fn run(
     let (listed, skipped) = list(&transport, peer, &*tell).await?;
     let store = open_store(&options, boot).await?;
     let (have, want, mut gone) = sort_out(&store, listed);
+    discard_unwanted(&store, &want).await?;
     let mut report = PullReport { skipped, ..PullReport::default() };
     report.removed = make_way(&store, &options, &want, &mut gone).await?;
     for listed in have.values().chain(want.values()) {
@@ -91,7 +92,7 @@ pub(crate) async fn run(
 }
 
 fn count_bytes(report: &mut PullReport, stats: &TransferStats) {
-    report.bytes_fetched = stats.bytes_fetched.get() - stats.bytes_refetched.get();
+    report.bytes_fetched = stats.bytes_fetched.get().saturating_sub(stats.bytes_refetched.get());
     // A chunk whose write was cut off comes twice: more may have come than the source has.
     report.bytes_reused = report.bytes.saturating_sub(report.bytes_fetched);
     report.chunks_refetched = stats.chunks_refetched.get();
@@ -126,12 +127,14 @@ type Gone = BTreeMap<String, SegmentId>;
 /// What is here already, what has to come, and what an earlier pull brought that the source no longer lists.
 /// New ids are above all old ones: a later version of a path supersedes an earlier one.
 fn sort_out(store: &Store, listed: Vec<Listed>) -> (Files, Files, Gone) {
-    let mut known: BTreeMap<String, (SegmentId, Digest)> = BTreeMap::new();
-    let mut generation = LogIndex(0);
-    for held in store.held() {
-        generation = generation.max(held.id.index);
-        if let Some(record) = store.record(held.id) {
-            known.insert(record.path.as_str().to_owned(), (held.id, held.root));
+    let mut held: BTreeMap<String, (SegmentId, Digest)> = BTreeMap::new();
+    // Of a path also what is not believed any more: it has its id all the same.
+    let known = |path: &str| RelativePath::parse(path).ok().and_then(|path| store.id_at(&path));
+    let mut generation = listed.iter().filter_map(|file| known(&file.path)).max().unwrap_or_default().index;
+    for segment in store.held() {
+        generation = generation.max(segment.id.index);
+        if let Some(record) = store.record(segment.id) {
+            held.insert(record.path.as_str().to_owned(), (segment.id, segment.root));
         }
     }
     for staged in store.staged() {
@@ -140,20 +143,34 @@ fn sort_out(store: &Store, listed: Vec<Listed>) -> (Files, Files, Gone) {
     let staged: BTreeMap<_, _> = store.staged().into_iter().map(|stem| (stem.root, stem.id)).collect();
     let (mut have, mut want) = (Files::new(), Files::new());
     for (ordinal, file) in listed.into_iter().enumerate() {
-        match known.remove(&file.path) {
+        match held.remove(&file.path) {
             Some((id, root)) if root == file.root => drop(have.insert(id, file)),
             _ => {
                 let new = SegmentId {
                     index: LogIndex(generation.0 + 1),
                     ordinal: u32::try_from(ordinal).unwrap_or(u32::MAX),
                 };
-                // What an interrupted pull has staged of this content goes on under the id that it has.
-                let id = staged.get(&file.root).copied().filter(|id| !want.contains_key(id)).unwrap_or(new);
+                // What an interrupted pull has staged of this content goes on under the id that it has, unless a later
+                // pull has brought something else under the name.
+                let superseded = known(&file.path);
+                let is_free = |id: &SegmentId| !want.contains_key(id) && superseded.is_none_or(|by| by < *id);
+                let id = staged.get(&file.root).copied().filter(is_free).unwrap_or(new);
                 want.insert(id, file);
             }
         }
     }
-    (have, want, known.into_iter().map(|(path, (id, _))| (path, id)).collect())
+    (have, want, held.into_iter().map(|(path, (id, _))| (path, id)).collect())
+}
+
+/// Lets go of what an interrupted pull has staged and nobody wants any more.
+async fn discard_unwanted(store: &Store, want: &Files) -> Result<(), PullError> {
+    for stem in store.staged() {
+        if want.get(&stem.id).is_none_or(|file| file.root != stem.root) {
+            let discarded = store.discard_staged(stem.id).await;
+            discarded.map_err(|error| PullError::Dest { why: error.to_string() })?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes first of what is gone what stands where a folder or a file of the source has to be, if it may go at all.

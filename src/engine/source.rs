@@ -65,8 +65,11 @@ pub(super) async fn list(
     loop {
         let limit = u32::try_from(PAGE_ENTRIES_MAX).expect("a small constant");
         let ask = ListPage { request: 0, limit, after: Cursor(&after) };
-        stream.send(ask).await.map_err(|error| broken(&error))?;
-        let answer = timeout(ANSWER_TIMEOUT, stream.receive()).await.map_err(|error| broken(&error))?;
+        let answer = timeout(ANSWER_TIMEOUT, async {
+            stream.send(ask).await?; // a source that gives no credit may answer pings for ever
+            stream.receive().await
+        });
+        let answer = answer.await.map_err(|error| broken(&error))?;
         let message = answer.map_err(|error| broken(&error))?;
         let bad = |why: &dyn fmt::Display| PullError::List { why: why.to_string() };
         let Ok(Body::ListReply(page)) = message.decode() else {

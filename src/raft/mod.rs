@@ -11,6 +11,7 @@ mod machine;
 mod members;
 mod network;
 mod payload;
+mod plausible;
 mod rpc;
 mod runtime;
 mod serve;

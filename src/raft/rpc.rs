@@ -17,8 +17,9 @@ use super::log::record::{HEADER_BYTES, Record, Stamp, record_bytes};
 use super::log::{Shape, entry_of};
 use super::members::{read_point, read_stored, write_point, write_stored};
 use super::payload::CommandBytes;
+use super::plausible::{candidates, check_order, leaders};
 use super::snapshot::SnapshotHead;
-use super::types::{Entry, LogId, Point, Types, Vote};
+use super::types::{Entry, Point, Types, Vote};
 
 /// Bytes of a vote.
 const VOTE_BYTES: usize = 24;
@@ -148,7 +149,7 @@ pub(super) fn read_append(
 ) -> Result<AppendEntriesRequest<Types>, CodecError> {
     let bytes = memory.get(range.clone()).unwrap_or_default();
     let mut reader = Reader::new(bytes);
-    let vote = read_vote(&mut reader)?;
+    let vote = leaders(read_vote(&mut reader)?)?;
     let prev_log_id = read_point(&mut reader)?.log_id();
     let leader_commit = read_point(&mut reader)?.log_id();
     let count = reader.u32()? as usize;
@@ -170,22 +171,6 @@ pub(super) fn read_append(
     reader.finish()?;
     check_order(&vote, prev_log_id.as_ref(), &entries)?;
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
-}
-
-/// Entries follow each other and what is before them, and none is of a term after its leader's: consensus takes that
-/// for granted, and the log stops the node that is given anything else.
-fn check_order(vote: &Vote, before: Option<&LogId>, entries: &[Entry]) -> Result<(), CodecError> {
-    let mut last = before.map_or((0, 0), |id| (id.committed_leader_id().term, id.index));
-    let mut is_first = before.is_none();
-    for entry in entries {
-        let found = (entry.log_id.committed_leader_id().term, entry.log_id.index);
-        let next = if is_first { Some(0) } else { last.1.checked_add(1) };
-        if Some(found.1) != next || found.0 < last.0 || found.0 > vote.leader_id().term {
-            return Err(CodecError::Unknown { of: "place in the log", found: 0 });
-        }
-        (last, is_first) = (found, false);
-    }
-    Ok(())
 }
 
 pub(super) fn write_append_reply(reply: &AppendEntriesResponse<Types>) -> Vec<u8> {
@@ -230,7 +215,7 @@ pub(super) fn write_vote_request(request: &VoteRequest<Types>) -> Vec<u8> {
 
 pub(super) fn read_vote_request(bytes: &[u8]) -> Result<VoteRequest<Types>, CodecError> {
     let mut reader = Reader::new(bytes);
-    let vote = read_vote(&mut reader)?;
+    let vote = candidates(read_vote(&mut reader)?)?;
     let last_log_id = read_point(&mut reader)?.log_id();
     let mut request = VoteRequest::new(vote, last_log_id);
     request.leadership_transfer = truth(&mut reader)?;
@@ -286,7 +271,7 @@ pub(super) fn write_offer(offer: &SnapshotOffer) -> Vec<u8> {
 
 pub(super) fn read_offer(bytes: &[u8]) -> Result<SnapshotOffer, CodecError> {
     let mut reader = Reader::new(bytes);
-    let vote = read_vote(&mut reader)?;
+    let vote = leaders(read_vote(&mut reader)?)?;
     let bytes = reader.u64()?;
     let head = SnapshotHead { point: read_point(&mut reader)?, members: read_stored(&mut reader)? };
     reader.finish()?;

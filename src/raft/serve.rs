@@ -22,9 +22,10 @@ use crate::wire::{Body, CodecError, RaftResponse};
 use super::group::leader_barrier;
 use super::keeper::Keeper;
 use super::machine::Machine;
+use super::plausible::{check_history, check_leap};
 use super::rpc::{self, Call, OfferReply, SnapshotOffer};
-use super::snapshot::{Incoming, SnapshotFault, give_up};
-use super::types::{Types, Vote};
+use super::snapshot::{Incoming, SnapshotFault, SnapshotFile, give_up};
+use super::types::{Point, Types, Vote};
 
 /// What serves a group's peers. Clones are the same.
 pub(super) struct Server<M: Machine>(Rc<Inner<M>>);
@@ -115,7 +116,10 @@ impl<M: Machine> Server<M> {
     ) -> Result<Vec<u8>, String> {
         let call = Call::of_number(number).ok_or_else(|| format!("there is no call {number}"))?;
         let raft = &self.0.raft;
-        let own = |vote: &Vote| self.check_name(peer, NodeId(vote.leader_id.voted_for)).map_err(text);
+        let own = |vote: &Vote| {
+            check_leap(vote, self.vote().leader_id.term).map_err(misread)?;
+            self.check_name(peer, NodeId(vote.leader_id.voted_for)).map_err(text)
+        };
         match call {
             Call::Append => {
                 let request = rpc::read_append(self.0.group, &argument.memory, argument.range);
@@ -221,10 +225,7 @@ impl<M: Machine> Server<M> {
             Err(fault) => Err(fault),
         };
         let installed = match arrived {
-            Ok(file) => {
-                let snapshot = Snapshot { meta: offer.head.meta(), snapshot: file };
-                self.0.raft.install_full_snapshot(offer.vote, snapshot).await.map_err(text)
-            }
+            Ok(file) => self.install(offer, file).await,
             Err(fault) => {
                 tracing::error!(group = self.0.group.0, %fault, "a snapshot from the leader is refused");
                 Err(fault.to_string())
@@ -233,7 +234,20 @@ impl<M: Machine> Server<M> {
         // It has its own name by now, or consensus had no use for it.
         keeper.let_go(&name);
         give_up(keeper.dir(), &name).await;
-        installed.map(|reply| reply.vote)
+        installed
+    }
+
+    async fn install(&self, offer: SnapshotOffer, file: SnapshotFile) -> Result<Vote, String> {
+        check_history(offer.head.point, self.committed()).map_err(misread)?;
+        let snapshot = Snapshot { meta: offer.head.meta(), snapshot: file };
+        let installed = self.0.raft.install_full_snapshot(offer.vote, snapshot).await;
+        installed.map(|reply| reply.vote).map_err(text)
+    }
+
+    fn committed(&self) -> Point {
+        use openraft_rt::WatchReceiver;
+        let told = Point::of(self.0.raft.data_metrics().borrow_watched().local_committed.as_ref());
+        told.max(self.0.keeper.applied())
     }
 
     fn vote(&self) -> Vote {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use openraft::raft::TransferLeaderRequest;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use rkyv::util::AlignedVec;
 
 use crate::auth::{Secret, SecretSet};
@@ -36,17 +36,22 @@ async fn group(dir: Dir) -> Group<State> {
 
 /// The bytes of a snapshot of a state of so many passed entries, and what offers it.
 async fn snapshot(entries: u64) -> (Vec<u8>, SnapshotOffer) {
+    snapshot_of(1, entries).await
+}
+
+/// The same of a term.
+async fn snapshot_of(term: u64, entries: u64) -> (Vec<u8>, SnapshotOffer) {
     let folder = scratch();
     let mut state = State::new();
     (1..=entries).for_each(|index| Machine::pass(&mut state, LogIndex(index)));
     let frozen = Machine::freeze(&mut state);
-    let point = Point { term: Term(1), index: LogIndex(entries) };
+    let point = Point { term: Term(term), index: LogIndex(entries) };
     let head = SnapshotHead { point, members: StoredMembership::default() };
     let machine = Rc::new(std::cell::RefCell::new(state));
     let file = write(&open(&folder).await, GROUP, None, head.clone(), &machine, frozen).await;
     file.expect("room");
     let bytes = std::fs::read(folder.path().join(name(entries))).expect("it has its name");
-    let offer = SnapshotOffer { vote: Vote::new_committed(1, PEER.0), head, bytes: bytes.len() as u64 };
+    let offer = SnapshotOffer { vote: Vote::new_committed(term, PEER.0), head, bytes: bytes.len() as u64 };
     (bytes, offer)
 }
 
@@ -211,6 +216,41 @@ fn a_snapshot_is_offered_continued_and_ended_by_one_peer_in_its_own_name() {
         call(server, other, Call::SnapshotPiece, &piece).await.expect_err("node 3 has announced none");
         call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
         call(server, PEER, Call::SnapshotEnd, &offered).await.expect("taken in");
+        group.shut_down().await.expect("closed");
+    });
+}
+
+/// Once the first of these ended the process: openraft takes for granted that no leader sends such a snapshot.
+#[test]
+fn a_snapshot_of_another_history_a_piece_past_all_numbers_and_a_term_that_is_the_last_are_refused() {
+    let folder = scratch();
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        let server = group.server();
+        let (bytes, offer) = snapshot(9).await;
+        bring(server, &offer, &bytes).await.expect("taken in");
+        let (bytes, offer) = snapshot_of(2, 5).await;
+        let refused = bring(server, &offer, &bytes).await.expect_err("entry 9 is committed here, of term 1");
+        assert!(refused.contains("committed here"), "{refused}");
+        let (bytes, offer) = snapshot_of(2, 12).await;
+        call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(&offer)).await.expect("announced");
+        let piece = rpc::write_piece(offer.head.point, u64::MAX, &bytes);
+        call(server, PEER, Call::SnapshotPiece, &piece).await.expect_err("no file has such a place");
+        let leap = VoteRequest::new(Vote::new(u64::MAX, PEER.0), offer.head.point.log_id());
+        let refused = call(server, PEER, Call::Vote, &rpc::write_vote_request(&leap)).await;
+        assert!(refused.expect_err("nobody could be elected after it").contains("so far ahead"));
+        let nobody = AppendEntriesRequest {
+            vote: Vote::new(3, PEER.0),
+            prev_log_id: None,
+            entries: Vec::new(),
+            leader_commit: None,
+        };
+        let refused = call(server, PEER, Call::Append, &rpc::write_append(GROUP, &nobody)).await;
+        assert!(refused.expect_err("no quorum has granted it").contains("leader's vote"));
+        assert_eq!(group.machine().borrow().applied(), LogIndex(9));
+        let (bytes, offer) = snapshot_of(4, 12).await;
+        bring(server, &offer, &bytes).await.expect("the group goes on");
+        assert_eq!(group.machine().borrow().applied(), LogIndex(12));
         group.shut_down().await.expect("closed");
     });
 }

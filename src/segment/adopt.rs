@@ -87,7 +87,7 @@ impl Inner {
         if pin.is_some() {
             return Ok(pin);
         }
-        self.open_best(&self.segments, path.as_str(), u64::MAX, false).await
+        self.open_named(path, u64::MAX, false).await
     }
 
     /// Makes a file that was hashed a held segment: its name, its list, its pin if it is an engine's, its record.
@@ -133,6 +133,10 @@ impl Inner {
             let folder = self.folder_of(path).await.map_err(failed(Doing::Open, path))?;
             self.set_aside(&folder, path, found, why).await?;
             self.sync_folder(path.folder()).await?;
+        } else if let Why::Unreadable(error) = why {
+            // What we keep of it may be all that there is, and be read the next time: it only does not count.
+            tracing::warn!(%path, %error, "an engine's file cannot be read");
+            return Ok(());
         } else {
             tracing::warn!(%path, %why, "an engine's file is not the segment of its name");
         }

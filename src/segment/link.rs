@@ -15,6 +15,7 @@ use super::names::Stem;
 use super::open::Folders;
 use super::reader::{ReadError, Reader};
 use super::record::{Change, Ownership, Record};
+use super::scan::identity_of;
 use super::staged::Staging;
 use super::staging::Landing;
 use super::staging_error::{BeginError, WriteError};
@@ -116,6 +117,14 @@ impl Store {
                 (file.map_err(failed(Doing::Open, &want.path))?, Shared::Linked)
             }
         };
+        // What was linked is what has the name now, which may be a newer version; what was shared may have been written to.
+        let taken = if shared == Shared::Linked { &file } else { reader.file() };
+        let found = identity_of(taken, source.path.as_str()).await?;
+        if found != source.identity {
+            drop(file);
+            self.0.unlink_staged(stem).await?;
+            return Err(ReadError::Changed { expected: source.identity, found: Some(found) }.into());
+        }
         let staging = Staging::new(Rc::clone(&self.0), want.clone(), chunks.clone(), (file, false), claim);
         staging.fill();
         Ok(Some((Landing(Rc::new(staging)), shared)))

@@ -18,6 +18,8 @@ pub struct Stem {
 
 /// The end of the name of a staging file's bitmap.
 const MAP: &str = ".map";
+/// The beginning of the name that a landed file has on its way out.
+const GONE: &str = "gone-";
 const DRAFT: &str = "draft-";
 
 /// What a name in `staging/` stands for.
@@ -27,6 +29,50 @@ pub(super) enum StagingName {
     Data(Stem),
     /// The bitmap of its verified chunks.
     Map(Stem),
+    /// What stood under a final name and is being removed.
+    Gone(GoneName),
+}
+
+/// The name that a segment's file gets before it is unlinked: it says which file was meant, as somebody may have put
+/// another one under the final name since that was looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct GoneName {
+    stem: Stem,
+    inode: u64,
+    bytes: u64,
+}
+
+impl GoneName {
+    pub(super) fn new(stem: Stem, file: &Identity) -> Self {
+        Self { stem, inode: file.inode, bytes: file.bytes }
+    }
+
+    /// The segment.
+    pub(super) fn stem(&self) -> Stem {
+        self.stem
+    }
+
+    /// Whether it is the file that was meant. Its time is not asked for: a power cut may have taken that back.
+    pub(super) fn means(&self, file: &Identity) -> bool {
+        (file.inode, file.bytes) == (self.inode, self.bytes)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix(GONE)?.splitn(3, '-');
+        let (inode, bytes, stem) = (parts.next()?, parts.next()?, parts.next()?);
+        let gone = Self {
+            stem: Stem::parse(stem)?,
+            inode: u64::from_str_radix(inode, 16).ok()?,
+            bytes: u64::from_str_radix(bytes, 16).ok()?,
+        };
+        (gone.to_string() == text).then_some(gone)
+    }
+}
+
+impl fmt::Display for GoneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{GONE}{:x}-{:x}-{}", self.inode, self.bytes, self.stem)
+    }
 }
 
 impl Stem {
@@ -64,15 +110,24 @@ impl fmt::Display for Stem {
 /// Reads a name in `staging/`; `None` for one that we did not choose.
 pub(super) fn staging_name(bytes: &[u8]) -> Option<StagingName> {
     let text = std::str::from_utf8(bytes).ok()?;
+    if let Some(gone) = GoneName::parse(text) {
+        return Some(StagingName::Gone(gone));
+    }
     match text.strip_suffix(MAP) {
         Some(stem) => Stem::parse(stem).map(StagingName::Map),
         None => Stem::parse(text).map(StagingName::Data),
     }
 }
 
-/// The name of a pin before its segment has an id: by the file's identity, so that asking twice is asking once.
-pub(super) fn draft_name(identity: &Identity) -> String {
+/// What the names of all pins of a file begin with that has no id yet: the file's identity.
+pub(super) fn draft_names_of(identity: &Identity) -> String {
     format!("{DRAFT}{:x}-{:x}-{:x}", identity.device, identity.inode, identity.modified.0)
+}
+
+/// The name of a pin before its segment has an id. One file may be digested twice, under two of its names or for two
+/// who want it registered: each has a pin of its own, so that none ends with another one.
+pub(super) fn draft_name(identity: &Identity, number: u32) -> String {
+    format!("{}-{number:x}", draft_names_of(identity))
 }
 
 /// Whether a name in `pins/` is a draft's.
@@ -83,6 +138,7 @@ pub(super) fn is_draft(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::UnixNanos;
 
     #[test]
     fn a_stem_reads_what_it_writes_and_nothing_else() {
@@ -95,5 +151,12 @@ mod tests {
             assert_eq!(staging_name(other.as_bytes()), None, "{other:?}");
         }
         assert!(Stem::all_of(stem.id).contains(&stem));
+        let file = Identity { device: 1, inode: 0xabc, bytes: 77, modified: UnixNanos(5) };
+        let gone = GoneName::new(stem, &file);
+        assert_eq!(staging_name(gone.to_string().as_bytes()), Some(StagingName::Gone(gone)));
+        assert!(gone.means(&Identity { modified: UnixNanos(6), ..file }) && gone.stem() == stem);
+        assert!(
+            !gone.means(&Identity { inode: 0xabd, ..file }) && !gone.means(&Identity { bytes: 78, ..file })
+        );
     }
 }

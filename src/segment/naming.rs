@@ -13,6 +13,7 @@ use super::names::Stem;
 use super::open::{absent, look_at};
 use super::path::RelativePath;
 use super::quarantine::Why;
+use super::record::Record;
 use super::store::Inner;
 
 /// What came of an attempt.
@@ -88,19 +89,28 @@ impl Inner {
     }
 
     async fn name_new(&self, stem: Stem, folder: &Dir, path: &RelativePath) -> Result<Tried, DiskError> {
-        let (staging, from) = (&self.folders.staging, stem.to_string());
+        let from = stem.to_string();
+        let named = self.rename_to_free((&self.folders.staging, &from), (folder, path.name())).await;
+        self.tried(stem, path, named)
+    }
+
+    /// Gives a file another name that nothing has; `EXISTS` if something has it.
+    pub(super) async fn rename_to_free(
+        &self,
+        (from_dir, from): (&Dir, &str),
+        (to_dir, to): (&Dir, &str),
+    ) -> Result<(), Errno> {
         if !self.rename_flags_refused.get() {
-            match staging.rename_new(&from, folder, path.name()).await {
+            match from_dir.rename_new(from, to_dir, to).await {
                 Err(Errno::INVALID) => self.note_flags_refused(),
-                named => return self.tried(stem, path, named),
+                named => return named,
             }
         }
-        let named = match folder.stat_name(path.name()).await {
+        match to_dir.stat_name(to).await {
             Ok(_) => Err(Errno::EXISTS),
-            Err(Errno::NOT_FOUND) => staging.rename(&from, folder, path.name()).await,
+            Err(Errno::NOT_FOUND) => from_dir.rename(from, to_dir, to).await,
             Err(errno) => Err(errno),
-        };
-        self.tried(stem, path, named)
+        }
     }
 
     /// Takes the place of the version before, and looks at what came out for it.
@@ -141,20 +151,47 @@ impl Inner {
             // Both get their names back: nothing of somebody's may stand where we write.
             let back = staging.exchange(&from, folder, path.name()).await;
             tracing::warn!(%path, ?back, "what came under a final name could not be set aside");
+            if back.is_err() {
+                // What stands under our name in staging is not ours: nobody goes on from it. The next start sets it aside.
+                self.staged.borrow_mut().remove(&stem);
+            }
             return Err(error);
         }
         self.staged.borrow_mut().remove(&stem);
         Ok(Tried::Named)
     }
 
-    async fn set_exchanged_aside(&self, from: &str, path: &RelativePath) -> Result<(), DiskError> {
+    /// Sets aside what an exchange that a crash has cut off has left under a landed file's staging name, unless that is
+    /// the version before. To be asked before the landing is recorded.
+    pub(super) async fn clear_exchanged(&self, landed: &Record) -> Result<(), DiskError> {
+        let stem = Stem { id: landed.id, root: landed.root };
+        if !self.staged.borrow().contains(&stem) {
+            return Ok(());
+        }
+        let (staging, name) = (&self.folders.staging, stem.to_string());
+        let stat = staging.stat_name(&name).await.map_err(failed(Doing::Stat, &name))?;
+        let out = Identity::from(stat);
+        let is = |known: &Identity| (known.inode, known.bytes) == (out.inode, out.bytes);
+        let is_older =
+            self.inventory.table().at_path(&landed.path).is_some_and(|(older, _)| is(&older.identity));
+        if is(&landed.identity) || (is_older && stat.kind == FileKind::Regular) {
+            return Ok(());
+        }
+        self.set_aside_from((staging, &name), landed.path.as_str(), &out, &Why::Unknown(out)).await?;
+        self.staged.borrow_mut().remove(&stem);
+        Ok(())
+    }
+
+    /// Sets aside what came out from under a final name and is not what was thought to stand there. A directory is told
+    /// as the kernel tells it.
+    pub(super) async fn set_exchanged_aside(&self, from: &str, path: &RelativePath) -> Result<(), DiskError> {
         let staging = &self.folders.staging;
         let stat = staging.stat_name(from).await.map_err(failed(Doing::Stat, path))?;
         if stat.kind == FileKind::Directory {
             return Err(failed(Doing::Rename, path)(Errno::IS_A_DIRECTORY));
         }
         let found = Identity::from(stat);
-        self.set_aside_from((staging, from), path, &found, &Why::Unknown(found)).await
+        self.set_aside_from((staging, from), path.as_str(), &found, &Why::Unknown(found)).await
     }
 
     fn tried(&self, stem: Stem, path: &RelativePath, named: Result<(), Errno>) -> Result<Tried, DiskError> {

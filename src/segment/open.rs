@@ -93,10 +93,10 @@ impl Store {
         Ok((store, recovery))
     }
 
-    /// What stands in `staging/`: data is kept, a map without its data goes.
+    /// What stands in `staging/`: data is kept, a map without its data goes, and what was being removed.
     async fn find_staged(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
         let folder = &self.0.folders.staging;
-        let mut maps = Vec::new();
+        let (mut maps, mut gone) = (Vec::new(), Vec::new());
         for name in folder.list().await.map_err(failed(Doing::List, "staging"))? {
             match staging_name(&name.bytes) {
                 Some(StagingName::Data(stem)) => {
@@ -104,6 +104,7 @@ impl Store {
                     recovery.staged.push(stem);
                 }
                 Some(StagingName::Map(stem)) => maps.push(stem),
+                Some(StagingName::Gone(name)) => gone.push(name),
                 None => recovery.strangers.push(stranger("staging", &name.bytes)),
             }
         }
@@ -112,6 +113,9 @@ impl Store {
                 let name = stem.map();
                 folder.unlink(&name).await.map_err(failed(Doing::Unlink, name))?;
             }
+        }
+        for name in gone {
+            self.0.end_removal(name).await?;
         }
         Ok(())
     }
@@ -212,10 +216,12 @@ pub(super) async fn look_at(folder: &Dir, name: &str, path: &str) -> Result<Opti
     }
 }
 
-/// What is not there, or is reached over a link or through a file, is absent; all else is an error.
+/// What is not there, cannot be there, or is reached over a link or through a file, is absent; all else is an error.
 pub(super) fn absent<T>(errno: Errno, doing: Doing, path: &str) -> Result<Option<T>, DiskError> {
     match errno {
-        Errno::NOT_FOUND | Errno::NOT_A_DIRECTORY | Errno::LOOP | Errno::CROSSES => Ok(None),
+        Errno::NOT_FOUND | Errno::NOT_A_DIRECTORY | Errno::LOOP | Errno::CROSSES | Errno::NAME_TOO_LONG => {
+            Ok(None)
+        }
         errno => Err(failed(doing, path)(errno)),
     }
 }

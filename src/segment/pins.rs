@@ -10,12 +10,13 @@ use std::fmt;
 use crate::broken::{self, Broken};
 use crate::digest::{ChunkList, VerifiedChunks};
 use crate::ids::Digest;
+use crate::limits::DRAFTS_OF_FILE_MAX;
 use crate::uring::{Errno, File, FileKind, OpenOptions};
 
 use super::fault::{DiskError, Doing, failed, from_disk};
 use super::identity::Identity;
-use super::names::{Stem, draft_name, is_draft};
-use super::open::{Folders, look_at};
+use super::names::{Stem, draft_name, draft_names_of, is_draft};
+use super::open::{Folders, absent, look_at};
 use super::path::RelativePath;
 use super::record::{Change, Ownership, Record};
 use super::scan::identity_of;
@@ -47,7 +48,7 @@ pub(super) struct Draft {
 
 impl Store {
     /// Digests a file below the segments' root in one pass, and keeps it from now on: from the engine's delete, until
-    /// `pin` or `drop_draft`.
+    /// `pin` or `drop_draft`. Each digest keeps it by itself, also of a file that has several names.
     ///
     /// # Errors
     /// There is no such regular file, it changed meanwhile, or the disk refuses something.
@@ -63,14 +64,13 @@ impl Store {
         };
         let (len, root) = (chunks.len(), chunks.root());
         let draft = Draft { identity, chunks: chunks.clone(), file, name };
-        self.0.drafts.borrow_mut().insert((path.clone(), root), draft);
+        self.0.drafts.borrow_mut().entry((path.clone(), root)).or_default().push(draft);
         Ok(Digested { len, root, chunks, flat, identity })
     }
 
-    /// Lets go of a digested file that was not registered after all.
+    /// Lets go of a digested file that was not registered after all; of one that was digested twice, once.
     pub async fn drop_draft(&self, path: &RelativePath, root: Digest) {
-        let draft = self.0.drafts.borrow_mut().remove(&(path.clone(), root));
-        if let Some(draft) = draft {
+        if let Some(draft) = self.0.take_draft(path, root) {
             self.unlink_draft(draft.name.as_deref()).await;
         }
     }
@@ -85,9 +85,7 @@ impl Store {
         if self.is_held(want.id, want.root) {
             return Ok(());
         }
-        let key = (want.path.clone(), want.root);
-        let known = self.0.drafts.borrow_mut().remove(&key);
-        let draft = match known {
+        let draft = match self.0.take_draft(&want.path, want.root) {
             Some(draft) => draft,
             None => match self.0.find_pin(want).await? {
                 Some(draft) => draft,
@@ -112,7 +110,7 @@ impl Store {
     /// The disk refuses something.
     pub async fn sweep_drafts(&self) -> Result<usize, DiskError> {
         let mine: BTreeSet<String> =
-            self.0.drafts.borrow().values().filter_map(|draft| draft.name.clone()).collect();
+            self.0.drafts.borrow().values().flatten().filter_map(|draft| draft.name.clone()).collect();
         let mut swept = 0;
         for name in self.0.draft_names().await?.into_iter().filter(|name| !mine.contains(name)) {
             self.unlink_draft(Some(&name)).await;
@@ -129,8 +127,7 @@ impl Store {
                 None => return Err(PinError::Digest(error)),
             },
         };
-        let draft = self.0.drafts.borrow_mut().remove(&(want.path.clone(), digested.root));
-        let draft = draft.expect("digesting has just put it there");
+        let draft = self.0.take_draft(&want.path, digested.root).expect("digesting has just put it there");
         if digested.root == want.root {
             return Ok(draft);
         }
@@ -148,23 +145,24 @@ impl Store {
             return Err(DigestError::NotRegular);
         }
         let identity = Identity::from(stat);
-        let name = draft_name(&identity);
         let pins = &self.0.folders.pins;
-        let linked = match folder.link(path.name(), pins, &name).await {
-            Ok(()) | Err(Errno::EXISTS) => true,
-            Err(Errno::NOT_FOUND) => return Err(not_found(Errno::NOT_FOUND).into()),
-            Err(_) => {
-                self.0.links_refused.set(true);
-                false
+        let mut linked = None;
+        for number in 0..DRAFTS_OF_FILE_MAX {
+            let name = draft_name(&identity, number);
+            match folder.link(path.name(), pins, &name).await {
+                Ok(()) => linked = Some(name),
+                Err(Errno::EXISTS) => continue, // of another digest of the same file
+                Err(Errno::NOT_FOUND) => return Err(not_found(Errno::NOT_FOUND).into()),
+                Err(_) => self.0.links_refused.set(true),
             }
-        };
-        let (within, at) = if linked { (pins, name.as_str()) } else { (&folder, path.name()) };
+            break;
+        }
+        let (within, at) = linked.as_deref().map_or((&folder, path.name()), |name| (pins, name));
         let opened = self.0.open_direct(within, at, identity.bytes, OpenOptions::default()).await;
-        let name = linked.then_some(name);
         match opened {
-            Ok((file, direct)) => Ok((file, direct, identity, name)),
+            Ok((file, direct)) => Ok((file, direct, identity, linked)),
             Err(errno) => {
-                self.unlink_draft(name.as_deref()).await;
+                self.unlink_draft(linked.as_deref()).await;
                 Err(not_found(errno).into())
             }
         }
@@ -201,6 +199,18 @@ impl Store {
 }
 
 impl Inner {
+    /// One draft of a file with this content, which has no other use from now on.
+    fn take_draft(&self, path: &RelativePath, root: Digest) -> Option<Draft> {
+        let mut drafts = self.drafts.borrow_mut();
+        let key = (path.clone(), root);
+        let of_file = drafts.get_mut(&key)?;
+        let draft = of_file.pop();
+        if of_file.is_empty() {
+            drafts.remove(&key);
+        }
+        draft
+    }
+
     async fn draft_names(&self) -> Result<Vec<String>, DiskError> {
         let names = self.folders.pins.list().await.map_err(failed(Doing::List, "pins"))?;
         let names = names.into_iter().filter_map(|name| String::from_utf8(name.bytes).ok());
@@ -210,19 +220,25 @@ impl Inner {
     /// The content of a segment among the drafts of an earlier process: the engine may have deleted or replaced the
     /// file since.
     async fn find_draft(&self, want: &Want) -> Result<Option<Draft>, DiskError> {
+        let mut unread = None;
         for name in self.draft_names().await? {
-            if let Some(draft) = self.open_draft(name, want).await? {
-                return Ok(Some(draft));
+            match self.open_draft(name, want).await {
+                Ok(None) => {}
+                Err(error) => unread = Some(error),
+                found => return found,
             }
         }
-        Ok(None)
+        // One that cannot be read just now may be the one.
+        unread.map_or(Ok(None), Err)
     }
 
     /// A file in `pins/`, if it has a segment's content.
     async fn open_draft(&self, name: String, want: &Want) -> Result<Option<Draft>, DiskError> {
         let options = OpenOptions::default();
-        let Ok(opened) = self.open_direct(&self.folders.pins, &name, want.len, options).await else {
-            return Ok(None);
+        let opened = match self.open_direct(&self.folders.pins, &name, want.len, options).await {
+            Ok(opened) => opened,
+            Err(Errno::INVALID) => return Ok(None), // no regular file
+            Err(errno) => return absent(errno, Doing::Open, &name),
         };
         let identity = identity_of(&opened.0, &name).await?;
         if identity.bytes != want.len {
@@ -237,7 +253,9 @@ impl Inner {
     pub(super) async fn is_proposed(&self, found: &Identity) -> Result<bool, DiskError> {
         let recorded = |stem: &Stem| self.inventory.table().known(stem.id).is_some();
         let pinned: Vec<Stem> = self.pinned.borrow().iter().filter(|stem| !recorded(stem)).copied().collect();
-        let names = std::iter::once(draft_name(found)).chain(pinned.iter().map(Stem::to_string));
+        let drafts = self.draft_names().await?;
+        let of_file = drafts.into_iter().filter(|name| name.starts_with(&draft_names_of(found)));
+        let names = of_file.chain(pinned.iter().map(Stem::to_string));
         for name in names {
             if look_at(&self.folders.pins, &name, &name).await?.as_ref() == Some(found) {
                 return Ok(true);

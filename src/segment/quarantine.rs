@@ -5,13 +5,14 @@ use std::fmt;
 
 use crate::digest::ChunkList;
 use crate::ids::{Digest, SegmentId};
-use crate::uring::Dir;
+use crate::limits::QUARANTINE_NAMES_MAX;
+use crate::uring::{Dir, Errno, FileKind};
 
 use super::bytes::write_file;
 use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
 use super::inventory::Standing;
-use super::names::Stem;
+use super::names::{GoneName, Stem};
 use super::open::look_at;
 use super::path::RelativePath;
 use super::reader::ReadError;
@@ -140,10 +141,52 @@ impl Inner {
         let unknown = Why::Unknown(found);
         match why.or((!is_known).then_some(&unknown)) {
             Some(why) => self.set_aside(&folder, &record.path, &found, why).await?,
-            None => folder.unlink(name).await.map_err(failed(Doing::Unlink, path))?,
+            None => {
+                let gone = GoneName::new(Stem { id: record.id, root: record.root }, &found);
+                self.take_known(&folder, &record.path, &found, gone).await?;
+            }
         }
         self.sync_folder(record.path.folder()).await?;
         Ok(Gone::File)
+    }
+
+    /// Unlinks the very file that was looked at. Somebody may have put another one in its place since: so what stands
+    /// under the name is taken from there, and looked at again where nobody else puts anything.
+    async fn take_known(
+        &self,
+        folder: &Dir,
+        path: &RelativePath,
+        found: &Identity,
+        gone: GoneName,
+    ) -> Result<(), DiskError> {
+        let (staging, gone) = (&self.folders.staging, gone.to_string());
+        match folder.rename(path.name(), staging, &gone).await {
+            Ok(()) => {}
+            Err(Errno::NOT_FOUND) => return Ok(()),
+            Err(errno) => return Err(failed(Doing::Rename, path)(errno)),
+        }
+        if look_at(staging, &gone, path.as_str()).await? == Some(*found) {
+            return staging.unlink(&gone).await.map_err(failed(Doing::Unlink, path));
+        }
+        let aside = self.set_exchanged_aside(&gone, path).await;
+        if aside.is_err() {
+            let back = self.rename_to_free((staging, &gone), (folder, path.name())).await;
+            tracing::warn!(%path, ?back, "what came under a final name could not be set aside");
+        }
+        aside
+    }
+
+    /// Ends a removal that a crash has cut off.
+    pub(super) async fn end_removal(&self, gone: GoneName) -> Result<(), DiskError> {
+        let (staging, name) = (&self.folders.staging, gone.to_string());
+        let stat = staging.stat_name(&name).await.map_err(failed(Doing::Stat, &name))?;
+        let found = Identity::from(stat);
+        if stat.kind == FileKind::Regular && gone.means(&found) {
+            return staging.unlink(&name).await.map_err(failed(Doing::Unlink, &name));
+        }
+        let path = self.inventory.table().known(gone.stem().id).map(|(record, _)| record.path.clone());
+        let whence = path.as_ref().map_or("a segment that is gone", RelativePath::as_str);
+        self.set_aside_from((staging, &name), whence, &found, &Why::Unknown(found)).await
     }
 
     /// Moves a file into `quarantine/`, under a name made of what it is, and says beside it why. The caller holds the
@@ -155,24 +198,38 @@ impl Inner {
         found: &Identity,
         why: &Why,
     ) -> Result<(), DiskError> {
-        self.set_aside_from((folder, path.name()), path, found, why).await
+        self.set_aside_from((folder, path.name()), path.as_str(), found, why).await
     }
 
     /// The same for what stands under another name by now.
     pub(super) async fn set_aside_from(
         &self,
         (folder, at): (&Dir, &str),
-        path: &RelativePath,
+        whence: &str,
         found: &Identity,
         why: &Why,
     ) -> Result<(), DiskError> {
-        let name = format!("{:x}-{:x}-{:x}", found.inode, found.modified.0, found.bytes);
+        let label = format!("{:x}-{:x}-{:x}", found.inode, found.modified.0, found.bytes);
         let quarantine = &self.folders.quarantine;
-        tracing::warn!(%path, %why, name, "a file is set aside in quarantine");
-        folder.rename(at, quarantine, &name).await.map_err(failed(Doing::Rename, path))?;
-        let text = format!("{path}\n{why}\n");
+        tracing::warn!(whence, %why, label, "a file is set aside in quarantine");
+        let name = self.name_aside((folder, at), &label).await.map_err(failed(Doing::Rename, whence))?;
+        let text = format!("{whence}\n{why}\n");
         write_file(quarantine, &format!("{name}.why"), text.as_bytes()).await?;
         quarantine.sync().await.map_err(failed(Doing::SyncFolder, "quarantine"))
+    }
+
+    /// Gives a file a name in `quarantine/` that nothing has. A plain rename would replace what was set aside before; and
+    /// where that is another name of the same file, it would do nothing, and say that it has.
+    async fn name_aside(&self, from: (&Dir, &str), label: &str) -> Result<String, Errno> {
+        for number in 0..QUARANTINE_NAMES_MAX {
+            let name = if number == 0 { label.to_owned() } else { format!("{label}-{number}") };
+            match self.rename_to_free(from, (&self.folders.quarantine, &name)).await {
+                Ok(()) => return Ok(name),
+                Err(Errno::EXISTS) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Err(Errno::EXISTS)
     }
 
     /// Removes what we keep beside a version that is no longer held.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::digest::{ChunkList, VerifiedChunks, chunk_offset};
 use crate::ids::{Digest, SegmentId};
-use crate::limits::CHUNK_BYTES;
+use crate::limits::{CHUNK_BYTES, PATH_BYTES_MAX};
 use crate::uring::{Buffer, Dir, Errno, Extent, File, OpenOptions};
 
 use super::chunked::{ChunkUnread, ChunkedFile, is_resident};
@@ -13,6 +13,7 @@ use super::identity::Identity;
 use super::inventory::Standing;
 use super::names::Stem;
 use super::open::absent;
+use super::path::RelativePath;
 use super::record::{Ownership, Record};
 use super::scan::identity_of;
 use super::store::{Inner, Store};
@@ -99,7 +100,6 @@ impl Inner {
         record: &Record,
         may_be_resident: bool,
     ) -> Result<Option<(File, bool)>, DiskError> {
-        let path = record.path.as_str();
         if record.owner == Ownership::Engine {
             if let Some(file) = self.held_open.borrow().get(&record.id) {
                 return Ok(Some((file.clone(), false)));
@@ -110,7 +110,23 @@ impl Inner {
                 return Ok(Some(file));
             }
         }
-        self.open_best(&self.segments, path, record.len, may_be_resident).await
+        self.open_named(&record.path, record.len, may_be_resident).await
+    }
+
+    /// Opens what stands under a segment's name. The longest path is one byte too long for the kernel, in one piece.
+    pub(super) async fn open_named(
+        &self,
+        path: &RelativePath,
+        len: u64,
+        may_be_resident: bool,
+    ) -> Result<Option<(File, bool)>, DiskError> {
+        if path.as_str().len() < PATH_BYTES_MAX {
+            return self.open_best(&self.segments, path.as_str(), len, may_be_resident).await;
+        }
+        match self.folder_of(path).await {
+            Ok(folder) => self.open_best(&folder, path.name(), len, may_be_resident).await,
+            Err(errno) => absent(errno, Doing::Open, path.as_str()),
+        }
     }
 
     /// Opens past the page cache, unless the file may be and mostly is in it.
@@ -153,6 +169,11 @@ impl Reader {
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.file.is_direct()
+    }
+
+    /// The open file.
+    pub(super) fn file(&self) -> &File {
+        self.file.file()
     }
 
     /// Shares the blocks with an empty file, copy on write.

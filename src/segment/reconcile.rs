@@ -49,11 +49,12 @@ impl Store {
     /// # Errors
     /// The disk refuses something; what was settled before stays settled.
     pub async fn reconcile(&self, wanted: impl IntoIterator<Item = Want>) -> Result<Reconciled, DiskError> {
-        self.settle_to(wanted, LogIndex(u64::MAX)).await
+        self.settle_to(wanted, LogIndex(u64::MAX), |_| false).await
     }
 
     /// The same with a manifest that is known up to `known_to` only: what is of a later entry is not wanted yet, and
-    /// stays as it is.
+    /// stays as it is. Of what `is_listed` says that it is in the manifest all the same the pin stays: it was made, and
+    /// not recorded, and may be all that there is.
     ///
     /// # Errors
     /// As `reconcile`.
@@ -61,6 +62,7 @@ impl Store {
         &self,
         wanted: impl IntoIterator<Item = Want>,
         known_to: LogIndex,
+        is_listed: impl Fn(SegmentId) -> bool,
     ) -> Result<Reconciled, DiskError> {
         let mut done = Reconciled::default();
         let mut open: BTreeSet<SegmentId> = self.unsettled(known_to);
@@ -82,7 +84,7 @@ impl Store {
             let case = self.case(id, None, &folders).await?;
             self.settle(case, &mut done).await?;
         }
-        self.sweep(known_to).await?;
+        self.sweep(known_to, is_listed).await?;
         Ok(done)
     }
 
@@ -247,7 +249,11 @@ impl Store {
 
     /// Removes from our folders what belongs to no version that is held, suspect or staged. A pin is made of what is
     /// committed: one of an entry that the log has not come back to yet stays, it may be all that there is.
-    async fn sweep(&self, known_to: LogIndex) -> Result<(), DiskError> {
+    async fn sweep(
+        &self,
+        known_to: LogIndex,
+        is_listed: impl Fn(SegmentId) -> bool,
+    ) -> Result<(), DiskError> {
         let is_of_use = |stem: &Stem| {
             let table = self.0.inventory.table();
             let is_known = table.known(stem.id).is_some_and(|(record, _)| record.root == stem.root);
@@ -259,7 +265,7 @@ impl Store {
             self.0.unlink_list(stem).await?;
         }
         let pinned: Vec<Stem> = self.0.pinned.borrow().iter().copied().collect();
-        let is_settled = |stem: &Stem| stem.id.index <= known_to && !is_of_use(stem);
+        let is_settled = |stem: &Stem| stem.id.index <= known_to && !is_listed(stem.id) && !is_of_use(stem);
         for stem in pinned.into_iter().filter(is_settled) {
             self.0.drop_pins(stem.id).await?;
         }

@@ -57,6 +57,15 @@ impl Landing {
         state.written.missing(|index| state.writing.contains(&index)).into_iter()
     }
 
+    /// Whether this chunk of the segment is neither there nor being written.
+    #[must_use]
+    pub fn lacks(&self, index: u32) -> bool {
+        let state = self.0.state.borrow();
+        index < self.0.chunks.chunk_count()
+            && !state.written.contains(index)
+            && !state.writing.contains(&index)
+    }
+
     /// Chunks that are there.
     #[must_use]
     pub fn written_count(&self) -> u32 {

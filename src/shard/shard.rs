@@ -155,7 +155,9 @@ impl Shard {
             };
             (wants.filter(ours).map(|(_, want)| want).collect::<Vec<_>>(), state.applied())
         };
-        inner.store.settle_to(wanted, applied).await.map_err(StartError::Segments)?;
+        let manifest = group.machine();
+        let is_listed = move |id| manifest.borrow().entry(&id).is_some();
+        inner.store.settle_to(wanted, applied, is_listed).await.map_err(StartError::Segments)?;
         assert!(inner.group.set(group).is_ok(), "a shard is started once");
         let fetcher = Fetcher::new(
             inner.transport.clone(),

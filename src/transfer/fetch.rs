@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use crate::ids::{GroupId, NodeId};
-use crate::limits::WRITES_MAX;
+use crate::limits::{FETCH_RANGES_MAX, WRITES_MAX};
 use crate::segment::{self, Landing, Store};
 use crate::stats::TransferStats;
 use crate::transport::{Peer, Transport};
@@ -63,11 +63,8 @@ impl Fetcher {
         };
         if resumed {
             self.stats.chunks_reused.add(u64::from(landing.written_count()));
-            for range in landing.missing() {
-                request.ask(landing.want(), range, false).await?;
-            }
         }
-        let received = self.receive_chunks(&mut request, source, &landing).await;
+        let received = self.receive_missing(&mut request, source, &landing, !resumed).await;
         drop(request);
         match received {
             Ok(()) => self.lander.land(landing).await.map(|_| ()),
@@ -80,16 +77,40 @@ impl Fetcher {
         }
     }
 
-    /// Takes chunks until none is missing. One with a wrong digest is left out: the next attempt asks for it alone, of
-    /// another source if there is one.
+    /// Asks for what is missing, unless all of it was asked for, and takes it. So many ranges at a time: while a source
+    /// answers it reads no requests, and whoever asks for more than there is credit for is not there to take answers.
+    async fn receive_missing(
+        &self,
+        request: &mut Request,
+        source: NodeId,
+        landing: &Landing,
+        mut is_asked: bool,
+    ) -> Result<(), Failure> {
+        loop {
+            let ranges: Vec<_> = landing.missing().take(FETCH_RANGES_MAX).collect();
+            if ranges.is_empty() {
+                return Ok(());
+            }
+            if !std::mem::take(&mut is_asked) {
+                for range in &ranges {
+                    request.ask(landing.want(), range.clone(), false).await?;
+                }
+            }
+            let expected = ranges.iter().map(|range| range.end - range.start).sum();
+            self.receive_chunks(request, source, landing, expected).await?;
+        }
+    }
+
+    /// Takes so many chunks. One with a wrong digest is left out: the next attempt asks for it alone, of another source
+    /// if there is one. One that is here already was not asked for.
     async fn receive_chunks(
         &self,
         request: &mut Request,
         source: NodeId,
         landing: &Landing,
+        mut expected: u32,
     ) -> Result<(), Failure> {
         let mut writes = Writes::new(landing, WRITES_MAX);
-        let mut expected: u32 = landing.missing().map(|range| range.end - range.start).sum();
         let mut is_corrupt = false;
         while expected > 0 {
             let message = writes.beside(request.receive()).await?;
@@ -98,6 +119,11 @@ impl Fetcher {
             let Some(payload) = message.payload else { return Err(Failure::Corrupt) };
             expected -= 1;
             self.stats.bytes_fetched.add(payload.filled().len() as u64);
+            if !landing.lacks(index) {
+                self.stats.bytes_refetched.add(payload.filled().len() as u64);
+                tracing::warn!(segment = %landing.want().id, index, "a chunk came that was not asked for");
+                return Err(Failure::Corrupt);
+            }
             match landing.verify(index, payload) {
                 Ok(verified) => writes.begin(verified).await?,
                 Err((error, payload)) => {

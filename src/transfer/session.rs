@@ -91,6 +91,27 @@ struct Session {
     heard: Cell<Nanos>,
 }
 
+impl Session {
+    /// Waits for something of the source as long as it makes progress. It answers one request after the other: while it
+    /// answers any, it does.
+    async fn while_it_answers<T>(&self, something: impl Future<Output = T>) -> Result<T, Failure> {
+        let begun = Core::current().now();
+        let mut something = std::pin::pin!(something);
+        loop {
+            let heard = self.heard.get().max(begun);
+            match deadline(heard.plus(PROGRESS_TIMEOUT), something.as_mut()).await {
+                Err(_) if self.heard.get() > heard => {}
+                Err(_) => {
+                    // Whoever comes next asks on a stream of its own: on this one there may be no credit ever again.
+                    self.broken.set(true);
+                    return Err(Failure::NoProgress);
+                }
+                Ok(done) => return Ok(done),
+            }
+        }
+    }
+}
+
 /// Gives each answer to the request that it names. Ends with the stream or the session.
 async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver) {
     loop {
@@ -101,7 +122,6 @@ async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver) {
             session.requests.borrow_mut().clear();
             return;
         };
-        session.heard.set(Core::current().now());
         let request = match message.decode() {
             Ok(Body::ChunkList(list)) => list.request,
             Ok(Body::Chunk(chunk)) => chunk.request,
@@ -110,6 +130,8 @@ async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver) {
         };
         let queue = session.requests.borrow().get(&request).cloned();
         if let Some(queue) = queue {
+            // What nobody has asked for is no progress.
+            session.heard.set(Core::current().now());
             // A request that is slow holds up those behind it, as the source answers in their order.
             let _given_up = queue.send(message).await;
         }
@@ -146,26 +168,15 @@ impl Request {
             chunk_count: chunks.end - chunks.start,
             want_list,
         };
-        self.session.sender.send(fetch).await.map_err(|_| Failure::Unreachable)
+        // A source that gives no credit may answer pings for ever.
+        let sent = self.session.while_it_answers(self.session.sender.send(fetch)).await?;
+        sent.map_err(|_| Failure::Unreachable)
     }
 
-    /// The next answer; a refusal is an error. A source answers one request after the other: while it answers
-    /// any, it makes progress.
+    /// The next answer; a refusal is an error.
     pub(super) async fn receive(&mut self) -> Result<Message, Failure> {
-        let begun = Core::current().now();
-        let message = loop {
-            let heard = self.session.heard.get().max(begun);
-            match deadline(heard.plus(PROGRESS_TIMEOUT), self.answers.receive()).await {
-                Err(_) if self.session.heard.get() > heard => {}
-                Err(_) => {
-                    // It answers one request after the other: what it hangs in holds up all that come behind.
-                    self.session.broken.set(true);
-                    return Err(Failure::NoProgress);
-                }
-                Ok(None) => return Err(Failure::Unreachable),
-                Ok(Some(message)) => break message,
-            }
-        };
+        let answer = self.session.while_it_answers(self.answers.receive()).await?;
+        let message = answer.ok_or(Failure::Unreachable)?;
         let Ok(Body::FetchRefused(refused)) = message.decode() else { return Ok(message) };
         Err(match refused.code {
             Refusal::NotHere | Refusal::Superseded => Failure::NotHere,
@@ -183,8 +194,10 @@ impl Request {
             let message = self.receive().await?;
             let Ok(Body::ChunkList(part)) = message.decode() else { return Err(Failure::Corrupt) };
             let expected = u32::try_from(chunks.len()).map_err(|_| Failure::Corrupt)?;
+            let is_endless = part.digests.is_empty() && count > 0;
             if part.len != want.len
                 || part.first != expected
+                || is_endless
                 || chunks.len() + part.digests.len() > count as usize
             {
                 return Err(Failure::Corrupt);

@@ -67,7 +67,9 @@ impl Sources {
             } else {
                 2
             };
-            let load = source.fetches + source.announced.as_ref().map_or(0, |told| told.load);
+            let told = source.announced.as_ref().map_or(0, |told| told.load);
+            // What it tells is its own word: any number.
+            let load = source.fetches.saturating_add(told);
             (likely, load, node)
         };
         candidates.map(|(node, source)| rank(*node, source)).min().map(|(_, _, node)| node)
@@ -155,6 +157,16 @@ mod tests {
         assert_eq!(sources.choose(ID, NodeId(1), &[NodeId(2)], Nanos(0)), Some(NodeId(1)));
         assert_eq!(sources.choose(ID, NodeId(1), &[NodeId(2), NodeId(1)], Nanos(0)), Some(NodeId(3)));
         assert_eq!(sources.choose(ID, NodeId(1), &[NodeId(1), NodeId(2), NodeId(3)], Nanos(0)), None);
+    }
+
+    #[test]
+    fn a_load_that_no_node_has_makes_nobody_the_first() {
+        let mut sources = Sources::default();
+        sources.set([NodeId(1), NodeId(2)]);
+        sources.announce(NodeId(1), told(9, u32::MAX));
+        sources.announce(NodeId(2), told(9, 3));
+        sources.begin(NodeId(1));
+        assert_eq!(sources.choose(ID, NodeId(1), &[], Nanos(0)), Some(NodeId(2)));
     }
 
     #[test]

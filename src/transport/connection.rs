@@ -16,7 +16,7 @@ use crate::stats::TransportStats;
 use crate::uring::{Core, Places, Priority, Shares, Socket};
 use crate::wire::{Body, Class, Close, Kind, Open, Purpose};
 
-use super::credit::Budget;
+use super::credit::{Budget, Budgets};
 use super::dial::DialKey;
 use super::entry::{End, Entry};
 use super::error::{Cut, ResetCode, StreamError};
@@ -33,7 +33,7 @@ use super::writer::Writer;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) stats: TransportStats,
-    pub(super) budget: Budget,
+    pub(super) budgets: Budgets,
     /// Places for payloads in memory that are read to be sent.
     pub(super) loads: Shares<Who>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Shared {
 impl Default for Shared {
     fn default() -> Self {
         let loads = Shares::new(CORE_LOADS_MAX, PEER_LOADS_MAX);
-        Self { stats: TransportStats::default(), budget: Budget::default(), loads }
+        Self { stats: TransportStats::default(), budgets: Budgets::default(), loads }
     }
 }
 
@@ -89,6 +89,8 @@ pub(super) struct Connection {
     slab_buffers: u16,
     /// Its places of its peer's.
     pub(super) loads: Places,
+    /// Its peer's.
+    pub(super) budget: Rc<Budget>,
     pinged: Cell<Option<(u64, Nanos)>>,
     round_trip: Cell<Option<Nanos>>,
     unused_since: Cell<Option<Nanos>>,
@@ -107,8 +109,10 @@ impl Connection {
             Class::Control => Priority::Urgent,
             Class::Bulk => Priority::Bulk,
         };
+        let who = facts.peer.who(facts.address);
         let connection = Rc::new(Self {
-            loads: shared.loads.of(facts.peer.who(facts.address)).share(CONNECTION_LOADS_MAX, 0),
+            loads: shared.loads.of(who).share(CONNECTION_LOADS_MAX, 0),
+            budget: shared.budgets.of(who),
             send_path: Cell::new(Writer::first_path(&core, &facts.address)),
             facts,
             shared,
@@ -220,7 +224,7 @@ impl Connection {
             return Err(Cut::StreamReused { stream: id });
         }
         let most = self.facts.caps.streams;
-        if self.streams.borrow().len() >= most {
+        if self.places_taken() >= most {
             return Err(Cut::TooManyStreams { most });
         }
         let entry = self.enter(id, open.group, open.purpose);
@@ -233,9 +237,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Streams that the peer cannot know to be over: those that are open here, and those whose end it has not been told.
+    /// Otherwise a peer that reads nothing could have us keep an end for every stream that it opens and gives up.
+    fn places_taken(&self) -> usize {
+        let streams = self.streams.borrow();
+        streams.len() + self.outbox.count_ends(|id| !streams.contains_key(&id))
+    }
+
     fn enter(&self, id: StreamId, group: GroupId, purpose: Purpose) -> Rc<Entry> {
-        let entry = Rc::new(Entry::new(id, group, purpose, &self.shared.budget));
-        self.shared.budget.count_stream(self.facts.class, 1);
+        let entry = Rc::new(Entry::new(id, group, purpose, &self.budget));
+        self.budget.count_stream(self.facts.class, 1);
         self.last_stream.set(id.0);
         self.streams.borrow_mut().insert(id, Rc::clone(&entry));
         self.unused_since.set(None);
@@ -244,13 +255,13 @@ impl Connection {
 
     /// A bulk stream gets its window at once, so that its first chunks need no round trip.
     fn widen(&self, entry: &Entry) {
-        if self.facts.class == Class::Bulk && entry.inflow.widen(self.window(), &self.shared.budget) {
+        if self.facts.class == Class::Bulk && entry.inflow.widen(self.window(), &self.budget) {
             self.outbox.credit(entry.id);
         }
     }
 
     pub(super) fn window(&self) -> i64 {
-        self.shared.budget.window(self.facts.class, self.slab_buffers)
+        self.budget.window(self.facts.class, self.slab_buffers)
     }
 
     pub(super) fn entry(&self, id: StreamId) -> Option<Rc<Entry>> {
@@ -299,7 +310,7 @@ impl Connection {
     /// The peer ended its direction of a stream.
     pub(super) fn peer_ended(&self, entry: &Entry, end: End) -> Result<(), Cut> {
         entry.peer_ended(end)?;
-        entry.inflow.release(&self.shared.budget);
+        entry.inflow.release(&self.budget);
         if let End::Reset(code) = end {
             self.reset(entry, code);
         }
@@ -322,8 +333,8 @@ impl Connection {
     }
 
     fn release(&self, entry: &Entry) {
-        entry.inflow.release(&self.shared.budget);
-        self.shared.budget.count_stream(self.facts.class, -1);
+        entry.inflow.release(&self.budget);
+        self.budget.count_stream(self.facts.class, -1);
         // Others may hold what a sender of this stream waits for.
         self.loads.notify();
     }

@@ -10,14 +10,17 @@
 //! buffer left gets memory of its own. So no stream waits for another one's consumer. What bounds the memory
 //! is the credit.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
 
 use crate::limits::{
-    CHUNK_BYTES, CONTROL_CREDIT_BYTES, FRAME_CHARGE_BYTES, RECEIVE_CREDIT_BYTES, RECEIVE_QUEUED_BYTES_MAX,
-    STREAM_CREDIT_BYTES, STREAM_CREDIT_FIRST_BYTES,
+    CHUNK_BYTES, CONTROL_CREDIT_BYTES, FRAME_CHARGE_BYTES, RECEIVE_CREDIT_BYTES,
+    RECEIVE_PEER_QUEUED_BYTES_MAX, RECEIVE_QUEUED_BYTES_MAX, STREAM_CREDIT_BYTES, STREAM_CREDIT_FIRST_BYTES,
 };
-
 use crate::wire::Class;
+
+use super::options::Who;
 
 /// What a frame costs.
 pub(super) fn charge(body_bytes: usize, payload_bytes: usize) -> i64 {
@@ -89,10 +92,15 @@ impl Inflow {
 
     /// The consumer has taken a frame. True if there is a grant to tell.
     pub(super) fn consume(&self, charge: i64, window: i64, budget: &Budget) -> bool {
+        self.lose(charge, budget);
+        self.widen(window, budget)
+    }
+
+    /// A frame that was charged when it began to arrive will not arrive whole: its connection ends within it.
+    pub(super) fn lose(&self, charge: i64, budget: &Budget) {
         self.queued.set(self.queued.get() - charge);
         budget.queue(-charge);
         budget.hold(-charge);
-        self.widen(window, budget)
     }
 
     /// Grants up to the window, if it is worth a frame. True if there is a grant to tell.
@@ -132,9 +140,32 @@ impl Inflow {
     }
 }
 
-/// The receive memory of one core, in bytes.
+/// The receive memory of one core, and each peer's part of it.
+#[derive(Debug, Default)]
+pub(super) struct Budgets {
+    whole: Rc<Budget>,
+    parts: RefCell<BTreeMap<Who, Weak<Budget>>>,
+}
+
+impl Budgets {
+    /// A peer's part, over all of its connections.
+    pub(super) fn of(&self, who: Who) -> Rc<Budget> {
+        let mut parts = self.parts.borrow_mut();
+        if let Some(part) = parts.get(&who).and_then(Weak::upgrade) {
+            return part;
+        }
+        parts.retain(|_, part| part.strong_count() > 0);
+        let part = Rc::new(Budget { whole: Some(Rc::clone(&self.whole)), ..Budget::default() });
+        parts.insert(who, Rc::downgrade(&part));
+        part
+    }
+}
+
+/// The receive memory of one core, in bytes; or one peer's part of it.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
+    /// What it is a part of: all that is counted here is counted there too.
+    whole: Option<Rc<Budget>>,
     /// Granted or queued, over all streams.
     held: Cell<i64>,
     /// Received and not consumed, over all streams.
@@ -146,29 +177,47 @@ pub(super) struct Budget {
 impl Budget {
     fn hold(&self, change: i64) {
         self.held.set(self.held.get() + change);
+        if let Some(whole) = &self.whole {
+            whole.hold(change);
+        }
     }
 
     fn queue(&self, change: i64) {
         self.queued.set(self.queued.get() + change);
+        if let Some(whole) = &self.whole {
+            whole.queue(change);
+        }
     }
 
     fn room(&self) -> i64 {
-        (RECEIVE_CREDIT_BYTES - self.held.get()).max(0)
+        match &self.whole {
+            Some(whole) => whole.room(),
+            None => (RECEIVE_CREDIT_BYTES - self.held.get()).max(0),
+        }
     }
 
-    /// More waits for consumers than the core may ever hold.
+    /// More waits for consumers than the core, or one peer of it, may ever hold. A peer meets its own bound first, so
+    /// that whoever sends what nobody takes costs others no stream.
     pub(super) fn is_overloaded(&self) -> bool {
-        self.queued.get() > RECEIVE_QUEUED_BYTES_MAX
+        match &self.whole {
+            Some(whole) => self.queued.get() > RECEIVE_PEER_QUEUED_BYTES_MAX || whole.is_overloaded(),
+            None => self.queued.get() > RECEIVE_QUEUED_BYTES_MAX,
+        }
     }
 
     pub(super) fn count_stream(&self, class: Class, change: i64) {
-        if class == Class::Bulk {
-            self.bulk_streams.set(self.bulk_streams.get() + change);
+        match &self.whole {
+            Some(whole) => whole.count_stream(class, change),
+            None if class == Class::Bulk => self.bulk_streams.set(self.bulk_streams.get() + change),
+            None => {}
         }
     }
 
     /// How much a stream may hold: bulk streams share half of the core's buffers, each at least two chunks.
     pub(super) fn window(&self, class: Class, slab_buffers: u16) -> i64 {
+        if let Some(whole) = &self.whole {
+            return whole.window(class, slab_buffers);
+        }
         match class {
             Class::Control => CONTROL_CREDIT_BYTES,
             Class::Bulk => {
@@ -188,6 +237,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::NodeId;
 
     const WINDOW: i64 = CONTROL_CREDIT_BYTES;
 
@@ -267,6 +317,34 @@ mod tests {
         budget.count_stream(Class::Bulk, 100);
         assert_eq!(budget.window(Class::Bulk, 32), 2 * CHUNK_BYTES as i64);
         assert_eq!(budget.window(Class::Control, 32), CONTROL_CREDIT_BYTES);
+    }
+
+    #[test]
+    fn a_frame_that_never_arrives_whole_leaves_nothing_behind() {
+        let budgets = Budgets::default();
+        let budget = budgets.of(Who::Node(NodeId(1)));
+        let inflow = Inflow::new(&budget);
+        let cost = charge(8, CHUNK_BYTES);
+        inflow.arrive(cost, &budget).expect("credit");
+        inflow.lose(cost, &budget);
+        inflow.release(&budget);
+        for counted in [&budget, &budgets.whole] {
+            assert_eq!((counted.held.get(), counted.queued.get()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_peer_meets_its_own_bound_before_it_costs_others_theirs() {
+        let budgets = Budgets::default();
+        let (greedy, honest) = (budgets.of(Who::Node(NodeId(1))), budgets.of(Who::Node(NodeId(2))));
+        greedy.queue(RECEIVE_PEER_QUEUED_BYTES_MAX + 1);
+        assert!(greedy.is_overloaded() && !honest.is_overloaded());
+        assert!(Rc::ptr_eq(&greedy, &budgets.of(Who::Node(NodeId(1)))), "one part over all connections");
+        honest.queue(RECEIVE_PEER_QUEUED_BYTES_MAX);
+        assert!(honest.is_overloaded(), "together they have more than the core may hold");
+        drop(greedy);
+        let _other = budgets.of(Who::Node(NodeId(3)));
+        assert_eq!(budgets.parts.borrow().len(), 2, "who is gone is forgotten");
     }
 
     #[test]

@@ -150,6 +150,11 @@ impl Entry {
         self.inflow.arrive(cost, budget).map_err(|_| Cut::CreditOverrun { stream: self.id })
     }
 
+    /// An admitted message will not arrive.
+    pub(super) fn lose(&self, body_bytes: usize, payload_bytes: usize, budget: &Budget) {
+        self.inflow.lose(charge(body_bytes, payload_bytes), budget);
+    }
+
     /// An admitted message has arrived whole. True if it was dropped, and there is a grant to tell.
     pub(super) fn arrive(&self, message: Message, window: i64, budget: &Budget) -> bool {
         if self.is_deaf() {

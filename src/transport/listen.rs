@@ -2,8 +2,9 @@
 //! the way of a proven connection to the core that its group lives on.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 
 use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, REFUSAL_TELL_AFTER};
@@ -26,6 +27,26 @@ pub(super) struct Unproven {
 /// Where one comes from, and the task of its handshake.
 type Stranger = (IpAddr, Option<Task<()>>);
 
+/// Those that come from one place.
+struct Crowd {
+    count: usize,
+    oldest: u64,
+}
+
+impl Crowd {
+    fn rank(&self) -> (usize, Reverse<u64>) {
+        (self.count, Reverse(self.oldest))
+    }
+}
+
+/// What one host can be expected to have all addresses of: of IPv6 the upper half of an address.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) => IpAddr::from(Ipv6Addr::from_bits(six.to_bits() >> 64 << 64)),
+        four @ IpAddr::V4(_) => four,
+    }
+}
+
 impl Unproven {
     fn enter(&self, from: IpAddr) -> u64 {
         let id = self.next.get();
@@ -42,16 +63,21 @@ impl Unproven {
         self.waiting.borrow().len()
     }
 
-    /// Who gives way to a newcomer: the oldest one of the address that has the most. So nobody who opens many
-    /// takes the places of those who open few, and every one has had the time that the crowd leaves.
+    /// Who gives way to a newcomer: the oldest one of the address that has the most, of the network that has the most.
+    /// So nobody who opens many takes the places of those who open few, also not by as many addresses as a host of IPv6
+    /// has, and every one has had the time that the crowd leaves.
     fn victim(&self) -> Option<u64> {
         let waiting = self.waiting.borrow();
-        let mut crowd: BTreeMap<IpAddr, (usize, u64)> = BTreeMap::new();
+        let mut networks: BTreeMap<IpAddr, Crowd> = BTreeMap::new();
         for (id, (from, _)) in waiting.iter() {
-            crowd.entry(*from).or_insert((0, *id)).0 += 1;
+            networks.entry(network(*from)).or_insert(Crowd { count: 0, oldest: *id }).count += 1;
         }
-        let largest = crowd.values().max_by_key(|(count, oldest)| (*count, std::cmp::Reverse(*oldest)));
-        largest.map(|(_, oldest)| *oldest)
+        let (largest, _) = networks.iter().max_by_key(|(_, crowd)| crowd.rank())?;
+        let mut addresses: BTreeMap<IpAddr, Crowd> = BTreeMap::new();
+        for (id, (from, _)) in waiting.iter().filter(|(_, (from, _))| network(*from) == *largest) {
+            addresses.entry(*from).or_insert(Crowd { count: 0, oldest: *id }).count += 1;
+        }
+        addresses.values().max_by_key(|crowd| crowd.rank()).map(|crowd| crowd.oldest)
     }
 
     pub(super) fn abort_all(&self) {
@@ -227,5 +253,18 @@ mod tests {
         assert_eq!(unproven.victim(), Some(first));
         unproven.leave(first);
         assert_eq!(unproven.victim(), Some(lone), "all alike: the oldest");
+    }
+
+    #[test]
+    fn many_addresses_of_one_host_are_one_crowd_and_its_largest_address_gives_way() {
+        let unproven = Unproven::default();
+        let ip = |host: u16, last: u16| IpAddr::from([0x2001, 0xdb8, 0, host, 0, 0, 0, last]);
+        let honest = unproven.enter(ip(1, 1));
+        let crowd: Vec<u64> = (0..5).map(|last| unproven.enter(ip(2, last))).collect();
+        assert_eq!(unproven.victim(), Some(crowd[0]), "not {honest}, which is older");
+        let _twice = unproven.enter(ip(2, 3));
+        assert_eq!(unproven.victim(), Some(crowd[3]), "a neighbour with one is not concerned");
+        let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x0a00, 1]);
+        assert_eq!(network(mapped), IpAddr::from([10, 0, 0, 1]), "IPv4 in the clothes of IPv6");
     }
 }

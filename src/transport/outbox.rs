@@ -77,6 +77,8 @@ pub(super) struct Outbox {
     resets: RefCell<BTreeMap<StreamId, (GroupId, ResetCode)>>,
     credits: RefCell<BTreeSet<StreamId>>,
     data: RefCell<VecDeque<Outgoing>>,
+    /// Streams whose Close waits in `data`.
+    closes: RefCell<BTreeSet<StreamId>>,
     bytes: Cell<usize>,
     closed: Cell<bool>,
     /// There is something to send, or nothing ever will be.
@@ -114,6 +116,9 @@ impl Outbox {
             return Err(outgoing);
         }
         self.bytes.set(self.bytes.get() + outgoing.body.len());
+        if outgoing.kind == Kind::Close {
+            self.closes.borrow_mut().insert(outgoing.stream);
+        }
         self.data.borrow_mut().push_back(outgoing);
         self.work.notify();
         Ok(())
@@ -176,6 +181,12 @@ impl Outbox {
             || !self.credits.borrow().is_empty()
     }
 
+    /// Of the streams whose end waits to be sent, how many are such ones.
+    pub(super) fn count_ends(&self, is_such: impl Fn(StreamId) -> bool) -> usize {
+        let (resets, closes) = (self.resets.borrow(), self.closes.borrow());
+        resets.keys().chain(closes.iter()).filter(|id| is_such(**id)).count()
+    }
+
     /// The next frame of the connection itself.
     pub(super) fn next_own(&self) -> Option<Own> {
         if self.ready.take() {
@@ -207,6 +218,9 @@ impl Outbox {
         drop(data);
         let was_full = !self.is_roomy();
         self.bytes.set(self.bytes.get() - next.body.len());
+        if next.kind == Kind::Close {
+            self.closes.borrow_mut().remove(&next.stream);
+        }
         if was_full && self.is_roomy() {
             self.room.notify();
         }
@@ -272,6 +286,18 @@ mod tests {
         assert!(outbox.reset(StreamId(3), GroupId(1), ResetCode::Dropped));
         assert_eq!(outbox.next_own(), None);
         assert!(all(&outbox).is_empty());
+    }
+
+    #[test]
+    fn an_end_counts_until_it_is_on_its_way() {
+        let outbox = Outbox::default();
+        outbox.push(frame(3, Kind::Close)).expect("open");
+        outbox.reset(StreamId(5), GroupId(1), ResetCode::Dropped);
+        outbox.reset(StreamId(5), GroupId(1), ResetCode::Dropped);
+        assert_eq!((outbox.count_ends(|_| true), outbox.count_ends(|id| id.0 == 5)), (2, 1));
+        assert_eq!(all(&outbox), [(3, Kind::Close)]);
+        assert!(outbox.next_own().is_some());
+        assert_eq!(outbox.count_ends(|_| true), 0);
     }
 
     #[test]

@@ -116,34 +116,43 @@ impl Reader {
 
     async fn message(&mut self, header: Header, body: AlignedVec) -> Result<(), Cut> {
         let stream = header.stream;
-        let stats = &self.connection.shared.stats;
-        let budget = &self.connection.shared.budget;
-        stats.frames_in.count();
-        let entry = self.connection.entry(stream).ok_or(Cut::UnknownStream { stream })?;
+        let connection = Rc::clone(&self.connection);
+        let budget = &connection.budget;
+        connection.shared.stats.frames_in.count();
+        let entry = connection.entry(stream).ok_or(Cut::UnknownStream { stream })?;
         if entry.group != header.group {
             return Err(Cut::OtherGroup { stream, expected: entry.group, found: header.group });
         }
         entry.admit(header.body_bytes, header.payload_bytes, budget)?;
-        let mut payload = None;
-        if header.payload_bytes > 0 {
-            let (buffer, moved) =
-                self.intake.payload(self.place(header.payload_bytes), header.payload_bytes).await?;
-            stats.payload_bytes_in.add_bytes(header.payload_bytes);
-            stats.payload_bytes_moved.add_bytes(moved);
-            payload = Some(buffer);
-        }
-        if self.connection.is_cut() {
-            return Ok(());
-        }
+        let payload = match self.payload(header.payload_bytes).await {
+            Ok(payload) if !connection.is_cut() => payload,
+            ended => {
+                // What was admitted is nobody's: the budget would be short of it for as long as the core lives.
+                entry.lose(header.body_bytes, header.payload_bytes, budget);
+                return ended.map(drop);
+            }
+        };
         let message = Message { kind: header.kind, body, payload };
-        if entry.arrive(message, self.connection.window(), budget) {
-            self.connection.outbox.credit(stream);
+        if entry.arrive(message, connection.window(), budget) {
+            connection.outbox.credit(stream);
         }
         if budget.is_overloaded() {
-            self.connection.reset(&entry, ResetCode::Overloaded);
+            connection.reset(&entry, ResetCode::Overloaded);
             let _told_by_the_reset = entry.drain(0, budget);
         }
         Ok(())
+    }
+
+    /// The payload behind a frame, if there is one.
+    async fn payload(&mut self, bytes: usize) -> Result<Option<Buffer>, Cut> {
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let (buffer, moved) = self.intake.payload(self.place(bytes), bytes).await?;
+        let stats = &self.connection.shared.stats;
+        stats.payload_bytes_in.add_bytes(bytes);
+        stats.payload_bytes_moved.add_bytes(moved);
+        Ok(Some(buffer))
     }
 
     /// Where a payload goes: a spare registered buffer, else memory of its own, which credit bounds.

@@ -257,7 +257,7 @@ impl StreamReceiver {
     pub async fn receive(&mut self) -> Result<Message, StreamError> {
         let End { connection, entry } = &self.0;
         let take = || {
-            let taken = entry.take(connection.window(), &connection.shared.budget);
+            let taken = entry.take(connection.window(), &connection.budget);
             taken.or_else(|| connection.cut_reason().map(Err))
         };
         let (message, grant) = entry.changed.until(take).await?;
@@ -274,7 +274,7 @@ impl Drop for StreamReceiver {
         if !entry.peer_has_ended() && entry.our_end().is_none() {
             connection.reset(entry, ResetCode::Dropped);
         }
-        if entry.deafen(connection.window(), &connection.shared.budget) && !connection.is_cut() {
+        if entry.deafen(connection.window(), &connection.budget) && !connection.is_cut() {
             connection.outbox.credit(entry.id);
         }
     }

@@ -45,6 +45,8 @@ impl Errno {
     pub const NOT_A_DIRECTORY: Self = Self(libc::ENOTDIR);
     /// A directory.
     pub const IS_A_DIRECTORY: Self = Self(libc::EISDIR);
+    /// A name, or a path as a whole, is longer than the file system or the kernel takes.
+    pub const NAME_TOO_LONG: Self = Self(libc::ENAMETOOLONG);
     /// Too many links to one file.
     pub const TOO_MANY_LINKS: Self = Self(libc::EMLINK);
     /// Interrupted before anything was done.

@@ -83,6 +83,21 @@ fn a_replica_s_file_that_somebody_has_changed_is_not_opened_as_the_segment() {
     assert!(matches!(&error, LocateError::File { why } if why.contains("verified was")), "{error}");
 }
 
+/// Once the open waited for somebody to write to it.
+#[test]
+fn a_fifo_under_a_replica_s_name_holds_nobody_up() {
+    let nodes = Nodes::new(3);
+    let done = register(&nodes.shard(1), "a", b"verified");
+    let replica = nodes.shard(2);
+    replica.wait_installed(done.index, PATIENCE).wait().expect("it lands");
+    let name = replica.directory().join("a");
+    fs::remove_file(&name).expect("there");
+    let made = std::process::Command::new("mkfifo").arg(&name).status().expect("coreutils");
+    assert!(made.success());
+    let error = block_on(replica.open_segment(at("a"))).expect_err("not what was verified");
+    assert!(matches!(&error, LocateError::File { why } if why.contains("verified was")), "{error}");
+}
+
 #[test]
 fn a_segment_that_has_not_landed_says_when_to_ask_again() {
     let nodes = Nodes::new(3);

@@ -249,3 +249,105 @@ fn a_digest_that_the_disk_refuses_is_an_error_and_leaves_no_draft() {
     assert!(matches!(&refused, Err(DigestError::Disk(error)) if error.errno == Errno::IO), "{refused:?}");
     assert_eq!(pins(&sim, node), 0);
 }
+
+/// An engine that keeps one file under two names (a checkpoint of hard links) registers both. Once the two shared one
+/// draft, and the first pin took the second's: by then the engine may have deleted what it had registered.
+#[test]
+fn a_file_that_is_registered_under_two_of_its_names_is_kept_for_both() {
+    let (mut sim, node, core, store) = origin(10);
+    let made = segment(1, "a.seg", 2 * CHUNK_BYTES + 5);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    {
+        let disk = &mut sim.host(node).disk;
+        let root = disk.absolute(ROOT.as_bytes()).expect("planted");
+        disk.link((root, b"a.seg"), (root, b"b.seg"), &mut crate::sim::Rng::new(1)).expect("free");
+    }
+    let names = [path("a.seg"), path("b.seg")];
+    let (ours, both) = (store.clone(), names.clone());
+    sim.block_on(&core, async move {
+        for name in &both {
+            ours.digest_file(name).await.expect("it is sealed");
+        }
+    });
+    for name in ["a.seg", "b.seg"] {
+        sim.host(node).disk.remove(&format!("{ROOT}/{name}"));
+    }
+    sim.block_on(&core, async move {
+        for (index, name) in (1..).zip(&names) {
+            let want = Want { id: id(index), path: name.clone(), len: made.want.len, root: made.want.root };
+            store.pin(&want).await.expect("it was digested, and is kept since");
+            let reader = store.open_segment(id(index)).await.expect("held");
+            assert_eq!(bytes(&reader).await, *made.bytes);
+        }
+    });
+    assert_eq!(pins(&sim, node), 2);
+}
+
+/// Once whoever gave up took the file from the other.
+#[test]
+fn of_two_who_want_a_file_registered_each_keeps_it_by_himself() {
+    let (mut sim, node, core, store) = origin(11);
+    let made = segment(1, "a.seg", 5000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let (ours, want) = (store.clone(), made.want.clone());
+    sim.block_on(&core, async move {
+        for _ in 0..2 {
+            ours.digest_file(&want.path).await.expect("it is sealed");
+        }
+        ours.drop_draft(&want.path, want.root).await;
+    });
+    sim.host(node).disk.remove(&made.file());
+    let want = made.want.clone();
+    sim.block_on(&core, async move {
+        store.pin(&want).await.expect("the other one's is there");
+        store.drop_draft(&want.path, want.root).await;
+        assert!(store.open_segment(id(1)).await.is_ok(), "a pin is no draft");
+    });
+    assert_eq!(pins(&sim, node), 1);
+}
+
+/// Once that was taken for no draft: the segment was to be fetched from nodes that wait for it here, and what nobody had
+/// claimed was let go.
+#[test]
+fn a_draft_that_cannot_be_opened_just_now_is_not_gone() {
+    let (mut sim, node, core, store) = origin(12);
+    let made = segment(1, "a.seg", 5000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let (ours, name) = (store.clone(), made.want.path.clone());
+    sim.block_on(&core, async move { drop(ours.digest_file(&name).await.expect("it is sealed")) });
+    sim.host(node).disk.remove(&made.file());
+    let (core, store, _) = reopened(&mut sim, node, store);
+    let too_many_files = Fault::Fail(Errno(libc::EMFILE));
+    sim.fault(node, Rule::new(too_many_files).on(OpKind::Open).path("draft-"));
+    sim.block_on(&core, async move {
+        let refused = store.pin(&made.want).await.expect_err("it cannot be opened");
+        assert!(!refused.is_gone(), "{refused}");
+        store.pin(&made.want).await.expect("now it can");
+        assert!(store.open_segment(id(1)).await.is_ok());
+    });
+}
+
+/// Once one read that failed at a start let go of the pin, and with it of what the engine had deleted.
+#[test]
+fn a_pin_that_cannot_be_read_at_a_start_does_not_count_and_is_kept() {
+    let (mut sim, node, core, store) = origin(13);
+    let made = segment(1, "a.seg", 5000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let (ours, name) = (store.clone(), made.want.path.clone());
+    sim.block_on(&core, async move { drop(register(&ours, 1, &name).await) });
+    sim.host(node).disk.remove(&made.file());
+    sim.run_for(ringway::ids::Nanos::from_secs(1));
+    // Its time is another one: it is hashed.
+    sim.host(node).disk.overwrite(&format!("{PRIVATE}/pins/{}", made.stem()), &made.bytes);
+    let (core, store, recovery) = reopened(&mut sim, node, store);
+    assert_eq!(recovery.suspects, [id(1)]);
+    sim.fault(node, Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Read).path("pins/"));
+    sim.block_on(&core, async move {
+        store.reconcile([made.want.clone()]).await.expect("the rest of the disk is sound");
+        assert!(!store.is_held(id(1), made.want.root), "nobody has seen that it is sound");
+        store.pin(&made.want).await.expect("now it can be read");
+        let reader = store.open_segment(id(1)).await.expect("held");
+        assert_eq!(bytes(&reader).await, *made.bytes);
+    });
+    assert_eq!(pins(&sim, node), 1);
+}

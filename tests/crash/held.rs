@@ -4,9 +4,9 @@ use ringway::digest::chunk_digest;
 use ringway::ids::Nanos;
 use ringway::limits::{CHUNK_BYTES, LANDINGS_MAX};
 use ringway::segment::{
-    BeginError, Gone, Health, LandError, Ownership, ReadError, Reader, Shared, Store, WriteError,
+    BeginError, Gone, Health, LandError, LinkError, Ownership, ReadError, Reader, Shared, Store, WriteError,
 };
-use ringway::uring::Buffer;
+use ringway::uring::{Buffer, Priority};
 
 use crate::crash::rig::{
     PRIVATE, ROOT, Segment, fill, id, land, missing, of_bytes, open_as, options, reopened, replica, segment,
@@ -322,6 +322,31 @@ fn p10_content_that_is_held_under_another_name_is_shared() {
         let (_, _, recovery) = reopened(&mut sim, node, store);
         assert_eq!((recovery.held, recovery.staged.len()), (1, 0), "{expected:?}");
     }
+}
+
+/// Once what had the source's name by then was linked, and stood under the other name as if it had been verified.
+#[test]
+fn a_source_that_is_replaced_while_its_content_is_shared_gives_nothing() {
+    let disk = DiskOptions { reflink: false, ..DiskOptions::default() };
+    let (mut sim, node, core, store) =
+        store_on(19, SimOptions { disk, ..SimOptions::default() }, Ownership::Ours);
+    let (first, newer) = (segment(1, "a.seg", 9000), segment(3, "a.seg", 9000));
+    let second = of_bytes(2, "b.seg", first.bytes.to_vec());
+    let (ours, landed) = (store.clone(), first.clone());
+    sim.block_on(&core, async move { land(&ours, &landed).await });
+    sim.fault(node, Rule::new(Fault::Slow(Nanos::from_secs(1))).on(OpKind::Reflink));
+    let (ours, wanted) = (store.clone(), second.clone());
+    let sharing = core.spawn(Priority::Bulk, async move {
+        let shared = ours.link_existing(&wanted.want).await;
+        assert!(matches!(shared, Err(LinkError::Read(ReadError::Changed { .. }))), "{shared:?}");
+    });
+    sim.run_for(Nanos::from_millis(500));
+    let (ours, landed) = (store.clone(), newer.clone());
+    sim.block_on(&core, async move { land(&ours, &landed).await });
+    sim.run_until(|| sharing.is_ended(), Nanos::from_secs(10));
+    assert_eq!(sim.host(node).disk.file(&second.file()), None);
+    assert!(!store.is_held(second.want.id, second.want.root));
+    assert!(sim.host(node).disk.paths(&format!("{PRIVATE}/staging")).is_empty());
 }
 
 #[test]

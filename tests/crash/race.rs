@@ -5,9 +5,9 @@ use ringway::limits::CHUNK_BYTES;
 use ringway::segment::{LandError, Landed, Ownership};
 use ringway::uring::Errno;
 
-use crate::crash::rig::{PRIVATE, Segment, fill, land, replica, segment, store_on};
+use crate::crash::rig::{PRIVATE, ROOT, Segment, fill, land, open, replica, segment, store_on};
 use crate::sim::disk::Disk;
-use crate::sim::{DiskOptions, Fault, OpKind, Rule, Sim, SimOptions};
+use crate::sim::{Crash, DiskOptions, Fault, How, OpKind, Rng, Rule, Sim, SimOptions};
 
 /// What somebody puts there.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -131,6 +131,100 @@ fn the_version_before_may_go_away_during_the_landing() {
     assert!(landed.is_ok(), "{landed:?}");
     stands(&sim, node, &new);
     assert!(sim.host(node).disk.paths(&format!("{PRIVATE}/quarantine")).is_empty());
+}
+
+/// Once the file was looked at, and then whatever had its name was unlinked.
+#[test]
+fn what_comes_in_the_place_of_a_segment_while_it_is_removed_is_set_aside() {
+    for (seed, thing) in (61..).zip(THINGS) {
+        let (mut sim, node, core, store) = replica(seed);
+        let segment = segment(1, "x/a.seg", 1000);
+        let (ours, landed) = (store.clone(), segment.clone());
+        sim.block_on(&core, async move { land(&ours, &landed).await });
+        let slow = Rule::new(Fault::Slow(Nanos::from_secs(1))).on(OpKind::Rename).on(OpKind::Unlink);
+        sim.fault(node, slow.path("x/a.seg"));
+        let inode = std::rc::Rc::new(std::cell::Cell::new(0));
+        let (made, file) = (std::rc::Rc::clone(&inode), segment.file());
+        sim.later(Nanos::from_millis(500), move |sim| {
+            let disk = &mut sim.host(node).disk;
+            disk.remove(&file);
+            made.set(put(disk, &file, thing));
+        });
+        let gone = sim.block_on(&core, async move { store.remove(segment.want.id).await });
+        assert!(gone.is_ok(), "{thing:?}: {gone:?}");
+        assert!(is_aside(&sim, node, inode.get()), "{thing:?}");
+        assert!(sim.host(node).disk.paths(&format!("{PRIVATE}/staging")).is_empty());
+    }
+}
+
+/// The exchange of the two names is durable, and what came out for the version before has not been looked at.
+#[test]
+fn what_an_exchange_that_was_cut_off_has_left_in_staging_is_set_aside_at_the_next_start() {
+    let ways = THINGS.into_iter().flat_map(|thing| [(thing, How::Kill), (thing, How::PowerCut)]);
+    for (seed, (thing, how)) in (71..).zip(ways) {
+        let (mut sim, node, core, store) = replica(seed);
+        let (old, new) = (segment(1, "x/a.seg", 5000), segment(2, "x/a.seg", 5000));
+        let (ours, staged) = (store.clone(), new.clone());
+        let landing = sim.block_on(&core, async move {
+            land(&ours, &old).await;
+            let landing = ours.begin(staged.want.clone(), staged.chunks.clone()).await.expect("new");
+            fill(&landing, &staged).await;
+            landing
+        });
+        let slow = Rule::new(Fault::Slow(Nanos::from_secs(1))).on(OpKind::Rename).path("x/a.seg");
+        sim.fault(node, slow);
+        // It looks at what came out; for durability's sake the folder is synced before by somebody.
+        let look = Rule::new(Fault::Crash(Crash { how, after: false })).on(OpKind::StatName);
+        sim.fault(node, look.path(&new.stem().to_string()));
+        let inode = std::rc::Rc::new(std::cell::Cell::new(0));
+        let (made, file) = (std::rc::Rc::clone(&inode), new.file());
+        sim.later(Nanos::from_millis(500), move |sim| {
+            let disk = &mut sim.host(node).disk;
+            disk.remove(&file);
+            made.set(put(disk, &file, thing));
+        });
+        let landed = sim.try_block_on(&core, async move { landing.land().await });
+        assert!(landed.is_none(), "{thing:?} {how:?}: it was cut off");
+        drop((core, store));
+        sim.clear_faults(node);
+        sim.restart(node);
+        let core = sim.core(node, 0);
+        let (store, _) = open(&mut sim, &core, 2);
+        let (ours, wanted) = (store.clone(), new.clone());
+        sim.block_on(&core, async move {
+            ours.reconcile([wanted.want.clone()]).await.expect("sound");
+            if !ours.is_held(wanted.want.id, wanted.want.root) {
+                land(&ours, &wanted).await; // the power cut has taken the exchange back
+            }
+        });
+        stands(&sim, node, &new);
+        // A power cut may take back what nobody had made durable, his file's name too; a kill takes back nothing.
+        assert!(how == How::PowerCut || is_aside(&sim, node, inode.get()), "{thing:?}");
+    }
+}
+
+/// A rename of a file to another name of itself does nothing, and says that it has.
+#[test]
+fn a_file_that_is_put_back_under_the_name_by_its_other_name_is_set_aside_once_more() {
+    let (mut sim, node, core, store) = replica(81);
+    let new = segment(1, "a.seg", 1000);
+    let inode = put(&mut sim.host(node).disk, &format!("{ROOT}/kept"), Thing::File);
+    for round in 0..3 {
+        {
+            let disk = &mut sim.host(node).disk;
+            let root = disk.absolute(ROOT.as_bytes()).expect("planted");
+            if round > 0 {
+                disk.remove(&new.file());
+            }
+            disk.link((root, b"kept"), (root, b"a.seg"), &mut Rng::new(1)).expect("free");
+        }
+        let version = segment(1 + round, "a.seg", 1000);
+        let landed = landing((&mut sim, node), (&core, &store), &version, |_| {});
+        assert!(landed.is_ok(), "{round}: {landed:?}");
+        stands(&sim, node, &version);
+        assert!(is_aside(&sim, node, inode));
+    }
+    assert_eq!(sim.host(node).disk.paths(&format!("{PRIVATE}/quarantine")).len(), 6, "three, and why");
 }
 
 #[test]

@@ -121,3 +121,33 @@ fn an_engine_s_file_is_pinned_by_a_link_and_outlives_its_name() {
         assert_eq!(std::fs::read_dir(root.join(".ringway/pins")).expect("it is there").count(), 0);
     });
 }
+
+/// A path of 4096 bytes has no room for the byte that ends it in a system call. Once such a segment landed and could not
+/// be read, and a store did not open any more when its file had changed.
+#[test]
+fn a_segment_of_the_longest_path_is_read_and_found_again() {
+    let folder = scratch();
+    std::fs::create_dir(folder.path().join("segments")).expect("an empty folder");
+    let mut components = vec!["a".repeat(255); 15];
+    components.extend(["b".repeat(200), "c".repeat(55)]);
+    let name = components.join("/");
+    assert_eq!(name.len(), 4096);
+    for life in 0..2 {
+        let (root, name) = (folder.path().to_owned(), name.clone());
+        on_core(move |_| async move {
+            if life == 1 {
+                // What nobody believes any more is hashed.
+                std::fs::remove_file(root.join(".ringway/inventory")).expect("there");
+            }
+            let store = open(&root, Ownership::Ours).await;
+            let bytes = content(CHUNK_BYTES + 5, 1);
+            let (want, chunks) = segment(1, &name, &bytes);
+            match life {
+                0 => land(&store, &want, &chunks, &bytes).await,
+                _ => drop(store.reconcile([want.clone()]).await.expect("a sound disk")),
+            }
+            assert!(store.is_held(want.id, want.root));
+            assert_eq!(read(&store, want.id).await, bytes);
+        });
+    }
+}

@@ -9,6 +9,7 @@ use crate::sim::{Fault, OpKind, Rule, SimOptions};
 use super::campaign::{run, shape, three};
 use super::cluster::Cluster;
 use super::host::Shape;
+use super::ledger::file;
 use super::workload::content;
 use super::{millis, secs};
 
@@ -59,6 +60,47 @@ fn what_the_log_has_not_come_back_to_yet_is_not_removed() {
         }
         let done = cluster.all_over_again();
         done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
+    }
+}
+
+/// A start whose snapshot knew the entry let go of a pin that its disk had not let record: the only copy, since an
+/// engine may delete what it was told is committed.
+#[test]
+fn a_pin_that_is_not_recorded_is_kept_over_a_snapshot_and_a_start() {
+    for seed in 1..=3 {
+        let mut cluster =
+            Cluster::new(seed, SimOptions::default(), Shape { snapshot_entries: 16, ..three() });
+        cluster.working = false;
+        assert!(cluster.until(secs(20), |cluster| cluster.is_founded()).expect("no checker minds"));
+        let origin = NodeId(2);
+        let full =
+            Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Write).path("inventory").times(u64::MAX);
+        cluster.sim.fault(origin, full);
+        let register = |cluster: &mut Cluster, node, path: &str, number| {
+            let ask = Ask { durability: Durability::Committed, timeout: secs(5) };
+            cluster.ask(node, SHARD, vec![(path.to_owned(), content(number, 5000).to_vec())], ask);
+            let done = cluster.until(secs(20), |cluster| cluster.ledger.tasks.is_empty());
+            assert!(done.expect("no checker minds"), "seed {seed}: {path}");
+        };
+        register(&mut cluster, origin, "a", seed);
+        cluster.sim.host(origin).disk.remove(&file(SHARD, "a"));
+        for number in 0..40 {
+            register(&mut cluster, NodeId(1), &format!("s-{number}"), 100 * seed + number);
+        }
+        let shard = cluster.shard(origin, SHARD).expect("it runs");
+        let (snapshot, _) = shard.group().figures().snapshot.expect("40 entries, and one for each 16");
+        let entry = shard.group().machine().borrow().by_path("a").cloned().expect("it is committed");
+        assert!(snapshot.index >= entry.id.index && !shard.store().is_held(entry.id, entry.root));
+        drop(shard);
+        cluster.kill(origin, millis(300));
+        cluster.sim.clear_faults(origin);
+        let everywhere = |cluster: &mut Cluster| {
+            cluster.nodes().into_iter().all(|node| {
+                let shard = cluster.shard(node, SHARD);
+                shard.is_some_and(|shard| shard.store().is_held(entry.id, entry.root))
+            })
+        };
+        assert!(cluster.until(secs(90), everywhere).expect("no checker minds"), "seed {seed}: it is lost");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Segments on their way from a source to a target, in simulation: what lands is right, what breaks resumes.
 
+mod endless;
 mod faults;
 mod liar;
 
@@ -218,7 +219,7 @@ impl Rig {
         })
     }
 
-    fn want(&self, index: usize) -> Want {
+    pub fn want(&self, index: usize) -> Want {
         let sample = &self.samples[index];
         let tree = tree(&sample.bytes);
         let id = SegmentId { index: LogIndex(index as u64 + 1), ordinal: 0 };

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use ringway::auth::SecretSet;
 use ringway::ids::{ClusterId, GroupId, Incarnation, Nanos, NodeId};
+use ringway::limits::{CHUNK_BYTES, RECEIVE_QUEUED_BYTES_MAX};
 use ringway::transport::{Class, DialError, PeerIdentity, Purpose, RefusedCode, Role, TransportOptions};
 use ringway::uring::{Core, Priority, sleep, timeout};
 use ringway::wire::{Body, Chunk, Close, Credit, Open, Ping, RaftRequest, Ready, Reset, Text};
@@ -401,6 +402,59 @@ fn random_and_truncated_bytes_end_in_nothing_but_a_closed_connection() {
         let core = pair.cores[0].clone();
         assert_eq!(core.slab().free(), usize::from(core.slab().count()), "no buffer stays behind");
     });
+}
+
+/// Once what a frame was charged when it began stayed charged: after as many broken connections as the core may hold
+/// chunks, everything that anybody sent was too much.
+#[test]
+fn connections_that_end_within_a_payload_cost_later_ones_nothing() {
+    let mut pair = Pair::new(5, NetOptions::default());
+    let (user, peer, address) = (pair.user(), pair.peer(), pair.address);
+    let server = pair.server();
+    pair.run(async move {
+        let payload = vec![7; CHUNK_BYTES];
+        for _ in 0..RECEIVE_QUEUED_BYTES_MAX / CHUNK_BYTES as i64 + 1 {
+            let bulk = Claims { class: Class::Bulk, ..Claims::default() };
+            let mut raw = Raw::dial(address, &bulk).await.map_err(|_| ()).expect("a member");
+            let mut bytes = open(&mut raw, 1);
+            bytes.extend(raw.tagged(1, GROUP, &Body::Chunk(Chunk { request: 1, chunk: 1 }), &payload));
+            bytes.truncate(bytes.len() - payload.len() + 10);
+            raw.send(&bytes).await.expect("connected");
+            drop(raw);
+            sleep(Nanos::from_millis(5)).await;
+        }
+        call(&user, peer, GROUP, 3).await.expect("others are not concerned");
+        assert_eq!(fetch(&user, peer, 3).await, Ok(0));
+    });
+    assert_eq!(server.connections().len(), 2, "of the honest one");
+}
+
+/// Once the ends of streams that a peer had opened and given up waited for it to read them, however many they were.
+#[test]
+fn a_peer_that_opens_and_gives_up_streams_and_reads_nothing_is_cut() {
+    let mut server = scenes::options(1);
+    server.caps.streams = 64;
+    let mut pair = Pair::with(5, NetOptions::default(), server, scenes::options(2));
+    let (server, address) = (pair.server(), pair.address);
+    let sent = pair.run(async move {
+        let mut raw = Raw::dial(address, &Claims::default()).await.map_err(|_| ()).expect("a member");
+        for place in 0..50_000 {
+            let stream = 2 * place + 1;
+            let mut bytes = open(&mut raw, stream);
+            bytes.extend(raw.tagged(
+                stream,
+                GROUP,
+                &Body::Reset(Reset { code: 1, text: Text::clip("") }),
+                &[],
+            ));
+            if raw.send(&bytes).await.is_err() {
+                return place;
+            }
+        }
+        50_000
+    });
+    assert!(sent < 50_000, "it goes on");
+    assert_eq!(server.stats().cut_for_rubbish.get(), 1);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use openraft_rt::{AsyncRuntime, Select2};
 
 use crate::ids::{GroupId, Nanos};
 use crate::limits::APPEND_TIMEOUT;
+use crate::raft::plausible::check_leap;
 use crate::raft::rpc::{
     Call, read_append_reply, read_vote_reply, write_append, write_transfer, write_vote_request,
 };
@@ -56,6 +57,24 @@ impl RaftNetworkFactory<Types> for Lines {
 
 fn soft(option: &RPCOption) -> Nanos {
     Nanos(u64::try_from(option.soft_ttl().as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Reads the answer to a message that was sent by this vote.
+pub(super) fn read_append_answer(
+    answer: &[u8],
+    by: Vote,
+) -> Result<AppendEntriesResponse<Types>, CodecError> {
+    let reply = read_append_reply(answer)?;
+    if let AppendEntriesResponse::HigherVote(vote) = &reply {
+        check_leap(vote, by.leader_id.term)?;
+    }
+    Ok(reply)
+}
+
+fn read_vote_answer(answer: &[u8], by: Vote) -> Result<VoteResponse<Types>, CodecError> {
+    let reply = read_vote_reply(answer)?;
+    check_leap(&reply.vote, by.leader_id.term)?;
+    Ok(reply)
 }
 
 impl Client {
@@ -109,7 +128,7 @@ impl RaftNetworkV2<Types> for Client {
         let length = if request.entries.is_empty() { soft(&option) } else { APPEND_TIMEOUT };
         let bytes = write_append(self.lines.seat().group, &request);
         let answer = self.call(self.purpose, (Call::Append, bytes), kind, length).await?;
-        read_append_reply(&answer).map_err(|error| self.misread(error, kind))
+        read_append_answer(&answer, request.vote).map_err(|error| self.misread(error, kind))
     }
 
     fn stream_append<'s, S>(
@@ -134,7 +153,7 @@ impl RaftNetworkV2<Types> for Client {
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let call = (Call::Vote, write_vote_request(&request));
         let answer = self.call(LineUse::Signs, call, RPCTypes::Vote, soft(&option)).await?;
-        read_vote_reply(&answer).map_err(|error| self.misread(error, RPCTypes::Vote))
+        read_vote_answer(&answer, request.vote).map_err(|error| self.misread(error, RPCTypes::Vote))
     }
 
     async fn pre_vote(
@@ -144,7 +163,7 @@ impl RaftNetworkV2<Types> for Client {
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let call = (Call::PreVote, write_vote_request(&request));
         let answer = self.call(LineUse::Signs, call, RPCTypes::Vote, soft(&option)).await?;
-        read_vote_reply(&answer).map_err(|error| self.misread(error, RPCTypes::Vote))
+        read_vote_answer(&answer, request.vote).map_err(|error| self.misread(error, RPCTypes::Vote))
     }
 
     async fn full_snapshot(

@@ -100,9 +100,11 @@ impl Future for Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(shared) = self.shared.upgrade() {
-            let given_up = shared.waiting.borrow_mut().remove(&self.id);
-            drop(given_up);
+        let Some(shared) = self.shared.upgrade() else { return };
+        let given_up = shared.waiting.borrow_mut().remove(&self.id);
+        if given_up.is_some() {
+            // What has not left goes too: a member that takes nothing would be kept everything that it is ever to be told.
+            shared.outbox.borrow_mut().retain(|(id, ..)| *id != self.id);
         }
     }
 }
@@ -157,4 +159,46 @@ async fn receive(shared: Rc<Shared>, mut receiver: StreamReceiver) {
         let _nobody_waits = answer.give(outcome);
     };
     shared.end(why);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Secret, SecretSet};
+    use crate::ids::{ClusterId, GroupId, Incarnation, NodeId};
+    use crate::raft::testing::on_core;
+    use crate::transport::{Class, Peer, Purpose, Transport, TransportOptions};
+
+    fn transport(node: u64) -> Transport {
+        let mut random: [u8; 32] = std::array::from_fn(|place| place as u8 ^ 9);
+        let secrets = SecretSet::new(Secret::generate(&mut random).expect("not weak"), None);
+        let (cluster, node) = (Some(ClusterId([3; 16])), Some(NodeId(node)));
+        Transport::new(TransportOptions::new(cluster, node, Incarnation([4; 16]), secrets))
+    }
+
+    /// A follower whose disk stands still answers pings, and takes no calls. Once each try of a call stayed in its
+    /// leader's memory.
+    #[test]
+    fn calls_that_are_given_up_before_they_leave_are_not_kept() {
+        on_core(async {
+            let (ours, theirs) = (transport(1), transport(2));
+            let address = theirs.listen("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
+            let peer = Peer { node: Some(NodeId(2)), address };
+            let stream =
+                ours.open_stream(peer, GroupId(1), Class::Control, Purpose::Raft).await.expect("a peer");
+            let line = Line::new(stream);
+            let never = Nanos::from_millis(5);
+            for _ in 0..40 {
+                let calls: Vec<Pending> =
+                    (0..4).map(|_| line.start(Call::Append, vec![0; 50_000]).expect("it stands")).collect();
+                for call in calls {
+                    assert_eq!(call.within(never).await, Err(CallError::TimedOut { after: never }));
+                }
+            }
+            assert_eq!((line.shared.outbox.borrow().len(), line.shared.waiting.borrow().len()), (0, 0));
+            drop(line);
+            ours.shut_down();
+            theirs.shut_down();
+        });
+    }
 }

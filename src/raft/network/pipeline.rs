@@ -13,11 +13,11 @@ use openraft::network::RPCTypes;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
 
 use crate::limits::{APPEND_TIMEOUT, APPENDS_IN_FLIGHT_MAX};
-use crate::raft::rpc::{Call, read_append_reply, write_append};
-use crate::raft::types::{LogId, Types};
+use crate::raft::rpc::{Call, write_append};
+use crate::raft::types::{LogId, Types, Vote};
 use crate::uring::{Sleep, sleep};
 
-use super::client::Client;
+use super::client::{Client, read_append_answer};
 use super::error::CallError;
 use super::line::{Line, Pending};
 
@@ -31,6 +31,7 @@ pub(super) struct Pipeline<'a, S> {
 }
 
 struct OnTheWay {
+    by: Vote,
     prev: Option<LogId>,
     last: Option<LogId>,
     answer: Pending,
@@ -75,6 +76,7 @@ where
         let bytes = write_append(self.client.group(), request);
         let last = request.entries.last().map(|entry| entry.log_id);
         self.waiting.push_back(OnTheWay {
+            by: request.vote,
             prev: request.prev_log_id,
             last: last.or(request.prev_log_id),
             answer: line.start(Call::Append, bytes)?,
@@ -85,7 +87,7 @@ where
 
     /// What follows from an answer; after anything but a full success the stream ends, and openraft begins another.
     fn settle(&mut self, done: &OnTheWay, answer: Result<Vec<u8>, CallError>) -> Item {
-        let reply = answer.and_then(|bytes| read_append_reply(&bytes).map_err(CallError::Answer));
+        let reply = answer.and_then(|bytes| read_append_answer(&bytes, done.by).map_err(CallError::Answer));
         let reply = match reply {
             Ok(reply) => reply,
             Err(error) => {

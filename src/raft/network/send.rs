@@ -1,12 +1,14 @@
 //! Moving a snapshot to a follower: announced, sent piece by piece from where the follower is, taken in at the end.
 
 use crate::limits::{SNAPSHOT_INSTALL_TIMEOUT, SNAPSHOT_PIECE_BYTES_MAX, SNAPSHOT_PIECE_TIMEOUT};
+use crate::raft::plausible::check_leap;
 use crate::raft::rpc::{
     Call, OfferReply, SnapshotOffer, read_number, read_offer_reply, read_one_vote, write_offer, write_piece,
 };
 use crate::raft::snapshot::SnapshotFile;
 use crate::raft::types::{Member, Vote};
 use crate::uring::Buffer;
+use crate::wire::CodecError;
 
 use super::error::CallError;
 use super::lines::{LineUse, Lines};
@@ -23,7 +25,7 @@ pub(super) async fn send_snapshot(
     let reply = call(Call::SnapshotBegin, write_offer(&offer), SNAPSHOT_PIECE_TIMEOUT).await?;
     let mut offset = match read_offer_reply(&reply).map_err(CallError::Answer)? {
         OfferReply::From(offset) => offset,
-        OfferReply::HigherVote(vote) => return Ok(vote),
+        OfferReply::HigherVote(higher) => return plausible(higher, vote),
     };
     let mut buffer = Buffer::heap(SNAPSHOT_PIECE_BYTES_MAX);
     while offset < snapshot.bytes {
@@ -36,8 +38,18 @@ pub(super) async fn send_snapshot(
         }
         let piece = write_piece(snapshot.head.point, offset, &buffer.memory()[..count]);
         let reply = call(Call::SnapshotPiece, piece, SNAPSHOT_PIECE_TIMEOUT).await?;
+        let due = offset + count as u64;
         offset = read_number(&reply).map_err(CallError::Answer)?;
+        if offset != due {
+            // It has taken something else, or would have the same piece again and again.
+            return Err(CallError::Answer(CodecError::Unknown { of: "piece of a snapshot", found: 0 }));
+        }
     }
     let reply = call(Call::SnapshotEnd, write_offer(&offer), SNAPSHOT_INSTALL_TIMEOUT).await?;
-    read_one_vote(&reply).map_err(CallError::Answer)
+    plausible(read_one_vote(&reply).map_err(CallError::Answer)?, vote)
+}
+
+fn plausible(answered: Vote, ours: Vote) -> Result<Vote, CallError> {
+    check_leap(&answered, ours.leader_id.term).map_err(CallError::Answer)?;
+    Ok(answered)
 }

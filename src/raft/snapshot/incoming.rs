@@ -85,7 +85,8 @@ impl Incoming {
         offset: u64,
         piece: &[u8],
     ) -> Result<(), SnapshotFault> {
-        let fits = piece.len() <= SNAPSHOT_PIECE_BYTES_MAX && offset + piece.len() as u64 <= self.bytes;
+        let end = offset.checked_add(piece.len() as u64);
+        let fits = piece.len() <= SNAPSHOT_PIECE_BYTES_MAX && end.is_some_and(|end| end <= self.bytes);
         if offset != self.received || !fits {
             return Err(SnapshotFault::Order { due: self.received, found: offset });
         }
