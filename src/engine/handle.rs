@@ -271,7 +271,7 @@ impl Shard {
 fn open_verified(located: &Located) -> Result<File, String> {
     let mut why = String::new();
     for place in &located.places {
-        // A FIFO that somebody has put there would hold the open until a writer comes; of a regular file nothing changes.
+        // A FIFO that somebody has put there would hold the open until a writer comes; a regular file is as ever.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
         let opened = OpenOptions::new().read(true).custom_flags(flags).open(place);
         match opened.and_then(|file| Ok((identity_of(&file.metadata()?), file))) {

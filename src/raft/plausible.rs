@@ -1,5 +1,5 @@
-//! What a member says only if it is faulty, and consensus takes for granted that nobody says: it would stop the node that
-//! is told so, or end the group for good.
+//! What a member says only if it is faulty, and consensus takes for granted that nobody says: it would stop the node
+//! that is told so, or end the group for good.
 
 use crate::limits::TERM_LEAP_MAX;
 use crate::wire::CodecError;
@@ -46,8 +46,8 @@ pub(super) fn check_leap(vote: &Vote, known: u64) -> Result<(), CodecError> {
     }
 }
 
-/// A snapshot does not contradict what is committed here: one of a later term at an entry that is committed already would
-/// be of another history.
+/// A snapshot does not contradict what is committed here: one of a later term at an entry that is committed already
+/// would be of another history.
 pub(super) fn check_history(snapshot: Point, committed: Point) -> Result<(), CodecError> {
     let is_other = snapshot > committed && snapshot.index <= committed.index;
     if is_other { Err(no("snapshot of what is committed here")) } else { Ok(()) }

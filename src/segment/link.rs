@@ -117,7 +117,7 @@ impl Store {
                 (file.map_err(failed(Doing::Open, &want.path))?, Shared::Linked)
             }
         };
-        // What was linked is what has the name now, which may be a newer version; what was shared may have been written to.
+        // What was linked is what has the name now, maybe a newer version; what was shared may have been written to.
         let taken = if shared == Shared::Linked { &file } else { reader.file() };
         let found = identity_of(taken, source.path.as_str()).await?;
         if found != source.identity {

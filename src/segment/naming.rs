@@ -152,7 +152,7 @@ impl Inner {
             let back = staging.exchange(&from, folder, path.name()).await;
             tracing::warn!(%path, ?back, "what came under a final name could not be set aside");
             if back.is_err() {
-                // What stands under our name in staging is not ours: nobody goes on from it. The next start sets it aside.
+                // What stands under our name in staging is not ours: nobody goes on from it. A start sets it aside.
                 self.staged.borrow_mut().remove(&stem);
             }
             return Err(error);

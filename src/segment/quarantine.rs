@@ -218,8 +218,8 @@ impl Inner {
         quarantine.sync().await.map_err(failed(Doing::SyncFolder, "quarantine"))
     }
 
-    /// Gives a file a name in `quarantine/` that nothing has. A plain rename would replace what was set aside before; and
-    /// where that is another name of the same file, it would do nothing, and say that it has.
+    /// Gives a file a name in `quarantine/` that nothing has. A plain rename would replace what was set aside before;
+    /// and where that is another name of the same file, it would do nothing, and say that it has.
     async fn name_aside(&self, from: (&Dir, &str), label: &str) -> Result<String, Errno> {
         for number in 0..QUARANTINE_NAMES_MAX {
             let name = if number == 0 { label.to_owned() } else { format!("{label}-{number}") };

@@ -237,8 +237,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Streams that the peer cannot know to be over: those that are open here, and those whose end it has not been told.
-    /// Otherwise a peer that reads nothing could have us keep an end for every stream that it opens and gives up.
+    /// Streams that the peer cannot know to be over: those that are open here, and those whose end it has not been
+    /// told. Otherwise a peer that reads nothing could have us keep an end for every stream that it opens and gives up.
     fn places_taken(&self) -> usize {
         let streams = self.streams.borrow();
         streams.len() + self.outbox.count_ends(|id| !streams.contains_key(&id))

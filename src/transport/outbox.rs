@@ -157,6 +157,9 @@ impl Outbox {
             }
             self.bytes.set(self.bytes.get() - outgoing.body.len());
             unheard |= outgoing.kind == Kind::Open;
+            if outgoing.kind == Kind::Close {
+                self.closes.borrow_mut().remove(&stream);
+            }
             if let Some(freight) = outgoing.freight {
                 freight.fail(StreamError::Reset { code });
             }

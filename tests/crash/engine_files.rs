@@ -306,8 +306,8 @@ fn of_two_who_want_a_file_registered_each_keeps_it_by_himself() {
     assert_eq!(pins(&sim, node), 1);
 }
 
-/// Once that was taken for no draft: the segment was to be fetched from nodes that wait for it here, and what nobody had
-/// claimed was let go.
+/// Once that was taken for no draft: the segment was to be fetched from nodes that wait for it here, and what nobody
+/// had claimed was let go.
 #[test]
 fn a_draft_that_cannot_be_opened_just_now_is_not_gone() {
     let (mut sim, node, core, store) = origin(12);

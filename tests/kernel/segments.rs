@@ -122,8 +122,8 @@ fn an_engine_s_file_is_pinned_by_a_link_and_outlives_its_name() {
     });
 }
 
-/// A path of 4096 bytes has no room for the byte that ends it in a system call. Once such a segment landed and could not
-/// be read, and a store did not open any more when its file had changed.
+/// A path of 4096 bytes has no room for the byte that ends it in a system call. Once such a segment landed and could
+/// not be read, and a store did not open any more when its file had changed.
 #[test]
 fn a_segment_of_the_longest_path_is_read_and_found_again() {
     let folder = scratch();

@@ -436,25 +436,22 @@ fn a_peer_that_opens_and_gives_up_streams_and_reads_nothing_is_cut() {
     server.caps.streams = 64;
     let mut pair = Pair::with(5, NetOptions::default(), server, scenes::options(2));
     let (server, address) = (pair.server(), pair.address);
-    let sent = pair.run(async move {
+    pair.run(async move {
         let mut raw = Raw::dial(address, &Claims::default()).await.map_err(|_| ()).expect("a member");
-        for place in 0..50_000 {
+        for place in 0..20_000 {
             let stream = 2 * place + 1;
+            let reset = Body::Reset(Reset { code: 1, text: Text::clip("") });
             let mut bytes = open(&mut raw, stream);
-            bytes.extend(raw.tagged(
-                stream,
-                GROUP,
-                &Body::Reset(Reset { code: 1, text: Text::clip("") }),
-                &[],
-            ));
+            bytes.extend(raw.tagged(stream, GROUP, &reset, &[]));
             if raw.send(&bytes).await.is_err() {
-                return place;
+                break;
             }
         }
-        50_000
     });
-    assert!(sent < 50_000, "it goes on");
-    assert_eq!(server.stats().cut_for_rubbish.get(), 1);
+    let stats = server.stats();
+    assert_eq!(stats.cut_for_rubbish.get(), 1);
+    // As many ends as the way to the peer holds, and 64.
+    assert!(stats.streams_accepted.get() < 10_000, "{stats:?}");
 }
 
 #[test]

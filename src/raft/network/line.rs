@@ -103,7 +103,7 @@ impl Drop for Pending {
         let Some(shared) = self.shared.upgrade() else { return };
         let given_up = shared.waiting.borrow_mut().remove(&self.id);
         if given_up.is_some() {
-            // What has not left goes too: a member that takes nothing would be kept everything that it is ever to be told.
+            // What has not left goes too: else all that is ever to be told is kept for a member that takes nothing.
             shared.outbox.borrow_mut().retain(|(id, ..)| *id != self.id);
         }
     }
