@@ -205,10 +205,16 @@ fn make_directories(config: &NodeConfig) -> Result<(), OpenError> {
 
 /// Makes a directory and what is missing above it, each name durable in its parent before the next is made.
 fn make_durably(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    if path.is_dir() {
+        // A start that was killed in between has made it, and its name is in memory alone.
+        let synced = fs::File::open(above.unwrap_or(Path::new("."))).and_then(|above| above.sync_all());
+        // Where a node may not look, or nothing can be written, it has made nothing.
+        let is_foreign = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput)
+        };
+        return synced.or_else(|error| if is_foreign(&error) { Ok(()) } else { Err(error) });
+    }
     if let Some(above) = above {
         make_durably(above)?;
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use futures_util::FutureExt;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use rkyv::util::AlignedVec;
 
@@ -10,7 +11,7 @@ use crate::auth::{Secret, SecretSet};
 use crate::ids::{ClusterId, GroupId, Incarnation, LogIndex, NodeId, Term};
 use crate::manifest::State;
 use crate::transport::{Transport, TransportOptions};
-use crate::uring::Dir;
+use crate::uring::{Dir, Gate};
 
 use super::group::{Group, GroupConfig, GroupOptions};
 use super::machine::Machine;
@@ -24,13 +25,17 @@ const GROUP: GroupId = GroupId(3);
 const PEER: NodeId = NodeId(2);
 
 async fn group(dir: Dir) -> Group<State> {
+    group_behind(dir, None).await
+}
+
+async fn group_behind(dir: Dir, gate: Option<Gate>) -> Group<State> {
     let random: [u8; 32] = std::array::from_fn(|place| place as u8 ^ 9);
     let secrets = SecretSet::new(Secret::generate(&mut { random }).expect("not weak"), None);
     let (cluster, node) = (Some(ClusterId([3; 16])), NodeId(1));
     let transport = Transport::new(TransportOptions::new(cluster, Some(node), Incarnation([1; 16]), secrets));
     let config = GroupConfig::default();
     let options =
-        GroupOptions { group: GROUP, node, dir, gate: None, transport, resolve: None, hook: None, config };
+        GroupOptions { group: GROUP, node, dir, gate, transport, resolve: None, hook: None, config };
     Group::open(options).await.expect("an empty directory")
 }
 
@@ -194,6 +199,38 @@ fn pieces_out_of_order_or_beyond_what_was_announced_and_another_snapshot_than_th
         refused(bring(server, &other, &bytes).await, "was announced");
         bring(server, &offer, &bytes).await.expect("in order, and what was said");
         assert_eq!(group.machine().borrow().applied(), LogIndex(7));
+        group.shut_down().await.expect("closed");
+    });
+}
+
+/// A piece that is written while another snapshot begins to come is of one that nobody will end.
+#[test]
+fn a_snapshot_that_has_begun_meanwhile_stays_and_an_older_one_takes_no_newer_one_s_place() {
+    let folder = scratch();
+    on_core(async {
+        let gate = Gate::new();
+        let group = group_behind(open(&folder).await, Some(gate.clone())).await;
+        let server = group.server();
+        let ((older, offer_older), (newer, offer_newer)) = (snapshot(7).await, snapshot(9).await);
+        call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(&offer_older)).await.expect("announced");
+        // The device has no place: the piece waits until the other one has begun.
+        let mut held: Vec<_> = std::iter::from_fn(|| gate.bulk(1).now_or_never()).collect();
+        let piece = rpc::write_piece(offer_older.head.point, 0, &older);
+        let piece = call(server, PEER, Call::SnapshotPiece, &piece);
+        let offered = rpc::write_offer(&offer_newer);
+        let meanwhile = async {
+            call(server, PEER, Call::SnapshotBegin, &offered).await.expect("announced");
+            held.clear();
+        };
+        let (refused, ()) = futures_util::future::join(piece, meanwhile).await;
+        assert_eq!(refused.expect_err("too late"), "another snapshot has begun to come");
+        assert_eq!(left_over(folder.path()).len(), 1, "what came of the older one is gone");
+        let piece = rpc::write_piece(offer_newer.head.point, 0, &newer);
+        call(server, PEER, Call::SnapshotPiece, &piece).await.expect("it is still coming");
+        call(server, PEER, Call::SnapshotEnd, &offered).await.expect("taken in");
+        bring(server, &offer_older, &older).await.expect("answered");
+        assert_eq!(group.machine().borrow().applied(), LogIndex(9), "the older one is of no use");
+        assert!(!folder.path().join(name(7)).exists() && left_over(folder.path()).is_empty());
         group.shut_down().await.expect("closed");
     });
 }

@@ -197,7 +197,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes the names in `digests/` durable if any list was written for these.
+    /// Makes the names in `digests/` durable if any list was written for these. A list that is lost is made again from
+    /// the whole segment, and until then a source looks to its peers as if it hung.
     async fn sync_lists(&self, flights: &mut [Flight]) {
         let has_list = |flight: &Flight| flight.failed.is_none() && flight.staging.chunks.chunk_count() > 1;
         if flights.iter().any(has_list) {

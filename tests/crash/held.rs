@@ -12,7 +12,7 @@ use crate::crash::rig::{
     PRIVATE, ROOT, Segment, fill, id, land, missing, of_bytes, open_as, options, reopened, replica, segment,
     store_on,
 };
-use crate::sim::{DiskOptions, Fault, OpKind, Rule, SimOptions};
+use crate::sim::{DiskOptions, Fault, Loss, OpKind, Rule, SimOptions};
 
 /// The bytes of a held segment, read chunk by chunk.
 pub async fn bytes(reader: &Reader) -> Vec<u8> {
@@ -293,6 +293,21 @@ fn a_lost_or_bad_chunk_list_is_computed_again_and_condemns_nothing() {
             sim.host(node).disk.file(&sidecar).is_some_and(|bytes| bytes.len() > 64),
             "{damage}: written again"
         );
+    }
+}
+
+/// A source that has lost it hashes all of the segment before it answers anybody.
+#[test]
+fn the_chunk_list_of_a_segment_that_has_landed_outlasts_the_power() {
+    // Now and then a file system makes a name durable of its own accord.
+    for seed in 1..=4 {
+        let (mut sim, node, core, store) = replica(seed);
+        let segment = segment(1, "a.seg", 2 * CHUNK_BYTES + 3);
+        let sidecar = format!("{PRIVATE}/digests/{}", segment.stem());
+        sim.block_on(&core, async move { land(&store, &segment).await });
+        let written = sim.host(node).disk.file(&sidecar).expect("it is there");
+        sim.power_cut_with(node, Loss::All);
+        assert_eq!(sim.host(node).disk.file(&sidecar), Some(written), "seed {seed}");
     }
 }
 

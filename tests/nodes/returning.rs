@@ -57,6 +57,10 @@ fn s8_a_node_with_an_emptied_disk_learns_then_votes_and_founds_nothing() {
         };
         let was = votes(&cluster, origin).expect("a member").1;
         let back = cluster.until(secs(60), |cluster| {
+            let own = seat(cluster, lost, lost).filter(|(votes, life)| *votes && *life != was);
+            let others = (1..=3).map(NodeId).filter(|node| *node != lost);
+            let is_agreed = others.into_iter().any(|knows| seat(cluster, knows, lost) == own);
+            assert!(own.is_none() || is_agreed, "seed {seed}: node {lost} has founded a second group");
             let nodes = [lost, origin];
             nodes.iter().all(|node| votes(cluster, *node).is_some_and(|(votes, life)| votes && life != was))
         });

@@ -4,6 +4,7 @@ mod cluster;
 mod crash;
 mod faults;
 mod members;
+mod reopened;
 mod single;
 mod snapshots;
 mod tape;

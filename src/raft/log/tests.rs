@@ -241,6 +241,63 @@ fn a_torn_tail_is_cut_wherever_it_tears() {
     }
 }
 
+/// The rest of it would stand behind the shorter batch that takes its place, and pass for damage from then on.
+#[test]
+fn of_a_torn_batch_nothing_stays_behind_a_shorter_one_that_takes_its_place() {
+    let folder = scratch();
+    let bytes = 6 * BLOCK_BYTES;
+    let append = async |log: &mut Log, entry: Entry| log.blocking_append([entry]).await.expect("appended");
+    on_core(async {
+        let mut log = opened(&folder).await;
+        append(&mut log, entry(1, 1, 5000)).await;
+        append(&mut log, entry(1, 2, bytes)).await;
+    });
+    let path = folder.path().join(files::name(1));
+    let whole = std::fs::read(&path).expect("readable");
+    let last = BLOCK_BYTES + 2 * BLOCK_BYTES;
+    for at in [0, BLOCK_BYTES, 3 * BLOCK_BYTES + 512] {
+        let mut torn = whole.clone();
+        torn[last + at..last + at + 512].fill(0);
+        std::fs::write(&path, &torn).expect("writable");
+        on_core(async {
+            let mut log = opened(&folder).await;
+            assert_eq!(log.ends().1, point(1, 1), "torn at {at}");
+            append(&mut log, entry(2, 2, 10)).await;
+        });
+        on_core(async { assert_eq!(opened(&folder).await.ends().1, point(2, 2), "torn at {at}") });
+    }
+}
+
+/// A file has all its room from the beginning; one that is written on no more keeps none that it does not need.
+#[test]
+fn a_full_file_gives_its_room_back_also_where_the_process_died_before_that() {
+    let folder = scratch();
+    let bytes = LOG_BATCH_BYTES_MAX / 2;
+    let count = LOG_FILE_BYTES / bytes as u64 + 1;
+    let entries: Vec<Entry> = (1..=count).map(|n| entry(1, n, bytes)).collect();
+    on_core(async {
+        let mut log = opened(&folder).await;
+        for entry in &entries {
+            log.blocking_append([entry.clone()]).await.expect("appended");
+        }
+    });
+    let path = folder.path().join(files::name(1));
+    let room = || std::fs::metadata(&path).expect("it is there").len();
+    let needed = room();
+    assert!(needed < LOG_FILE_BYTES, "it was cut when the next one began");
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .expect("writable")
+        .set_len(LOG_FILE_BYTES)
+        .expect("room");
+    on_core(async {
+        let log = opened(&folder).await;
+        assert_eq!(room(), needed);
+        assert_eq!(all(&log).await, entries);
+    });
+}
+
 #[test]
 fn damage_before_valid_batches_is_reported_and_nothing_is_cut() {
     let folder = scratch();
