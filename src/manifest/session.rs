@@ -125,15 +125,15 @@ impl Sessions {
         let sound = session.outcomes.keys().all(|number| window.contains(number))
             && session.opened <= session.used
             && self.open.len() < SESSIONS_MAX
+            && !self.retired.contains_key(&id)
             && self.open.last_key_value().is_none_or(|(last, _)| *last < id);
         self.open.insert(id, Rc::new(session));
         sound
     }
 
-    /// Puts back a retired id from a snapshot; false if it breaks a rule.
+    /// Puts back a retired id from a snapshot, before any that is open; false if it breaks a rule.
     pub(super) fn restore_retired(&mut self, id: SessionId, index: LogIndex) -> bool {
         let sound = self.retired.len() < SESSIONS_RETIRED_MAX
-            && !self.open.contains_key(&id)
             && self.retired.last_key_value().is_none_or(|(last, _)| *last < id);
         self.retired.insert(id, index);
         sound
@@ -185,6 +185,10 @@ mod tests {
         sessions.keep(ID, 5, applied(2));
         assert_eq!(sessions.admit(ID, LogIndex(3), 5, 0), Admission::Repeated(applied(2)));
         assert_eq!(sessions.admit(ID, LogIndex(4), 4, 0), Admission::New, "numbers come in any order");
+        assert_eq!(
+            sessions.get(ID).map(|session| (session.opened, session.used)),
+            Some((LogIndex(1), LogIndex(4)))
+        );
     }
 
     #[test]

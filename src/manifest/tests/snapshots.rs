@@ -6,9 +6,10 @@ use rkyv::util::AlignedVec;
 use super::super::format::{EntryRecord, Head, LabelRecord, Part, SNAPSHOT_VERSION, SessionRecord};
 use super::super::install::{Installer, SnapshotError};
 use super::super::model::{Chance, session, some_command};
+use super::super::outcome::Outcome;
 use super::super::path::PathError;
 use super::super::state::State;
-use crate::ids::{Digest, LogIndex, NodeId, SegmentId, UnixNanos};
+use crate::ids::{Digest, LogIndex, NodeId, SegmentId, SessionId, UnixNanos};
 use crate::wire::archive::{ArchiveHeader, ArchiveKind, archive_buffer, seal_archive};
 
 type Bytes = Vec<u8>;
@@ -181,6 +182,7 @@ fn m7_a_forged_snapshot_with_right_checksums_breaks_no_rule_of_the_manifest() {
     assert!(carry(vec![0, 0]).contains("ascend"));
     assert!(carry(vec![0, 2]).contains("table"));
     assert!(carry(vec![0; 33]).contains("LABELS_MAX"));
+    assert!(rule(&forged(&[("n", "v"); 33], vec![record("a", 1)])).contains("no more labels than"));
     let control = forged(&[("n\n", "v")], vec![EntryRecord { labels: vec![0], ..record("a", 1) }]);
     assert!(rule(&control).contains("control"));
 }
@@ -205,32 +207,85 @@ fn m7_a_head_that_lies_is_refused() {
     }
 }
 
-#[test]
-fn m4_sessions_of_a_snapshot_keep_their_rules() {
-    let good = || SessionRecord {
+/// A session that breaks no rule.
+fn good() -> SessionRecord {
+    SessionRecord {
         session: session(1),
         opened: LogIndex(1),
         used: LogIndex(2),
         low_water: 5,
-        outcomes: vec![(5, super::super::outcome::Outcome::SessionOpened)],
+        outcomes: vec![(5, Outcome::SessionOpened)],
+    }
+}
+
+/// A snapshot with these sessions, and no entry.
+fn of_sessions(
+    retired: Vec<(SessionId, LogIndex)>,
+    records: Vec<SessionRecord>,
+) -> Result<State, SnapshotError> {
+    let sessions = u32::try_from(records.len()).expect("few");
+    install(&[
+        seal(&Part::Head(Head { entries: 0, bytes_total: 0, sessions, retired }), 0, false),
+        seal(&Part::Sessions(records), 1, false),
+        seal(&Part::Entries { labels: vec![], entries: vec![] }, 2, true),
+    ])
+}
+
+/// It was taken in, and the next proposal of the session would have been performed.
+#[test]
+fn m4_a_session_of_a_snapshot_is_open_or_retired_and_not_both() {
+    let at = LogIndex(7);
+    assert!(of_sessions(vec![(session(2), at)], vec![good()]).is_ok());
+    let refused = Some(SnapshotError::Session { session: 0 });
+    assert_eq!(of_sessions(vec![(session(1), at)], vec![good()]).err(), refused);
+    assert_eq!(of_sessions(vec![(session(2), LogIndex(101))], vec![]).err(), refused, "after the snapshot");
+    let refused = Some(SnapshotError::Session { session: 1 });
+    for second in [1, 2] {
+        let retired = vec![(session(2), at), (session(second), at)];
+        assert_eq!(of_sessions(retired, vec![]).err(), refused, "ids ascend");
+    }
+}
+
+/// Each says what it is, and all else of it is right: only its place is not.
+#[test]
+fn m7_parts_of_a_kind_that_is_not_due_are_refused() {
+    let head = || Part::Head(Head { entries: 1, bytes_total: 10, sessions: 1, retired: vec![] });
+    let sessions = || Part::Sessions(vec![good()]);
+    let entries = |count: usize| {
+        let entries = std::iter::repeat_with(|| record("a", 1)).take(count).collect();
+        Part::Entries { labels: vec![], entries }
     };
-    let attempt = |records: Vec<SessionRecord>| {
-        let sessions = u32::try_from(records.len()).expect("few");
-        let head = Head { entries: 0, bytes_total: 0, sessions, retired: vec![] };
-        let empty = Part::Entries { labels: vec![], entries: vec![] };
-        install(&[
-            seal(&Part::Head(head), 0, false),
-            seal(&Part::Sessions(records), 1, false),
-            seal(&empty, 2, true),
-        ])
+    let whole = [(head(), 0), (sessions(), 1), (entries(1), 2)];
+    let refused = |parts: Vec<(Part, u32)>, at: u32, found: u32| {
+        let last = parts.len() - 1;
+        let sealed =
+            parts.iter().enumerate().map(|(place, (part, ordinal))| seal(part, *ordinal, place == last));
+        let installed = install(&sealed.collect::<Vec<_>>());
+        let expected = at;
+        assert_eq!(installed.err(), Some(SnapshotError::Sequence { expected, found }), "{parts:?}");
     };
+    let sealed = whole.iter().map(|(part, ordinal)| seal(part, *ordinal, *ordinal == 2));
+    assert!(install(&sealed.collect::<Vec<_>>()).is_ok());
+    refused(vec![(sessions(), 0), (head(), 1), (entries(1), 2)], 0, 0);
+    refused(vec![(head(), 0), (head(), 1), (sessions(), 2), (entries(1), 3)], 1, 1);
+    refused(vec![(head(), 0), (entries(1), 1), (sessions(), 2), (entries(0), 3)], 2, 2);
+    refused(vec![(head(), 0), (entries(1), 1), (sessions(), 2)], 2, 2);
+    refused(vec![(head(), 0), (sessions(), 2), (entries(1), 3)], 1, 2);
+    refused(vec![(head(), 0), (sessions(), 1), (entries(1), 1)], 2, 1);
+}
+
+#[test]
+fn m4_sessions_of_a_snapshot_keep_their_rules() {
+    let attempt = |records: Vec<SessionRecord>| of_sessions(vec![], records);
     assert!(attempt(vec![good()]).is_ok());
     let refused = Some(SnapshotError::Session { session: 0 });
     assert_eq!(attempt(vec![SessionRecord { used: LogIndex(101), ..good() }]).err(), refused);
     assert_eq!(attempt(vec![SessionRecord { opened: LogIndex(3), ..good() }]).err(), refused);
     assert_eq!(attempt(vec![SessionRecord { low_water: 6, ..good() }]).err(), refused);
-    let outcomes = vec![(2000, super::super::outcome::Outcome::SessionOpened)];
-    assert_eq!(attempt(vec![SessionRecord { outcomes, ..good() }]).err(), refused);
+    for numbers in [&[2000][..], &[7, 6], &[6, 6]] {
+        let outcomes = numbers.iter().map(|number| (*number, Outcome::SessionOpened)).collect();
+        assert_eq!(attempt(vec![SessionRecord { outcomes, ..good() }]).err(), refused, "{numbers:?}");
+    }
     let twice = attempt(vec![good(), good()]).err();
     assert_eq!(twice, Some(SnapshotError::Session { session: 1 }));
 }
