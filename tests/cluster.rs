@@ -71,8 +71,8 @@ fn without_an_import_there_is_a_sample_and_verify_finds_a_flipped_bit() {
     assert_eq!(json(&gone)["damaged"][0]["path"], ".ringway/inventory");
 }
 
-/// What rots keeps its size and its time: no start looks at its bytes, but `verify` does. The origin keeps a link to what
-/// it has registered, which goes with the file.
+/// What rots keeps its size and its time: no start looks at its bytes, but `verify` does. The origin keeps a link to
+/// what it has registered, which goes with the file.
 #[test]
 fn a_segment_that_rots_is_told_by_verify_and_fetched_again_where_it_is_removed() {
     let Place { root, .. } = &alone();

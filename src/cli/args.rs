@@ -75,9 +75,9 @@ pub(crate) enum Command {
     ///
     /// Exit code 7 says that something is damaged; nothing is changed. A node finds damage at its start where a file's
     /// size or time of change betray it, and no other: stop it, remove each file that is named together with what the
-    /// node keeps of it (`find NODE_ROOT -samefile FILE -delete`), and start it, so that it fetches them from its peers.
-    /// An inventory that is damaged is made anew at the start. What `ringway pull` brought is no node's root: compare
-    /// `ringway digest` of both ends.
+    /// node keeps of it (`find NODE_ROOT -samefile FILE -delete`), and start it, so that it fetches them from its
+    /// peers. An inventory that is damaged is made anew at the start. What `ringway pull` brought is no node's root:
+    /// compare `ringway digest` of both ends.
     Verify {
         /// A node's root, or a directory of roots such as `ringway up` makes.
         #[arg(long)]
