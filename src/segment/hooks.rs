@@ -23,7 +23,7 @@ pub enum Sabotage {
     /// Sound.
     #[default]
     None,
-    /// A checkpoint makes its bitmap durable without the data.
+    /// A checkpoint writes its bitmap without the data being durable.
     BitBeforeData,
     /// Landing leaves out the fdatasync of the content.
     RenameWithoutDataSync,

@@ -296,6 +296,27 @@ fn a_lost_or_bad_chunk_list_is_computed_again_and_condemns_nothing() {
     }
 }
 
+/// Where no chunk is padded nothing is cut off, and so nothing that somebody else has put behind it.
+#[test]
+fn a_staged_file_that_is_longer_than_its_segment_does_not_land() {
+    for len in [CHUNK_BYTES, CHUNK_BYTES + 4096] {
+        let (mut sim, node, core, store) = replica(13);
+        let segment = segment(1, "a.seg", len);
+        let staged = format!("{PRIVATE}/staging/{}", segment.stem());
+        let (ours, theirs) = (store.clone(), segment.clone());
+        let landing = sim.block_on(&core, async move {
+            let landing = ours.begin(theirs.want.clone(), theirs.chunks.clone()).await.expect("not there");
+            fill(&landing, &theirs).await;
+            landing
+        });
+        sim.host(node).disk.overwrite(&staged, &[&segment.bytes[..], b"more"].concat());
+        let refused = sim.block_on(&core, async move { landing.land().await });
+        let (expected, found) = (len as u64, len as u64 + 4);
+        assert_eq!(refused, Err(LandError::Length { expected, found }));
+        assert_eq!(sim.host(node).disk.file(&segment.file()), None);
+    }
+}
+
 /// A source that has lost it hashes all of the segment before it answers anybody.
 #[test]
 fn the_chunk_list_of_a_segment_that_has_landed_outlasts_the_power() {

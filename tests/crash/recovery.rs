@@ -262,3 +262,33 @@ fn strangers_in_our_folders_are_named_and_left() {
     let refused = RelativePath::parse("../up").is_err();
     assert!(refused && path("a/b").as_str() == "a/b");
 }
+
+/// Versions that were replaced leave dead records behind.
+#[test]
+fn the_inventory_is_written_anew_before_it_has_grown_without_bound() {
+    let (mut sim, node, core, store) = replica(14);
+    let mut sizes = Vec::new();
+    for round in 0..10_u64 {
+        let of_round = |place: u64| segment(1 + round * 1000 + place, &format!("{place}.seg"), 8);
+        let segments: Vec<Segment> = (0..256).map(of_round).collect();
+        let store = store.clone();
+        sim.block_on(&core, async move {
+            let mut landings = Vec::new();
+            for segment in &segments {
+                let landing = store.begin(segment.want.clone(), segment.chunks.clone()).await.expect("newer");
+                fill(&landing, segment).await;
+                landings.push(landing);
+            }
+            store
+                .land_all(landings)
+                .await
+                .into_iter()
+                .for_each(|landed| assert!(landed.is_ok(), "{landed:?}"));
+        });
+        let file = sim.host(node).disk.file(&format!("{PRIVATE}/inventory"));
+        sizes.push(file.expect("it is there").len());
+    }
+    assert!(sizes.windows(2).any(|pair| pair[1] < pair[0]), "{sizes:?}");
+    let (_, _, recovery) = reopened(&mut sim, node, store);
+    assert_eq!(recovery.held, 256);
+}
