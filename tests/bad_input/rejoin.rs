@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::bench::{Place, admin, ask, same_on_every_node, up, wait_until};
+use crate::bench::{Place, admin, ask, same_on_every_node, up, wait_or_tell};
 use crate::binary::{errors, files, json, ringway, run};
 use crate::damage::stopped;
 use crate::tools::{Logged, finish, node, refused};
@@ -42,6 +42,18 @@ fn damage(root: &Path, number: u64, kind: &str) -> PathBuf {
     bytes[at] ^= 1;
     fs::write(&path, bytes).expect("written");
     raft
+}
+
+/// What the nodes say of themselves, and the ends of their logs.
+fn told(root: &Path) -> String {
+    let of = |number| {
+        let status = run(&["status", "--endpoint", &admin(root, number), "-o", "json"]);
+        let log = fs::read_to_string(root.join(format!("log-{number}"))).unwrap_or_default();
+        let last = log.lines().rev().take(30).collect::<Vec<_>>();
+        let lines: Vec<_> = last.into_iter().rev().collect();
+        format!("node {number}: {}\n{}", String::from_utf8_lossy(&status.stdout), lines.join("\n"))
+    };
+    (1..=3).map(of).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether a node is ready, votes in both groups, and its peers know it in this life.
@@ -86,7 +98,8 @@ fn s8_a_damaged_group_is_set_aside_and_the_node_comes_back_as_a_learner_that_fet
         refused(&rejoin(root, number, &[]), 1, "read as they should");
 
         let back = start(root, number);
-        wait_until(&format!("node {number} is back after {kind}"), || is_back(root, number, &life));
+        let what = format!("node {number} is back after {kind}");
+        wait_or_tell(&what, || is_back(root, number, &life), || told(root));
         let status = ask(&["status", "--endpoint", &admin(root, number)]);
         assert_eq!(status["shards"][0]["bytes_fetched"], 0, "{status}");
         refused(&rejoin(root, number, &["--shard", "0"]), 1, "a node runs on it");

@@ -97,10 +97,18 @@ pub fn ask(args: &[&str]) -> serde_json::Value {
 }
 
 #[track_caller]
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_or_tell(what, done, String::new);
+}
+
+/// The same; if it does not come to that, `why` adds what there is to know.
+#[track_caller]
+pub fn wait_or_tell(what: &str, mut done: impl FnMut() -> bool, why: impl FnOnce() -> String) {
     let until = Instant::now() + Duration::from_secs(60);
     while !done() {
-        assert!(Instant::now() < until, "not in time: {what}");
+        if Instant::now() > until {
+            panic!("not in time: {what}\n{}", why());
+        }
         thread::sleep(Duration::from_millis(20));
     }
 }
