@@ -55,12 +55,7 @@ fn group<M: Machine>(id: GroupId, group: &Group<M>) -> GroupStatus {
         role: at.role.name().to_owned(),
         term: at.term.0,
         leader: at.leader.map(|node| node.0),
-        voters: group
-            .members()
-            .into_iter()
-            .filter(|member| member.voter)
-            .map(|member| member.node.0)
-            .collect(),
+        voters: group.voters().into_iter().map(|node| node.0).collect(),
         committed: at.committed.0,
         applied: at.applied.0,
         foreign_calls: group.figures().foreign_calls,
@@ -155,8 +150,7 @@ fn not_ready(shard: &Shard, status: &ShardStatus) -> Vec<String> {
 /// The cluster's members as this node knows them.
 pub(super) fn members(node: &CoreNode) -> Vec<MemberStatus> {
     let Some(seat) = &node.cluster else { return Vec::new() };
-    let voters: Vec<_> =
-        seat.group().members().into_iter().filter(|member| member.voter).map(|member| member.node).collect();
+    let voters = seat.group().voters();
     let placement = node.placement.borrow();
     node.addresses
         .borrow()

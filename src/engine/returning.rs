@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::cluster::{Admission, ClusterState, Command, NodeRecord, Role};
 use crate::ids::{Incarnation, LogIndex, Nanos, NodeId};
 use crate::limits::PROPOSE_TIMEOUT;
-use crate::raft::{Group, GroupRole, Machine, Member, MemberState, MembersError};
+use crate::raft::{Group, GroupRole, Machine, Member, MembersError};
 use crate::shard::Shard;
 use crate::uring::sleep;
 
@@ -38,7 +38,7 @@ pub(super) async fn keep_cluster(group: Group<ClusterState>, returning: Returnin
             due.clear();
             continue;
         }
-        let wish = wish(&group.machine().borrow(), &group.members(), &mut returning.borrow_mut());
+        let wish = wish(&group.machine().borrow(), &voting(&group), &mut returning.borrow_mut());
         if let Some(record) = wish {
             let (node, incarnation, role) = (record.id, record.incarnation, record.role);
             let seen = group.machine().borrow().nodes_changed();
@@ -77,10 +77,17 @@ async fn look<M: Machine>(group: &Group<M>) -> Option<GroupRole> {
     (role != GroupRole::Stopped).then_some(role)
 }
 
+/// The voters that are agreed on, each in its life.
+fn voting<M: Machine>(group: &Group<M>) -> BTreeMap<NodeId, Incarnation> {
+    let voters = group.voters();
+    let members = group.members().into_iter().filter(|member| voters.contains(&member.node));
+    members.map(|member| (member.node, member.member.incarnation)).collect()
+}
+
 /// The next record of a node that is to be another one, if there is any.
 fn wish(
     state: &ClusterState,
-    members: &[MemberState],
+    voting: &BTreeMap<NodeId, Incarnation>,
     returning: &mut BTreeMap<NodeId, Incarnation>,
 ) -> Option<NodeRecord> {
     returning.retain(|node, life| state.admits(*node, *life) == Admission::Foreign);
@@ -89,11 +96,7 @@ fn wish(
         let role = if known.role == Role::NonVoter { Role::NonVoter } else { Role::Promotable };
         Some(NodeRecord { incarnation: *life, role, ..known.clone() })
     });
-    let votes = |record: &NodeRecord| {
-        let is_it = |member: &&MemberState| member.node == record.id;
-        let member = members.iter().find(is_it);
-        member.is_some_and(|member| member.voter && member.member.incarnation == record.incarnation)
-    };
+    let votes = |record: &NodeRecord| voting.get(&record.id) == Some(&record.incarnation);
     let promoted = || {
         let mut records = state.nodes().map(|node| &node.record);
         let record = records.find(|record| record.role == Role::Promotable && votes(record))?;
@@ -110,6 +113,15 @@ async fn step<M: Machine>(
     due: &mut BTreeMap<NodeId, LogIndex>,
     has_installed: impl Fn(NodeId, Incarnation, LogIndex) -> bool,
 ) {
+    if group.is_changing() {
+        match group.end_change(STEP_TIMEOUT).await {
+            Ok(()) => {
+                tracing::info!(group = %group.id(), "a change of the voters that was left half done is ended")
+            }
+            Err(error) => tracing::debug!(group = %group.id(), %error, "a change of the voters is under way"),
+        }
+        return;
+    }
     let members = group.members();
     for (node, (address, life)) in nodes {
         let done = match members.iter().find(|member| member.node == *node) {

@@ -16,7 +16,7 @@ use crate::uring::{Dir, File, Gate, Notify};
 use super::machine::{Applied, Machine};
 use super::payload::OutcomeBytes;
 use super::snapshot::{self, Loaded, SnapshotFault, SnapshotFile, SnapshotHead};
-use super::types::{LogId, Point, SnapshotMeta, StoredMembership, Types};
+use super::types::{LogId, Membership, Point, SnapshotMeta, StoredMembership, Types};
 
 /// Told of everything that happens to a state, in order, as part of applying it. It must not wait and not fail.
 pub type Hook<M> = Rc<dyn Fn(Applied<'_, M>)>;
@@ -96,6 +96,11 @@ impl<M: Machine> Keeper<M> {
     /// The last entry applied.
     pub(super) fn applied(&self) -> Point {
         self.0.applied.get()
+    }
+
+    /// The members that are committed as far as is known here.
+    pub(super) fn members(&self) -> Membership {
+        self.0.members.borrow().membership().clone()
     }
 
     /// The entry of the latest snapshot, and its bytes.

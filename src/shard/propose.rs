@@ -384,13 +384,7 @@ impl Inner {
         until: Nanos,
     ) -> Done {
         let members = self.members();
-        let voters: Vec<NodeId> = self
-            .group()
-            .members()
-            .into_iter()
-            .filter(|member| member.voter)
-            .map(|member| member.node)
-            .collect();
+        let voters: Vec<NodeId> = self.group().voters().into_iter().collect();
         let count = |nodes: &[NodeId]| u32::try_from(nodes.len()).unwrap_or(u32::MAX);
         let replicas = count(&members);
         let landed = || self.landed_on(&members, &segments);

@@ -102,6 +102,15 @@ impl Host {
         self.seats.borrow().iter().flat_map(Seat::shards).find(|shard| shard.id() == id)
     }
 
+    /// A change of some group's voters is half done.
+    pub fn is_changing(&self) -> bool {
+        let changing = |seat: &Seat| {
+            seat.cluster().is_some_and(|group| group.is_changing())
+                || seat.shards().iter().any(|shard| shard.group().is_changing())
+        };
+        self.seats.borrow().iter().any(changing)
+    }
+
     /// A log has failed under a group: the process is of no use any more.
     pub fn has_stopped(&self) -> bool {
         let stopped = |seat: &Seat| {

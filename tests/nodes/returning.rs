@@ -2,7 +2,8 @@
 
 use ringway::engine::{Ask, Durability};
 use ringway::ids::{Incarnation, NodeId, ShardId};
-use ringway::raft::GroupRole;
+use ringway::raft::{GroupRole, MemberState};
+use ringway::shard::Shard;
 use ringway::uring::Errno;
 
 use crate::sim::disk::Disk;
@@ -68,6 +69,43 @@ fn s8_a_node_with_an_emptied_disk_learns_then_votes_and_founds_nothing() {
         register(&mut cluster, lost, "after", seed + 20);
         cluster.settle().unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
     }
+}
+
+/// The leaders that give a node its vote back are lost in the middle of it: the next ones end what they began.
+#[test]
+fn s8_a_vote_that_is_given_half_when_its_leader_is_lost_is_given_whole_by_the_next() {
+    let mut halves = 0;
+    for seed in 1..=6 {
+        let mut cluster = Cluster::new(seed, SimOptions::default(), three());
+        cluster.working = false;
+        assert!(cluster.until(secs(20), |cluster| cluster.is_founded()).expect("no checker minds"));
+        let (lost, origin) = (NodeId(3), NodeId(1));
+        register(&mut cluster, origin, "before", seed);
+        empty(&mut cluster, lost);
+        let mut was_cut = false;
+        let votes = cluster.until(secs(90), |cluster| {
+            if let Some(leader) = leader_of_half(cluster, lost).filter(|_| !was_cut) {
+                cluster.power_cut(leader, millis(500));
+                (was_cut, halves) = (true, halves + 1);
+            }
+            let voters = |shard: Shard| shard.group().voters().len();
+            was_cut
+                && cluster.nodes().into_iter().all(|node| cluster.shard(node, SHARD).map(voters) == Some(3))
+        });
+        assert!(votes.expect("no checker minds") || !was_cut, "seed {seed}: node {lost} votes again");
+        cluster.settle().unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
+    }
+    assert!(halves > 0, "no leader was lost in between");
+}
+
+/// Who leads the shard's group while a follower of it knows of a change of voters that gives `lost` its vote.
+fn leader_of_half(cluster: &Cluster, lost: NodeId) -> Option<NodeId> {
+    let groups = cluster.nodes().into_iter().filter_map(|node| cluster.shard(node, SHARD));
+    let half = groups.filter(|shard| shard.group().is_changing()).find(|shard| {
+        let gets_it = |member: &MemberState| member.node == lost && member.voter;
+        shard.group().members().iter().any(gets_it) && !shard.group().voters().contains(&lost)
+    })?;
+    half.group().watermarks().leader.filter(|leader| *leader != lost)
 }
 
 /// With its vote it promises that what is committed stands on a majority: the bytes too.

@@ -42,7 +42,7 @@ impl Cluster {
             let first = self.standing(nodes[0], shard);
             first.is_some() && nodes.iter().all(|node| self.standing(*node, shard) == first)
         };
-        self.hosts.iter().all(|host| host.engine().is_some())
+        self.hosts.iter().all(|host| host.engine().is_some() && !host.is_changing())
             && self.ledger.tasks.is_empty()
             && self.shards().into_iter().all(same)
     }

@@ -2,7 +2,7 @@
 
 use ringway::ids::{LogIndex, Nanos, NodeId};
 use ringway::raft::{MembersError, TransferError};
-use ringway::uring::sleep;
+use ringway::uring::{Priority, sleep};
 
 use crate::sim::{SimOptions, each_seed};
 
@@ -70,6 +70,53 @@ fn r2_r3_a_node_joins_as_learner_becomes_a_voter_and_the_leader_is_removed_after
         cluster.kill(leader);
         cluster.converge(secs(20));
     });
+}
+
+/// Half done, a change takes a majority of the old voters and one of the new: with two old ones, both of them.
+#[test]
+fn a_change_that_its_leader_has_left_half_done_is_ended_by_the_next_and_counts_for_nobody_until_then() {
+    let mut left = 0;
+    each_seed(6, |seed| {
+        let mut cluster = three(seed);
+        cluster.propose(b"settled");
+        let four = cluster.sim.node(4);
+        cluster.start(four);
+        let leader = cluster.leader(secs(5));
+        let (group, core) = (cluster.group(leader), cluster.running[&leader].core.clone());
+        let (asked, member) = (group.clone(), cluster.member(four));
+        cluster
+            .sim
+            .block_on(&core, async move { asked.add_learner(four, member, secs(5)).await })
+            .expect("added");
+        let asked = group.clone();
+        drop(core.spawn(Priority::Urgent, async move { asked.promote(four, secs(5)).await }));
+        while !group.is_changing() {
+            cluster.sim.run_for(Nanos(5_000));
+        }
+        while group.is_changing() {
+            cluster.sim.run_for(Nanos(5_000));
+        }
+        cluster.power_cut(leader);
+        let next = cluster.leader(secs(10));
+        let (group, core) = (cluster.group(next), cluster.running[&next].core.clone());
+        cluster.sim.run_for(secs(2));
+        if group.is_changing() {
+            left += 1;
+            assert!(!group.voters().contains(&four), "before it votes for good it is none");
+            let asked = group.clone();
+            let ended = cluster.sim.block_on(&core, async move { asked.end_change(secs(5)).await });
+            ended.expect("a majority of both");
+        }
+        let asked = group.clone();
+        cluster
+            .sim
+            .block_on(&core, async move { asked.end_change(secs(5)).await })
+            .expect("nothing to be done");
+        assert!(!group.is_changing() && group.voters().contains(&four), "{:?}", group.voters());
+        cluster.restart(leader);
+        cluster.converge(secs(20));
+    });
+    assert!(left > 0, "no leader was lost in between");
 }
 
 #[test]

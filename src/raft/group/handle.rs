@@ -95,6 +95,10 @@ impl<M: Machine> Group<M> {
         inner.tasks.borrow_mut().extend(tasks);
     }
 
+    pub(super) fn keeper(&self) -> &Keeper<M> {
+        &self.0.keeper
+    }
+
     fn policy(&self) -> Policy<M> {
         let inner = &self.0;
         Policy {

@@ -44,6 +44,39 @@ impl<M: Machine> Group<M> {
         members.nodes().map(state).collect()
     }
 
+    /// The voters that are agreed on: a change counts as soon as it is known here that it is committed, and of one that
+    /// is half done nobody counts but who votes before and after it.
+    #[must_use]
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        let members = self.keeper().members();
+        let mut sets = members.get_joint_config().iter();
+        let first = sets.next().cloned().unwrap_or_default();
+        let in_all = sets.fold(first, |all, set| all.intersection(set).copied().collect());
+        in_all.into_iter().map(NodeId).collect()
+    }
+
+    /// Whether a change of the voters is half done. Its leader ends it; if that is lost, `end_change` of the next one
+    /// does.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.raft().server_metrics().borrow_watched().membership_config.membership().get_joint_config().len()
+            > 1
+    }
+
+    /// Ends a change of the voters that a leader has left half done: until then it takes a majority of the voters
+    /// before it, and one of those after it.
+    ///
+    /// # Errors
+    /// `MembersError`.
+    pub async fn end_change(&self, within: Nanos) -> Result<(), MembersError> {
+        // No voter more: what is left to be done is the second half.
+        if self.is_changing() {
+            self.change(ChangeMembers::AddVoterIds(BTreeSet::new()), within).await
+        } else {
+            Ok(())
+        }
+    }
+
     /// Adds a node that receives entries and does not vote. One that is there already, in the same life, is left as
     /// it is.
     ///
