@@ -68,7 +68,7 @@ pub struct GroupStatus {
     pub term: u64,
     /// The leader known.
     pub leader: Option<u64>,
-    /// Its voters; of a change that is not committed yet, or half done, nobody counts but who votes before and after it.
+    /// Its voters; while a change of them is not committed, or half done, those who vote before it and after it.
     pub voters: Vec<u64>,
     /// Log index committed.
     pub committed: u64,

@@ -1,4 +1,4 @@
-//! Which chunks of a staged segment are there, in memory and as the map beside the staged data.
+//! Which chunks of a staged segment are there, in memory and as the durable map beside the staged data.
 //!
 //! The map on disk carries segment, root, length, the moment that it is of and a checksum. A torn or foreign map is no
 //! map: the chunks are then hashed where they lie.

@@ -34,17 +34,11 @@ pub(super) async fn write_all(file: &File, name: &str, bytes: &[u8], offset: u64
     Ok(())
 }
 
-/// Makes an empty file, whatever stood there.
-pub(super) async fn make_file(folder: &Dir, name: &str) -> Result<File, DiskError> {
+/// Makes a file of exactly these bytes, its content durable; the name is not, before the folder is synced.
+pub(super) async fn write_file(folder: &Dir, name: &str, bytes: &[u8]) -> Result<File, DiskError> {
     let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
     let file = folder.open(name, options).await.map_err(failed(Doing::Create, name))?;
     file.truncate(0).await.map_err(failed(Doing::Truncate, name))?;
-    Ok(file)
-}
-
-/// Makes a file of exactly these bytes, its content durable; the name is not, before the folder is synced.
-pub(super) async fn write_file(folder: &Dir, name: &str, bytes: &[u8]) -> Result<File, DiskError> {
-    let file = make_file(folder, name).await?;
     write_all(&file, name, bytes, 0).await?;
     file.sync_data().await.map_err(failed(Doing::SyncData, name))?;
     Ok(file)

@@ -23,7 +23,7 @@ pub enum Sabotage {
     /// Sound.
     #[default]
     None,
-    /// A checkpoint writes its bitmap without the data being durable.
+    /// A checkpoint makes its bitmap durable without the data.
     BitBeforeData,
     /// Landing leaves out the fdatasync of the content.
     RenameWithoutDataSync,

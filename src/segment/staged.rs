@@ -13,7 +13,7 @@ use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
 use crate::uring::{Buffer, Core, File, Notify, Priority};
 
 use super::bitmap::{Bits, MapHead, map_encode, moment};
-use super::bytes::{make_file, write_all};
+use super::bytes::{write_all, write_file};
 use super::fault::{DiskError, Doing, failed, failed_at};
 use super::hooks::{Edge, Sabotage};
 use super::identity::Identity;
@@ -144,23 +144,23 @@ impl Staging {
 
     /// A checkpoint: data, list, bitmap, names.
     pub(super) async fn keep(&self, bits: &Bits) -> Result<(), DiskError> {
+        let sync = |file: File| async move {
+            file.sync_data().await.map_err(failed(Doing::SyncData, &self.want.path))
+        };
         if !self.store.hooks.sabotaged(Sabotage::BitBeforeData) {
-            self.file.sync_data().await.map_err(failed(Doing::SyncData, &self.want.path))?;
+            sync(self.file.clone()).await?;
         }
         self.write_list().await?;
         let bytes = map_encode(&self.map_head().await?, bits);
         let name = self.want.stem().map();
         let map = self.map.borrow().clone();
-        let map = match map {
-            Some(map) => map,
-            None => {
-                let map = make_file(&self.store.folders.staging, &name).await?;
-                self.map.replace(Some(map.clone()));
-                map
-            }
-        };
-        // Not flushed: it is believed in this boot only, and as long the page cache has it.
-        write_all(&map, &name, &bytes, 0).await?;
+        if let Some(map) = map {
+            write_all(&map, &name, &bytes, 0).await?;
+            sync(map).await?;
+        } else {
+            let map = write_file(&self.store.folders.staging, &name, &bytes).await?;
+            *self.map.borrow_mut() = Some(map);
+        }
         if !self.names_durable.replace(true) {
             self.store.folders.staging.sync().await.map_err(failed(Doing::SyncFolder, "staging"))?;
         }

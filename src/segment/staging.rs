@@ -1,8 +1,8 @@
 //! A segment on its way in: a staging file, verified chunks written to their places, and checkpoints to resume from.
 //!
-//! Promises: only bytes whose digest is the committed one are written; a checkpoint's bitmap names durable data alone;
-//! after a failed fsync the staging file is thrown away. Dropping a `Landing` keeps what is staged: the next `begin` of
-//! the same version goes on from it.
+//! Promises: only bytes whose digest is the committed one are written; a checkpoint's bitmap becomes durable after
+//! the data that it names; after a failed fsync the staging file is thrown away. Dropping a `Landing` keeps what is
+//! staged: the next `begin` of the same version goes on from it.
 
 use std::ops::Range;
 use std::rc::Rc;
