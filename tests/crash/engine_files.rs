@@ -6,11 +6,11 @@ use ringway::limits::CHUNK_BYTES;
 use ringway::segment::{
     DigestError, Gone, LandError, Ownership, PinError, ReadError, RelativePath, Store, Want,
 };
-use ringway::uring::{Core, Errno};
+use ringway::uring::{Core, Dir, Errno, OpenOptions};
 
 use super::held::bytes;
 use crate::crash::rig::{PRIVATE, ROOT, fill, host, id, open_as, options, path, reopened, segment, store_on};
-use crate::sim::{Fault, OpKind, Rule, Sim, SimOptions};
+use crate::sim::{Fault, Loss, OpKind, Rule, Sim, SimOptions};
 
 fn origin(seed: u64) -> (Sim, NodeId, Core, Store) {
     store_on(seed, SimOptions::default(), Ownership::Engine)
@@ -57,6 +57,38 @@ fn a_file_is_digested_in_one_pass_and_kept_until_it_is_dropped() {
         assert_eq!(store.open_segment(id(1)).await.err(), Some(ReadError::NotHeld));
     });
     assert_eq!(pins(&sim, node), 0);
+}
+
+/// It may have been proposed, and committed by others, when the power goes.
+#[test]
+fn what_was_digested_outlasts_the_power_though_the_engine_has_flushed_nothing_and_let_go_of_it() {
+    // Now and then a file system makes a name durable of its own accord.
+    for seed in 1..=4 {
+        let (mut sim, node, core, store) = origin(seed);
+        let made = segment(1, "1.seg", CHUNK_BYTES + 17);
+        let theirs = made.clone();
+        sim.block_on(&core, async move {
+            let root = Dir::open_root(ROOT).await.expect("it is there");
+            let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
+            let file = root.open("1.seg", options).await.expect("a name is free");
+            for index in 0..theirs.chunks.chunk_count() {
+                let chunk = theirs.chunk(index);
+                let (span, at) = (0..chunk.filled().len(), u64::from(index) * CHUNK_BYTES as u64);
+                file.write_at(chunk, span, at).await.0.expect("room");
+            }
+            store.digest_file(&theirs.want.path).await.expect("it is sealed");
+            root.unlink("1.seg").await.expect("it is there");
+        });
+        sim.power_cut_with(node, Loss::All);
+        sim.restart(node);
+        let core = sim.core(node, 0);
+        let (store, _) = open_as(&mut sim, &core, options(Ownership::Engine, 2));
+        sim.block_on(&core, async move {
+            store.pin(&made.want).await.expect("it was kept");
+            let reader = store.open_segment(id(1)).await.expect("held");
+            assert_eq!(bytes(&reader).await, *made.bytes, "seed {seed}");
+        });
+    }
 }
 
 #[test]
