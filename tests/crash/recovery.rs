@@ -2,13 +2,14 @@
 
 use ringway::limits::CHUNK_BYTES;
 use ringway::segment::{Ownership, Reconciled, RelativePath};
+use ringway::uring::{Dir, OpenOptions};
 
 use crate::crash::rig::{
     PRIVATE, ROOT, Segment, fill, host, id, land, of_bytes, open, open_as, options, path, reopened, replica,
     segment,
 };
-use crate::sim::SimOptions;
 use crate::sim::disk::Disk;
+use crate::sim::{Crash, Fault, How, Loss, OpKind, Rule, SimOptions};
 
 /// What is under the final name when the store is opened.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -291,4 +292,61 @@ fn the_inventory_is_written_anew_before_it_has_grown_without_bound() {
     assert!(sizes.windows(2).any(|pair| pair[1] < pair[0]), "{sizes:?}");
     let (_, _, recovery) = reopened(&mut sim, node, store);
     assert_eq!(recovery.held, 256);
+}
+
+/// Somebody who put it there need not have flushed it, nor its name.
+#[test]
+fn what_is_taken_over_under_its_name_is_durable_before_it_counts() {
+    for seed in 1..=4 {
+        let (mut sim, node, core, store) = replica(seed);
+        let made = segment(1, "a.seg", 5000);
+        let theirs = made.clone();
+        sim.block_on(&core, async move {
+            let root = Dir::open_root(ROOT).await.expect("it is there");
+            let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
+            let file = root.open("a.seg", options).await.expect("a name is free");
+            file.write_at(theirs.chunk(0), 0..5000, 0).await.0.expect("room");
+            store.reconcile([theirs.want.clone()]).await.expect("sound");
+            assert!(store.is_held(id(1), theirs.want.root));
+        });
+        sim.power_cut_with(node, Loss::All);
+        assert_eq!(sim.host(node).disk.file(&made.file()).as_ref(), Some(&*made.bytes), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_removed_does_not_come_back_with_the_power() {
+    for seed in 1..=4 {
+        let (mut sim, node, core, store) = replica(seed);
+        let made = segment(1, "a.seg", 5000);
+        let theirs = made.clone();
+        sim.block_on(&core, async move {
+            land(&store, &theirs).await;
+            store.remove(id(1)).await.expect("sound");
+        });
+        sim.power_cut_with(node, Loss::All);
+        assert_eq!(sim.host(node).disk.file(&made.file()), None, "seed {seed}");
+    }
+}
+
+/// Its name was in memory alone when the process died.
+#[test]
+fn a_landing_that_was_cut_off_behind_its_rename_is_durable_before_it_counts() {
+    for seed in 1..=4 {
+        let (mut sim, node, core, store) = replica(seed);
+        let made = segment(1, "a.seg", 5000);
+        let theirs = made.clone();
+        let killed = Fault::Crash(Crash { how: How::Kill, after: true });
+        sim.fault(node, Rule::new(killed).on(OpKind::Rename).path("segments/a.seg"));
+        let ended = sim.try_block_on(&core, async move { land(&store, &theirs).await });
+        assert_eq!(ended, None, "it dies");
+        sim.clear_faults(node);
+        sim.restart(node);
+        let core = sim.core(node, 0);
+        let (store, _) = open(&mut sim, &core, 1);
+        assert!(store.is_held(id(1), made.want.root), "its intent tells");
+        drop(store);
+        sim.power_cut_with(node, Loss::All);
+        assert_eq!(sim.host(node).disk.file(&made.file()).as_ref(), Some(&*made.bytes), "seed {seed}");
+    }
 }
