@@ -253,7 +253,7 @@ pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;
 /// Entries before a snapshot that stay in the log, so that a follower that is a little behind needs no snapshot.
 pub const LOG_ENTRIES_KEPT: u64 = 4096;
 /// Terms that a vote may be ahead of the one known: more than elections without a pause make in a hundred years, and so
-/// little that nobody's word uses the terms up, after the last of which no leader can be elected.
+/// little that no single word uses the terms up, after the last of which no leader can be elected.
 pub const TERM_LEAP_MAX: u64 = 1 << 36;
 /// Sealed files of one log that are mapped at a time.
 pub const LOG_MAPPINGS_MAX: usize = 4;

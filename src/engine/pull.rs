@@ -153,7 +153,11 @@ fn sort_out(store: &Store, listed: Vec<Listed>) -> (Files, Files, Gone) {
                 // What an interrupted pull has staged of this content goes on under the id that it has, unless a later
                 // pull has brought something else under the name.
                 let superseded = known(&file.path);
-                let is_free = |id: &SegmentId| !want.contains_key(id) && superseded.is_none_or(|by| by < *id);
+                let is_free = |id: &SegmentId| {
+                    !want.contains_key(id)
+                        && store.record(*id).is_none()
+                        && superseded.is_none_or(|by| by < *id)
+                };
                 let id = staged.get(&file.root).copied().filter(is_free).unwrap_or(new);
                 want.insert(id, file);
             }

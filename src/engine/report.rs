@@ -55,7 +55,7 @@ fn group<M: Machine>(id: GroupId, group: &Group<M>) -> GroupStatus {
         role: at.role.name().to_owned(),
         term: at.term.0,
         leader: at.leader.map(|node| node.0),
-        voters: group.voters().into_iter().map(|node| node.0).collect(),
+        voters: group.voters().into_keys().map(|node| node.0).collect(),
         committed: at.committed.0,
         applied: at.applied.0,
         foreign_calls: group.figures().foreign_calls,
@@ -163,7 +163,7 @@ pub(super) fn members(node: &CoreNode) -> Vec<MemberStatus> {
                 node: member.0,
                 address: address.to_string(),
                 incarnation: life.map(|(_, incarnation)| incarnation.to_string()).unwrap_or_default(),
-                voter: voters.contains(member),
+                voter: voters.contains_key(member),
                 installed: installed.collect(),
             }
         })

@@ -38,7 +38,7 @@ pub(super) async fn keep_cluster(group: Group<ClusterState>, returning: Returnin
             due.clear();
             continue;
         }
-        let wish = wish(&group.machine().borrow(), &voting(&group), &mut returning.borrow_mut());
+        let wish = wish(&group.machine().borrow(), &group.voters(), &mut returning.borrow_mut());
         if let Some(record) = wish {
             let (node, incarnation, role) = (record.id, record.incarnation, record.role);
             let seen = group.machine().borrow().nodes_changed();
@@ -75,13 +75,6 @@ async fn look<M: Machine>(group: &Group<M>) -> Option<GroupRole> {
     sleep(LOOK_INTERVAL).await;
     let role = group.watermarks().role;
     (role != GroupRole::Stopped).then_some(role)
-}
-
-/// The voters that are agreed on, each in its life.
-fn voting<M: Machine>(group: &Group<M>) -> BTreeMap<NodeId, Incarnation> {
-    let voters = group.voters();
-    let members = group.members().into_iter().filter(|member| voters.contains(&member.node));
-    members.map(|member| (member.node, member.member.incarnation)).collect()
 }
 
 /// The next record of a node that is to be another one, if there is any.

@@ -68,7 +68,7 @@ pub struct GroupStatus {
     pub term: u64,
     /// The leader known.
     pub leader: Option<u64>,
-    /// Its voters; while a change of them is not committed, or half done, those who vote before it and after it.
+    /// Its voters as last committed; of a change that is half done, those who vote before it and after it.
     pub voters: Vec<u64>,
     /// Log index committed.
     pub committed: u64,

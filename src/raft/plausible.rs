@@ -37,13 +37,23 @@ pub(super) fn candidates(vote: Vote) -> Result<Vote, CodecError> {
     if vote.committed { Err(no("candidate's vote")) } else { Ok(vote) }
 }
 
-/// The term of a vote is one that elections may have reached since `known`.
+/// The term of a vote is one that elections may have reached since `known`. Who knows none yet takes any.
 pub(super) fn check_leap(vote: &Vote, known: u64) -> Result<(), CodecError> {
-    if vote.leader_id.term.saturating_sub(known) <= TERM_LEAP_MAX {
+    if known == 0 || vote.leader_id.term.saturating_sub(known) <= TERM_LEAP_MAX {
         Ok(())
     } else {
         Err(no("term so far ahead"))
     }
+}
+
+/// What is believed of a vote that somebody answered with: nobody is made a leader by it, and its term is not too far
+/// ahead of the asker's. It is no error: whoever has been led that far ahead has to be caught up with, step by step.
+pub(super) fn believed(answered: Vote, asked_by: Vote) -> Vote {
+    let (theirs, ours) = (answered.leader_id, asked_by.leader_id);
+    if answered == asked_by || theirs.term <= ours.term {
+        return answered;
+    }
+    Vote::new(theirs.term.min(ours.term.saturating_add(TERM_LEAP_MAX)), theirs.voted_for)
 }
 
 /// A snapshot does not contradict what is committed here: one of a later term at an entry that is committed already
@@ -64,9 +74,27 @@ mod tests {
         for (term, known) in [(5, 4), (3, 9), (TERM_LEAP_MAX, 0), (u64::MAX, u64::MAX - 1)] {
             assert_eq!(check_leap(&of(term), known), Ok(()), "{term} after {known}");
         }
-        for (term, known) in [(TERM_LEAP_MAX + 1, 0), (u64::MAX, 7)] {
+        for (term, known) in [(TERM_LEAP_MAX + 2, 1), (u64::MAX, 7)] {
             assert!(check_leap(&of(term), known).is_err(), "{term} after {known}");
         }
+        assert_eq!(check_leap(&of(u64::MAX), 0), Ok(()), "who knows none takes any");
+    }
+
+    #[test]
+    fn an_answer_makes_nobody_a_leader_and_is_caught_up_with_in_steps() {
+        let ours = Vote::new_committed(4, 1);
+        assert_eq!(believed(ours, ours), ours, "it agrees");
+        assert_eq!(believed(Vote::new_committed(3, 2), ours), Vote::new_committed(3, 2), "a late one");
+        assert_eq!(
+            believed(Vote::new_committed(5, 1), ours),
+            Vote::new(5, 1),
+            "nobody has elected the asker"
+        );
+        let (far, mut steps) = (Vote::new(3 * TERM_LEAP_MAX, 2), vec![ours.leader_id.term]);
+        while *steps.last().expect("one") < far.leader_id.term {
+            steps.push(believed(far, Vote::new(steps[steps.len() - 1], 1)).leader_id.term);
+        }
+        assert_eq!(steps.len(), 4, "{steps:?}");
     }
 
     #[test]

@@ -39,6 +39,8 @@ struct Inner<M: Machine> {
     begun: Cell<u64>,
     /// Calls in another node's name.
     foreign: Cell<u64>,
+    /// The snapshot that is being taken in.
+    installing: Cell<Option<Point>>,
 }
 
 /// A call in the name of another node than the connection was proven as.
@@ -71,6 +73,7 @@ impl<M: Machine> Server<M> {
             incoming: RefCell::default(),
             begun: Cell::default(),
             foreign: Cell::default(),
+            installing: Cell::default(),
         }))
     }
 
@@ -125,6 +128,10 @@ impl<M: Machine> Server<M> {
                 let request = rpc::read_append(self.0.group, &argument.memory, argument.range);
                 let request = request.map_err(misread)?;
                 own(&request.vote)?;
+                if let Some(snapshot) = self.0.installing.get() {
+                    // It may reach consensus before the snapshot that was announced before it.
+                    check_history(snapshot, Point::of(request.leader_commit.as_ref())).map_err(misread)?;
+                }
                 let reply = raft.append_entries(request).await;
                 reply.map(|reply| rpc::write_append_reply(&reply)).map_err(text)
             }
@@ -238,16 +245,20 @@ impl<M: Machine> Server<M> {
     }
 
     async fn install(&self, offer: SnapshotOffer, file: SnapshotFile) -> Result<Vote, String> {
-        check_history(offer.head.point, self.committed()).map_err(misread)?;
+        self.0.installing.set(Some(offer.head.point));
+        let installed = self.install_checked(offer, file).await;
+        self.0.installing.set(None);
+        installed
+    }
+
+    async fn install_checked(&self, offer: SnapshotOffer, file: SnapshotFile) -> Result<Vote, String> {
+        // Asked in the order of the entries: what came before them counts.
+        let committed = self.0.raft.with_raft_state(|state| state.local_committed().cloned()).await;
+        let committed = Point::of(committed.map_err(text)?.as_ref()).max(self.0.keeper.applied());
+        check_history(offer.head.point, committed).map_err(misread)?;
         let snapshot = Snapshot { meta: offer.head.meta(), snapshot: file };
         let installed = self.0.raft.install_full_snapshot(offer.vote, snapshot).await;
         installed.map(|reply| reply.vote).map_err(text)
-    }
-
-    fn committed(&self) -> Point {
-        use openraft_rt::WatchReceiver;
-        let told = Point::of(self.0.raft.data_metrics().borrow_watched().local_committed.as_ref());
-        told.max(self.0.keeper.applied())
     }
 
     fn vote(&self) -> Vote {

@@ -128,12 +128,15 @@ impl Inner {
         found: &Identity,
         owner: Ownership,
         why: &Why,
+        is_wanted: bool,
     ) -> Result<(), DiskError> {
         if owner == Ownership::Ours {
             let folder = self.folder_of(path).await.map_err(failed(Doing::Open, path))?;
             self.set_aside(&folder, path, found, why).await?;
             self.sync_folder(path.folder()).await?;
-        } else if let Why::Unreadable(error) = why {
+        } else if let Why::Unreadable(error) = why
+            && is_wanted
+        {
             // What we keep of it may be all that there is, and be read the next time: it only does not count.
             tracing::warn!(%path, %error, "an engine's file cannot be read");
             return Ok(());

@@ -172,8 +172,12 @@ impl Inner {
         let stat = staging.stat_name(&name).await.map_err(failed(Doing::Stat, &name))?;
         let out = Identity::from(stat);
         let is = |known: &Identity| (known.inode, known.bytes) == (out.inode, out.bytes);
-        let is_older =
-            self.inventory.table().at_path(&landed.path).is_some_and(|(older, _)| is(&older.identity));
+        let is_older = {
+            let table = self.inventory.table();
+            let intended = table.intents_at(&landed.path);
+            table.at_path(&landed.path).is_some_and(|(older, _)| is(&older.identity))
+                || intended.iter().any(|older| is(&older.identity))
+        };
         if is(&landed.identity) || (is_older && stat.kind == FileKind::Regular) {
             return Ok(());
         }

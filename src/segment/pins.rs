@@ -38,12 +38,28 @@ pub struct Digested {
 }
 
 /// A file that was digested and is kept until its segment has an id.
+#[derive(Clone)]
 pub(super) struct Draft {
     identity: Identity,
     chunks: VerifiedChunks,
     file: File,
     /// Its second name in `pins/`; without one the open file alone keeps it.
     name: Option<String>,
+}
+
+/// The drafts of one path and content.
+#[derive(Default)]
+pub(super) struct Drafts {
+    /// One for each digest that somebody still answers for.
+    claimed: Vec<Draft>,
+    /// One that nobody answers for and a pin may need: more of them would all be the same.
+    parked: Option<Draft>,
+}
+
+impl Drafts {
+    fn names(&self) -> impl Iterator<Item = &String> {
+        self.claimed.iter().chain(&self.parked).filter_map(|draft| draft.name.as_ref())
+    }
 }
 
 impl Store {
@@ -64,7 +80,7 @@ impl Store {
         };
         let (len, root) = (chunks.len(), chunks.root());
         let draft = Draft { identity, chunks: chunks.clone(), file, name };
-        self.0.drafts.borrow_mut().entry((path.clone(), root)).or_default().push(draft);
+        self.0.drafts.borrow_mut().entry((path.clone(), root)).or_default().claimed.push(draft);
         Ok(Digested { len, root, chunks, flat, identity })
     }
 
@@ -73,6 +89,17 @@ impl Store {
         if let Some(draft) = self.0.take_draft(path, root) {
             self.unlink_draft(draft.name.as_deref()).await;
         }
+    }
+
+    /// Keeps a digested file that may still be registered, or is and is not pinned yet, for that pin. One of a path and
+    /// content is enough: with every attempt to register it there would be one more.
+    pub async fn park_draft(&self, path: &RelativePath, root: Digest) {
+        let one_more = {
+            let mut drafts = self.0.drafts.borrow_mut();
+            let Some(of_file) = drafts.get_mut(&(path.clone(), root)) else { return };
+            of_file.claimed.pop().and_then(|draft| of_file.parked.replace(draft))
+        };
+        self.unlink_draft(one_more.and_then(|draft| draft.name).as_deref()).await;
     }
 
     /// Pins the engine's file as the segment that it was registered as: from now on it is held, whatever the engine
@@ -85,13 +112,37 @@ impl Store {
         if self.is_held(want.id, want.root) {
             return Ok(());
         }
-        let draft = match self.0.take_draft(&want.path, want.root) {
-            Some(draft) => draft,
-            None => match self.0.find_pin(want).await? {
+        // An attempt that failed may have made the pin already.
+        let made = self.0.find_pin(want).await;
+        let draft = match made {
+            Ok(Some(made)) => made,
+            missing => match self.0.take_draft(&want.path, want.root) {
                 Some(draft) => draft,
-                None => self.digest_again(want).await?,
+                None => {
+                    missing?;
+                    self.digest_again(want).await?
+                }
             },
         };
+        // What has no second name goes with its file handle: the next attempt has nothing else.
+        let only = draft.name.is_none().then(|| draft.clone());
+        let pinned = self.pin_draft(want, draft).await;
+        let key = (want.path.clone(), want.root);
+        match &pinned {
+            Ok(()) => {
+                let parked = self.0.drafts.borrow_mut().get_mut(&key).and_then(|drafts| drafts.parked.take());
+                self.unlink_draft(parked.and_then(|draft| draft.name).as_deref()).await;
+            }
+            Err(PinError::Changed { .. }) => {}
+            Err(_) => {
+                let mut drafts = self.0.drafts.borrow_mut();
+                only.and_then(|only| drafts.entry(key).or_default().parked.replace(only));
+            }
+        }
+        pinned
+    }
+
+    async fn pin_draft(&self, want: &Want, draft: Draft) -> Result<(), PinError> {
         let found = identity_of(&draft.file, want.path.as_str()).await?;
         if found != draft.identity || draft.chunks.len() != want.len {
             self.unlink_draft(draft.name.as_deref()).await;
@@ -110,7 +161,7 @@ impl Store {
     /// The disk refuses something.
     pub async fn sweep_drafts(&self) -> Result<usize, DiskError> {
         let mine: BTreeSet<String> =
-            self.0.drafts.borrow().values().flatten().filter_map(|draft| draft.name.clone()).collect();
+            self.0.drafts.borrow().values().flat_map(Drafts::names).cloned().collect();
         let mut swept = 0;
         for name in self.0.draft_names().await?.into_iter().filter(|name| !mine.contains(name)) {
             self.unlink_draft(Some(&name)).await;
@@ -204,8 +255,8 @@ impl Inner {
         let mut drafts = self.drafts.borrow_mut();
         let key = (path.clone(), root);
         let of_file = drafts.get_mut(&key)?;
-        let draft = of_file.pop();
-        if of_file.is_empty() {
+        let draft = of_file.claimed.pop().or_else(|| of_file.parked.take());
+        if of_file.claimed.is_empty() && of_file.parked.is_none() {
             drafts.remove(&key);
         }
         draft
@@ -224,6 +275,10 @@ impl Inner {
         for name in self.draft_names().await? {
             match self.open_draft(name, want).await {
                 Ok(None) => {}
+                // Its sectors are gone: what waits for it would wait for ever.
+                Err(error) if error.errno == Errno::IO => {
+                    tracing::warn!(%error, "a draft pin cannot be read")
+                }
                 Err(error) => unread = Some(error),
                 found => return found,
             }

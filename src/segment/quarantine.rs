@@ -106,7 +106,7 @@ impl Store {
     }
 
     async fn take_out(&self, id: SegmentId, why: Option<Why>) -> Result<Gone, DiskError> {
-        let Some((record, _)) = self.0.inventory.table().known(id).cloned() else {
+        let Some((record, was)) = self.0.inventory.table().known(id).cloned() else {
             self.0.drop_pins(id).await?;
             return self.0.take_unfinished(id, why.as_ref()).await;
         };
@@ -117,7 +117,16 @@ impl Store {
         self.0.inventory.set_standing(id, Standing::Suspect);
         let gone = match record.owner {
             Ownership::Engine => Gone::Record,
-            Ownership::Ours => self.0.take_file(&record, why.as_ref()).await?,
+            Ownership::Ours => match self.0.take_file(&record, why.as_ref()).await {
+                Ok(gone) => gone,
+                Err(error) => {
+                    if why.is_none() {
+                        // It stands as it did: whoever wants it gone finds it, and asks again.
+                        self.0.inventory.set_standing(id, was);
+                    }
+                    return Err(error);
+                }
+            },
         };
         self.0.forget(&record).await?;
         Ok(gone)
@@ -163,6 +172,15 @@ impl Inner {
         match folder.rename(path.name(), staging, &gone).await {
             Ok(()) => {}
             Err(Errno::NOT_FOUND) => return Ok(()),
+            // A name more may need a block more, and what is removed may be what makes room.
+            Err(errno) if errno.is_disk_full() => {
+                return match look_at(folder, path.name(), path.as_str()).await? {
+                    Some(still) if still == *found => {
+                        folder.unlink(path.name()).await.map_err(failed(Doing::Unlink, path))
+                    }
+                    Some(_) | None => Err(failed(Doing::Rename, path)(errno)),
+                };
+            }
             Err(errno) => return Err(failed(Doing::Rename, path)(errno)),
         }
         if look_at(staging, &gone, path.as_str()).await? == Some(*found) {
@@ -214,7 +232,10 @@ impl Inner {
         tracing::warn!(whence, %why, label, "a file is set aside in quarantine");
         let name = self.name_aside((folder, at), &label).await.map_err(failed(Doing::Rename, whence))?;
         let text = format!("{whence}\n{why}\n");
-        write_file(quarantine, &format!("{name}.why"), text.as_bytes()).await?;
+        if let Err(error) = write_file(quarantine, &format!("{name}.why"), text.as_bytes()).await {
+            // The log says it; the file is safe.
+            tracing::warn!(%error, name, "why a file is in quarantine could not be written beside it");
+        }
         quarantine.sync().await.map_err(failed(Doing::SyncFolder, "quarantine"))
     }
 

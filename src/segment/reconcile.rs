@@ -239,7 +239,8 @@ impl Store {
                 // back yet to its commit.
                 let is_proposed = self.0.is_proposed(&identity).await?;
                 let owner = if is_proposed { Ownership::Engine } else { owner };
-                self.0.put_away(case.record.as_ref(), &path, &identity, owner, &why).await?;
+                let (record, is_wanted) = (case.record.as_ref(), case.want.is_some());
+                self.0.put_away(record, &path, &identity, owner, &why, is_wanted).await?;
                 done.quarantined.push(id);
                 Ok(next(Final::Absent, case.want, None, None))
             }

@@ -24,7 +24,7 @@ use super::landing::Step;
 use super::locks::Locks;
 use super::names::Stem;
 use super::path::{PRIVATE_FOLDER, RelativePath};
-use super::pins::Draft;
+use super::pins::Drafts;
 use super::record::{Ownership, Record};
 use super::staged::Staging;
 
@@ -99,7 +99,7 @@ pub(super) struct Inner {
     /// Engine files held open, where no link can be made.
     pub(super) held_open: RefCell<BTreeMap<SegmentId, File>>,
     /// Engine files that were digested and have no segment yet.
-    pub(super) drafts: RefCell<BTreeMap<(RelativePath, Digest), Vec<Draft>>>,
+    pub(super) drafts: RefCell<BTreeMap<(RelativePath, Digest), Drafts>>,
     /// Staging files that a failed fsync has made worthless and that could not be removed.
     pub(super) distrusted: RefCell<BTreeSet<Stem>>,
     /// One landing for each segment.

@@ -151,9 +151,11 @@ impl Shard {
         let (Performed { index, unchanged }, until) = match proposed.await {
             Ok(done) => done,
             Err(error) => {
-                // What may have happened keeps its file: the manifest decides, and the draft goes with the next start.
-                if error != ProposalError::OutcomeUnknown {
-                    for (path, root) in &drafts {
+                // What may have happened keeps its file: the manifest decides.
+                for (path, root) in &drafts {
+                    if error == ProposalError::OutcomeUnknown {
+                        inner.store.park_draft(path, *root).await;
+                    } else {
                         inner.store.drop_draft(path, *root).await;
                     }
                 }
@@ -371,6 +373,8 @@ impl Inner {
             };
             if is_held {
                 self.store.drop_draft(path, *root).await;
+            } else {
+                self.store.park_draft(path, *root).await;
             }
         }
     }
@@ -384,7 +388,7 @@ impl Inner {
         until: Nanos,
     ) -> Done {
         let members = self.members();
-        let voters: Vec<NodeId> = self.group().voters().into_iter().collect();
+        let voters: Vec<NodeId> = self.group().voters().into_keys().collect();
         let count = |nodes: &[NodeId]| u32::try_from(nodes.len()).unwrap_or(u32::MAX);
         let replicas = count(&members);
         let landed = || self.landed_on(&members, &segments);

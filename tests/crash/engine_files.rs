@@ -383,3 +383,79 @@ fn a_pin_that_cannot_be_read_at_a_start_does_not_count_and_is_kept() {
     });
     assert_eq!(pins(&sim, node), 1);
 }
+
+/// Each attempt whose outcome nobody knew left one more, with an open file.
+#[test]
+fn however_often_a_registration_is_tried_one_draft_waits_for_it_and_none_outlasts_its_pin() {
+    let (mut sim, node, core, store) = origin(14);
+    let made = segment(1, "a.seg", 5000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let (ours, want) = (store.clone(), made.want.clone());
+    sim.block_on(&core, async move {
+        for _ in 0..5 {
+            ours.digest_file(&want.path).await.expect("it is sealed");
+            ours.park_draft(&want.path, want.root).await;
+        }
+    });
+    assert_eq!(pins(&sim, node), 1);
+    sim.host(node).disk.remove(&made.file());
+    let (ours, want) = (store.clone(), made.want.clone());
+    sim.block_on(&core, async move { ours.pin(&want).await.expect("it was kept") });
+    assert_eq!(
+        sim.host(node).disk.paths(&format!("{PRIVATE}/pins")),
+        [format!("{PRIVATE}/pins/{}", made.stem())]
+    );
+    // One that is parked beside a pin that is being made goes with it.
+    let other = segment(2, "b.seg", 6000);
+    sim.host(node).disk.plant_file(&other.file(), &other.bytes);
+    let want = other.want.clone();
+    sim.block_on(&core, async move {
+        for _ in 0..2 {
+            store.digest_file(&want.path).await.expect("it is sealed");
+        }
+        store.park_draft(&want.path, want.root).await;
+        store.pin(&want).await.expect("sound");
+        store.drop_draft(&want.path, want.root).await;
+    });
+    assert_eq!(pins(&sim, node), 2);
+}
+
+/// Once the first attempt that failed let go of the open file, and of all that there was.
+#[test]
+fn a_file_that_nothing_but_its_open_handle_keeps_outlasts_a_pin_that_fails() {
+    let (mut sim, node) = host(7, SimOptions::default());
+    sim.host(node).disk.remove(ROOT);
+    sim.host(node).disk.plant_mount(ROOT, 1 << 30);
+    let core = sim.core(node, 0);
+    let (store, _) = open_as(&mut sim, &core, options(Ownership::Engine, 1));
+    let made = segment(1, "a.seg", 5000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let (ours, name) = (store.clone(), made.want.path.clone());
+    sim.block_on(&core, async move { drop(ours.digest_file(&name).await.expect("it is sealed")) });
+    assert!(!store.paths().links);
+    sim.host(node).disk.remove(&made.file());
+    sim.fault(node, Rule::new(Fault::Fail(Errno(libc::ENOSPC))).on(OpKind::Write).path("inventory"));
+    sim.block_on(&core, async move {
+        store.pin(&made.want).await.expect_err("there is no room for its record");
+        store.pin(&made.want).await.expect("now there is");
+        let reader = store.open_segment(id(1)).await.expect("held");
+        assert_eq!(bytes(&reader).await, *made.bytes);
+    });
+}
+
+/// Once whoever waited for it waited for ever, though others had the content.
+#[test]
+fn a_draft_whose_sectors_are_gone_keeps_nobody_from_fetching_the_segment() {
+    let (mut sim, node, core, store) = origin(15);
+    let made = segment(1, "a.seg", 5000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let (ours, name) = (store.clone(), made.want.path.clone());
+    sim.block_on(&core, async move { drop(ours.digest_file(&name).await.expect("it is sealed")) });
+    sim.host(node).disk.remove(&made.file());
+    let (core, store, _) = reopened(&mut sim, node, store);
+    sim.fault(node, Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Read).path("draft-").times(u64::MAX));
+    sim.block_on(&core, async move {
+        let refused = store.pin(&made.want).await.expect_err("it cannot be read");
+        assert!(refused.is_gone(), "{refused}");
+    });
+}

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use ringway::ids::Nanos;
 use ringway::limits::CHUNK_BYTES;
-use ringway::segment::{CheckpointError, LandError, Ownership, Sabotage, Step, WriteError};
+use ringway::segment::{CheckpointError, Gone, LandError, Ownership, Sabotage, Step, WriteError};
 use ringway::uring::{Errno, Priority};
 
 use crate::crash::rig::{
@@ -230,4 +230,30 @@ fn an_error_at_any_operation_loses_nothing_that_was_promised() {
 fn every_step_is_in_the_recipe_once_and_in_order() {
     assert!(Step::ALL.is_sorted());
     assert_eq!(Step::ALL.len(), 8);
+}
+
+/// A removal may be what makes room, and one that fails is asked for again by whoever finds the segment still held.
+#[test]
+fn a_removal_needs_no_room_and_one_that_fails_leaves_the_segment_held() {
+    let (mut sim, node, core, store) = replica(21);
+    for index in [1, 2] {
+        let (ours, made) = (store.clone(), segment(index, &format!("{index}.seg"), 5000));
+        sim.block_on(&core, async move { land(&ours, &made).await });
+    }
+    let full = Rule::new(Fault::Fail(Errno(libc::ENOSPC))).on(OpKind::Rename).path("1.seg").times(u64::MAX);
+    sim.fault(node, full);
+    sim.fault(node, Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Rename).path("2.seg"));
+    let ours = store.clone();
+    sim.block_on(&core, async move {
+        assert_eq!(ours.remove(id(1)).await, Ok(Gone::File));
+        let refused = ours.remove(id(2)).await.expect_err("the disk refuses");
+        assert_eq!(refused.errno, Errno::IO);
+        assert_eq!(
+            ours.held().map(|held| held.id).collect::<Vec<_>>(),
+            [id(2)],
+            "it is told, and asked for again"
+        );
+        assert_eq!(ours.remove(id(2)).await, Ok(Gone::File));
+    });
+    assert!(sim.host(node).disk.paths(&format!("{PRIVATE}/staging")).is_empty());
 }

@@ -103,7 +103,7 @@ fn leader_of_half(cluster: &Cluster, lost: NodeId) -> Option<NodeId> {
     let groups = cluster.nodes().into_iter().filter_map(|node| cluster.shard(node, SHARD));
     let half = groups.filter(|shard| shard.group().is_changing()).find(|shard| {
         let gets_it = |member: &MemberState| member.node == lost && member.voter;
-        shard.group().members().iter().any(gets_it) && !shard.group().voters().contains(&lost)
+        shard.group().members().iter().any(gets_it) && !shard.group().voters().contains_key(&lost)
     })?;
     half.group().watermarks().leader.filter(|leader| *leader != lost)
 }

@@ -6,7 +6,7 @@ use openraft::ChangeMembers;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, ForwardReason, RaftError};
 use openraft_rt::WatchReceiver;
 
-use crate::ids::{Nanos, NodeId};
+use crate::ids::{Incarnation, Nanos, NodeId};
 use crate::raft::machine::Machine;
 use crate::raft::types::{Member, Types};
 use crate::uring::timeout;
@@ -44,15 +44,16 @@ impl<M: Machine> Group<M> {
         members.nodes().map(state).collect()
     }
 
-    /// The voters that are agreed on: a change counts as soon as it is known here that it is committed, and of one that
-    /// is half done nobody counts but who votes before and after it.
+    /// The voters that are agreed on, each in its life: a change counts as soon as it is known here that it is
+    /// committed, and of one that is half done nobody counts but who votes before and after it.
     #[must_use]
-    pub fn voters(&self) -> BTreeSet<NodeId> {
+    pub fn voters(&self) -> BTreeMap<NodeId, Incarnation> {
         let members = self.keeper().members();
         let mut sets = members.get_joint_config().iter();
         let first = sets.next().cloned().unwrap_or_default();
         let in_all = sets.fold(first, |all, set| all.intersection(set).copied().collect());
-        in_all.into_iter().map(NodeId).collect()
+        let life = |id| members.get_node(&id).map(|member| (NodeId(id), member.incarnation));
+        in_all.into_iter().filter_map(life).collect()
     }
 
     /// Whether a change of the voters is half done. Its leader ends it; if that is lost, `end_change` of the next one

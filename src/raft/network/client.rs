@@ -16,7 +16,7 @@ use openraft_rt::{AsyncRuntime, Select2};
 
 use crate::ids::{GroupId, Nanos};
 use crate::limits::APPEND_TIMEOUT;
-use crate::raft::plausible::check_leap;
+use crate::raft::plausible::believed;
 use crate::raft::rpc::{
     Call, read_append_reply, read_vote_reply, write_append, write_transfer, write_vote_request,
 };
@@ -64,17 +64,15 @@ pub(super) fn read_append_answer(
     answer: &[u8],
     by: Vote,
 ) -> Result<AppendEntriesResponse<Types>, CodecError> {
-    let reply = read_append_reply(answer)?;
-    if let AppendEntriesResponse::HigherVote(vote) = &reply {
-        check_leap(vote, by.leader_id.term)?;
-    }
-    Ok(reply)
+    Ok(match read_append_reply(answer)? {
+        AppendEntriesResponse::HigherVote(vote) => AppendEntriesResponse::HigherVote(believed(vote, by)),
+        reply => reply,
+    })
 }
 
 fn read_vote_answer(answer: &[u8], by: Vote) -> Result<VoteResponse<Types>, CodecError> {
     let reply = read_vote_reply(answer)?;
-    check_leap(&reply.vote, by.leader_id.term)?;
-    Ok(reply)
+    Ok(VoteResponse { vote: believed(reply.vote, by), ..reply })
 }
 
 impl Client {

@@ -1,7 +1,7 @@
 //! Moving a snapshot to a follower: announced, sent piece by piece from where the follower is, taken in at the end.
 
 use crate::limits::{SNAPSHOT_INSTALL_TIMEOUT, SNAPSHOT_PIECE_BYTES_MAX, SNAPSHOT_PIECE_TIMEOUT};
-use crate::raft::plausible::check_leap;
+use crate::raft::plausible::believed;
 use crate::raft::rpc::{
     Call, OfferReply, SnapshotOffer, read_number, read_offer_reply, read_one_vote, write_offer, write_piece,
 };
@@ -25,7 +25,7 @@ pub(super) async fn send_snapshot(
     let reply = call(Call::SnapshotBegin, write_offer(&offer), SNAPSHOT_PIECE_TIMEOUT).await?;
     let mut offset = match read_offer_reply(&reply).map_err(CallError::Answer)? {
         OfferReply::From(offset) => offset,
-        OfferReply::HigherVote(higher) => return plausible(higher, vote),
+        OfferReply::HigherVote(higher) => return Ok(believed(higher, vote)),
     };
     let mut buffer = Buffer::heap(SNAPSHOT_PIECE_BYTES_MAX);
     while offset < snapshot.bytes {
@@ -46,10 +46,5 @@ pub(super) async fn send_snapshot(
         }
     }
     let reply = call(Call::SnapshotEnd, write_offer(&offer), SNAPSHOT_INSTALL_TIMEOUT).await?;
-    plausible(read_one_vote(&reply).map_err(CallError::Answer)?, vote)
-}
-
-fn plausible(answered: Vote, ours: Vote) -> Result<Vote, CallError> {
-    check_leap(&answered, ours.leader_id.term).map_err(CallError::Answer)?;
-    Ok(answered)
+    Ok(believed(read_one_vote(&reply).map_err(CallError::Answer)?, vote))
 }
