@@ -95,6 +95,28 @@ fn a_file_that_became_a_folder_and_a_folder_that_became_a_file_are_taken_over_wi
     same(&source, &dest);
 }
 
+/// A kill between two steps of an update leaves the old version under the new one's name in staging. A file that had
+/// the same content was then told as done, and never made.
+#[test]
+fn what_a_kill_has_left_in_staging_of_a_file_that_stands_stands_for_no_other_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (source, dest) = (dir.path().join("source"), dir.path().join("dest"));
+    let secret = secret(dir.path(), "secret");
+    let cache = dir.path().join("cache");
+    write(&source, "x", b"the same");
+    let (mut server, address) = serve(&source, &secret, &cache);
+    assert!(pulled(address, &dest, &secret, &[]).status.success());
+    server.kill();
+    let digest = run(&["digest", "-o", "json", source.join("x").to_str().expect("utf-8")]);
+    let root = json(&digest)["digests"][0]["digest"].as_str().expect("it has one").to_owned();
+    write(&dest.join(".ringway/staging"), &format!("{:016x}-{:08x}-{root}", 1, 0), b"an older version");
+    write(&source, "y", b"the same");
+    let (_server, address) = serve(&source, &secret, &cache);
+    let report = pulled(address, &dest, &secret, &[]);
+    assert!(report.status.success(), "{}", errors(&report));
+    same(&source, &dest);
+}
+
 /// With more than one plan of files that could not be had a pull asked for them for ever.
 #[test]
 fn more_files_that_changed_than_a_plan_holds_end_a_pull_and_keep_none_of_the_others_away() {
