@@ -64,10 +64,11 @@ pub(super) fn read_append_answer(
     answer: &[u8],
     by: Vote,
 ) -> Result<AppendEntriesResponse<Types>, CodecError> {
-    Ok(match read_append_reply(answer)? {
-        AppendEntriesResponse::HigherVote(vote) => AppendEntriesResponse::HigherVote(believed(vote, by)),
-        reply => reply,
-    })
+    let mut reply = read_append_reply(answer)?;
+    if let AppendEntriesResponse::HigherVote(vote) = &mut reply {
+        *vote = believed(*vote, by);
+    }
+    Ok(reply)
 }
 
 fn read_vote_answer(answer: &[u8], by: Vote) -> Result<VoteResponse<Types>, CodecError> {
