@@ -66,8 +66,17 @@ impl Inner {
     }
 
     async fn remove_one(&self, id: SegmentId) {
-        if let Err(error) = self.store.remove(id).await {
-            tracing::warn!(%error, segment = %id, "a deleted segment could not be removed yet");
+        if !self.removing.borrow_mut().insert(id) {
+            return;
         }
+        let mut rest = BACKOFF_FIRST;
+        while let Err(error) = self.store.remove(id).await {
+            tracing::warn!(%error, segment = %id, "a deleted segment could not be removed yet");
+            if timeout(rest, self.changed.until(|| self.stopped.get().then_some(()))).await.is_ok() {
+                break;
+            }
+            rest.0 = BACKOFF_MAX.0.min(rest.0 * 2);
+        }
+        self.removing.borrow_mut().remove(&id);
     }
 }

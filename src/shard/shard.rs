@@ -55,6 +55,8 @@ pub(super) struct Inner {
     superseded: RefCell<BTreeMap<SegmentId, Vec<SegmentId>>>,
     /// Entries of this origin whose file is being pinned.
     pub(super) pinning: RefCell<BTreeSet<SegmentId>>,
+    /// Segments that are being removed.
+    pub(super) removing: RefCell<BTreeSet<SegmentId>>,
     pub(super) session: RefCell<Option<Session>>,
     /// What stands on the disk of it while it is not open.
     pub(super) kept_session: Cell<Kept>,
@@ -102,6 +104,7 @@ impl Shard {
             sweeping: Cell::new(false),
             superseded: RefCell::default(),
             pinning: RefCell::default(),
+            removing: RefCell::default(),
             session: RefCell::default(),
             kept_session: Cell::new(Kept::Earlier(None)),
             session_busy: Cell::new(false),
