@@ -9,7 +9,7 @@ use crate::sim::{Fault, OpKind, Rule, SimOptions};
 use super::campaign::{run, shape, three};
 use super::cluster::Cluster;
 use super::host::Shape;
-use super::ledger::file;
+use super::ledger::{Task, Wish, file};
 use super::workload::content;
 use super::{millis, secs};
 
@@ -151,5 +151,26 @@ fn seeds_that_found_a_bug_stay_quiet() {
         let mut cluster = Cluster::new(seed, SimOptions::default(), as_it_was);
         let done = run(seed, &mut cluster);
         done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));
+    }
+}
+
+/// Seed 7238: a removal that the disk refused once was never tried again.
+#[test]
+fn a_removal_that_a_disk_has_refused_is_tried_until_the_segment_is_gone() {
+    for seed in 1..=3 {
+        let mut cluster = quiet(seed);
+        let ask = Ask { durability: Durability::Landed(3), timeout: secs(20) };
+        cluster.ask(NodeId(1), SHARD, vec![("gone".to_owned(), content(seed, 9000).to_vec())], ask);
+        let told = cluster.until(secs(30), |cluster| cluster.ledger.tasks.is_empty());
+        assert!(told.expect("no checker minds"), "seed {seed}");
+        let refuses = Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Rename).path("gone").times(2);
+        let refuses = cluster.sim.fault(NodeId(3), refuses);
+        let wishes = vec![Wish::Delete { path: "gone".to_owned() }];
+        let task = Task { node: NodeId(2), shard: SHARD, wishes, ask, reply: None, attempts: 0 };
+        cluster.ledger.tasks.push(task);
+        let told = cluster.until(secs(30), |cluster| cluster.ledger.tasks.is_empty());
+        assert!(told.expect("no checker minds"), "seed {seed}");
+        settles(seed, &mut cluster);
+        assert_eq!(cluster.sim.hits(NodeId(3), refuses), 2, "seed {seed}");
     }
 }
