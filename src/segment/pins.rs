@@ -130,7 +130,7 @@ impl Store {
         let key = (want.path.clone(), want.root);
         match &pinned {
             Ok(()) => {
-                let parked = self.0.drafts.borrow_mut().get_mut(&key).and_then(|drafts| drafts.parked.take());
+                let parked = self.0.take_draft_by(&key, |drafts| drafts.parked.take());
                 self.unlink_draft(parked.and_then(|draft| draft.name).as_deref()).await;
             }
             Err(PinError::Changed { .. }) => {}
@@ -252,12 +252,21 @@ impl Store {
 impl Inner {
     /// One draft of a file with this content, which has no other use from now on.
     fn take_draft(&self, path: &RelativePath, root: Digest) -> Option<Draft> {
-        let mut drafts = self.drafts.borrow_mut();
         let key = (path.clone(), root);
-        let of_file = drafts.get_mut(&key)?;
-        let draft = of_file.claimed.pop().or_else(|| of_file.parked.take());
+        self.take_draft_by(&key, |drafts| drafts.claimed.pop().or_else(|| drafts.parked.take()))
+    }
+
+    /// Takes a draft, and of those that have none left nothing stays.
+    fn take_draft_by(
+        &self,
+        key: &(RelativePath, Digest),
+        take: impl FnOnce(&mut Drafts) -> Option<Draft>,
+    ) -> Option<Draft> {
+        let mut drafts = self.drafts.borrow_mut();
+        let of_file = drafts.get_mut(key)?;
+        let draft = take(of_file);
         if of_file.claimed.is_empty() && of_file.parked.is_none() {
-            drafts.remove(&key);
+            drafts.remove(key);
         }
         draft
     }

@@ -9,7 +9,9 @@ use ringway::segment::{
 use ringway::uring::{Core, Dir, Errno, OpenOptions};
 
 use super::held::bytes;
-use crate::crash::rig::{PRIVATE, ROOT, fill, host, id, open_as, options, path, reopened, segment, store_on};
+use crate::crash::rig::{
+    PRIVATE, ROOT, Segment, fill, host, id, open_as, options, path, reopened, segment, store_on,
+};
 use crate::sim::{Fault, Loss, OpKind, Rule, Sim, SimOptions};
 
 fn origin(seed: u64) -> (Sim, NodeId, Core, Store) {
@@ -18,6 +20,36 @@ fn origin(seed: u64) -> (Sim, NodeId, Core, Store) {
 
 fn pins(sim: &Sim, node: NodeId) -> usize {
     sim.host(node).disk.paths(&format!("{PRIVATE}/pins")).len()
+}
+
+/// A file that stands at its origin.
+fn planted(sim: &mut Sim, node: NodeId, index: u64, name: &str) -> Segment {
+    let made = segment(index, name, 5000);
+    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    made
+}
+
+/// A file that was digested so often, and that the engine has deleted then.
+fn digested(sim: &mut Sim, node: NodeId, core: &Core, store: &Store, times: usize) -> Segment {
+    let made = planted(sim, node, 1, "a.seg");
+    let (ours, name) = (store.clone(), made.want.path.clone());
+    sim.block_on(core, async move {
+        for _ in 0..times {
+            ours.digest_file(&name).await.expect("it is sealed");
+        }
+    });
+    sim.host(node).disk.remove(&made.file());
+    made
+}
+
+/// An origin on whose disk no second name can be given.
+fn origin_without_links(seed: u64) -> (Sim, NodeId, Core, Store) {
+    let (mut sim, node) = host(seed, SimOptions::default());
+    sim.host(node).disk.remove(ROOT);
+    sim.host(node).disk.plant_mount(ROOT, 1 << 30);
+    let core = sim.core(node, 0);
+    let (store, _) = open_as(&mut sim, &core, options(Ownership::Engine, 1));
+    (sim, node, core, store)
 }
 
 /// Digests and pins a file as a segment of this index.
@@ -94,8 +126,7 @@ fn what_was_digested_outlasts_the_power_though_the_engine_has_flushed_nothing_an
 #[test]
 fn the_engine_s_names_are_never_renamed_or_unlinked() {
     let (mut sim, node, core, store) = origin(2);
-    let made = segment(1, "a.seg", 5000);
-    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let made = planted(&mut sim, node, 1, "a.seg");
     let file = made.file();
     sim.block_on(&core, async move {
         let want = register(&store, 1, &made.want.path).await;
@@ -198,13 +229,8 @@ fn a_file_that_the_engine_replaces_between_digest_and_pin_stays_what_was_digeste
 
 #[test]
 fn where_no_link_can_be_made_the_file_is_held_open_and_that_is_said() {
-    let (mut sim, node) = host(7, SimOptions::default());
-    sim.host(node).disk.remove(ROOT);
-    sim.host(node).disk.plant_mount(ROOT, 1 << 30);
-    let core = sim.core(node, 0);
-    let (store, _) = open_as(&mut sim, &core, options(Ownership::Engine, 1));
-    let made = segment(1, "a.seg", 5000);
-    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let (mut sim, node, core, store) = origin_without_links(7);
+    let made = planted(&mut sim, node, 1, "a.seg");
     let (ours, file) = (store.clone(), made.file());
     sim.block_on(&core, async move { drop(register(&ours, 1, &path("a.seg")).await) });
     assert!(!store.paths().links);
@@ -319,18 +345,10 @@ fn a_file_that_is_registered_under_two_of_its_names_is_kept_for_both() {
 #[test]
 fn of_two_who_want_a_file_registered_each_keeps_it_by_himself() {
     let (mut sim, node, core, store) = origin(11);
-    let made = segment(1, "a.seg", 5000);
-    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
-    let (ours, want) = (store.clone(), made.want.clone());
-    sim.block_on(&core, async move {
-        for _ in 0..2 {
-            ours.digest_file(&want.path).await.expect("it is sealed");
-        }
-        ours.drop_draft(&want.path, want.root).await;
-    });
-    sim.host(node).disk.remove(&made.file());
+    let made = digested(&mut sim, node, &core, &store, 2);
     let want = made.want.clone();
     sim.block_on(&core, async move {
+        store.drop_draft(&want.path, want.root).await;
         store.pin(&want).await.expect("the other one's is there");
         store.drop_draft(&want.path, want.root).await;
         assert!(store.open_segment(id(1)).await.is_ok(), "a pin is no draft");
@@ -343,11 +361,7 @@ fn of_two_who_want_a_file_registered_each_keeps_it_by_himself() {
 #[test]
 fn a_draft_that_cannot_be_opened_just_now_is_not_gone() {
     let (mut sim, node, core, store) = origin(12);
-    let made = segment(1, "a.seg", 5000);
-    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
-    let (ours, name) = (store.clone(), made.want.path.clone());
-    sim.block_on(&core, async move { drop(ours.digest_file(&name).await.expect("it is sealed")) });
-    sim.host(node).disk.remove(&made.file());
+    let made = digested(&mut sim, node, &core, &store, 1);
     let (core, store, _) = reopened(&mut sim, node, store);
     let too_many_files = Fault::Fail(Errno(libc::EMFILE));
     sim.fault(node, Rule::new(too_many_files).on(OpKind::Open).path("draft-"));
@@ -363,8 +377,7 @@ fn a_draft_that_cannot_be_opened_just_now_is_not_gone() {
 #[test]
 fn a_pin_that_cannot_be_read_at_a_start_does_not_count_and_is_kept() {
     let (mut sim, node, core, store) = origin(13);
-    let made = segment(1, "a.seg", 5000);
-    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let made = planted(&mut sim, node, 1, "a.seg");
     let (ours, name) = (store.clone(), made.want.path.clone());
     sim.block_on(&core, async move { drop(register(&ours, 1, &name).await) });
     sim.host(node).disk.remove(&made.file());
@@ -388,8 +401,7 @@ fn a_pin_that_cannot_be_read_at_a_start_does_not_count_and_is_kept() {
 #[test]
 fn however_often_a_registration_is_tried_one_draft_waits_for_it_and_none_outlasts_its_pin() {
     let (mut sim, node, core, store) = origin(14);
-    let made = segment(1, "a.seg", 5000);
-    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
+    let made = planted(&mut sim, node, 1, "a.seg");
     let (ours, want) = (store.clone(), made.want.clone());
     sim.block_on(&core, async move {
         for _ in 0..5 {
@@ -406,8 +418,7 @@ fn however_often_a_registration_is_tried_one_draft_waits_for_it_and_none_outlast
         [format!("{PRIVATE}/pins/{}", made.stem())]
     );
     // One that is parked beside a pin that is being made goes with it.
-    let other = segment(2, "b.seg", 6000);
-    sim.host(node).disk.plant_file(&other.file(), &other.bytes);
+    let other = planted(&mut sim, node, 2, "b.seg");
     let want = other.want.clone();
     sim.block_on(&core, async move {
         for _ in 0..2 {
@@ -423,18 +434,10 @@ fn however_often_a_registration_is_tried_one_draft_waits_for_it_and_none_outlast
 /// Once the first attempt that failed let go of the open file, and of all that there was.
 #[test]
 fn a_file_that_nothing_but_its_open_handle_keeps_outlasts_a_pin_that_fails() {
-    let (mut sim, node) = host(7, SimOptions::default());
-    sim.host(node).disk.remove(ROOT);
-    sim.host(node).disk.plant_mount(ROOT, 1 << 30);
-    let core = sim.core(node, 0);
-    let (store, _) = open_as(&mut sim, &core, options(Ownership::Engine, 1));
-    let made = segment(1, "a.seg", 5000);
-    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
-    let (ours, name) = (store.clone(), made.want.path.clone());
-    sim.block_on(&core, async move { drop(ours.digest_file(&name).await.expect("it is sealed")) });
+    let (mut sim, node, core, store) = origin_without_links(7);
+    let made = digested(&mut sim, node, &core, &store, 1);
     assert!(!store.paths().links);
-    sim.host(node).disk.remove(&made.file());
-    sim.fault(node, Rule::new(Fault::Fail(Errno(libc::ENOSPC))).on(OpKind::Write).path("inventory"));
+    sim.fault(node, Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Write).path("inventory"));
     sim.block_on(&core, async move {
         store.pin(&made.want).await.expect_err("there is no room for its record");
         store.pin(&made.want).await.expect("now there is");
@@ -447,11 +450,7 @@ fn a_file_that_nothing_but_its_open_handle_keeps_outlasts_a_pin_that_fails() {
 #[test]
 fn a_draft_whose_sectors_are_gone_keeps_nobody_from_fetching_the_segment() {
     let (mut sim, node, core, store) = origin(15);
-    let made = segment(1, "a.seg", 5000);
-    sim.host(node).disk.plant_file(&made.file(), &made.bytes);
-    let (ours, name) = (store.clone(), made.want.path.clone());
-    sim.block_on(&core, async move { drop(ours.digest_file(&name).await.expect("it is sealed")) });
-    sim.host(node).disk.remove(&made.file());
+    let made = digested(&mut sim, node, &core, &store, 1);
     let (core, store, _) = reopened(&mut sim, node, store);
     sim.fault(node, Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Read).path("draft-").times(u64::MAX));
     sim.block_on(&core, async move {

@@ -240,7 +240,7 @@ fn a_removal_needs_no_room_and_one_that_fails_leaves_the_segment_held() {
         let (ours, made) = (store.clone(), segment(index, &format!("{index}.seg"), 5000));
         sim.block_on(&core, async move { land(&ours, &made).await });
     }
-    let full = Rule::new(Fault::Fail(Errno(libc::ENOSPC))).on(OpKind::Rename).path("1.seg").times(u64::MAX);
+    let full = Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Rename).path("1.seg").times(u64::MAX);
     sim.fault(node, full);
     sim.fault(node, Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Rename).path("2.seg"));
     let ours = store.clone();

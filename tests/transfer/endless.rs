@@ -5,15 +5,14 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ringway::digest::Kernel;
 use ringway::ids::{Digest, LogIndex, Nanos, NodeId};
-use ringway::segment::{Ownership, Store, StoreOptions};
+use ringway::segment::Store;
 use ringway::transfer::{Announced, Driver, Failure, Fetcher};
 use ringway::transport::{Peer, Stream, StreamError};
-use ringway::uring::{Buffer, Core, Gate, Priority, sleep};
+use ringway::uring::{Buffer, Core, Priority, sleep};
 use ringway::wire::{Body, Chunk, ChunkList, Fetch};
 
-use super::{GROUP, LONG, PORT, Rig, SOURCE, transport, tree};
+use super::{GROUP, LONG, PORT, Rig, SOURCE, dest_options, transport, tree};
 
 /// What it does instead.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -89,16 +88,7 @@ fn start_target(rig: &mut Rig, failures: &Rc<RefCell<Vec<Failure>>>) -> Rc<Drive
     let wants: Vec<_> = (0..rig.samples.len()).map(|index| rig.want(index)).collect();
     let failures = Rc::clone(failures);
     rig.sim.block_on(&core, async move {
-        let options = StoreOptions {
-            segments_root: "/data/dest".to_owned(),
-            private: "/data/dest".to_owned(),
-            ownership: Ownership::Ours,
-            direct: true,
-            kernel: Kernel::Ring,
-            gate: Gate::new(),
-            boot: [1; 16],
-        };
-        let (store, _) = Store::open(options).await.expect("it recovers");
+        let (store, _) = Store::open(dest_options()).await.expect("it recovers");
         let fetcher = Fetcher::new(transport, Rc::new(store), GROUP, Rc::default());
         let peers = move |node| {
             let (node, address) = *addresses.iter().find(|(known, _)| *known == node)?;

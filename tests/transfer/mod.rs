@@ -51,6 +51,19 @@ fn secrets() -> SecretSet {
     SecretSet::new(Secret::generate(&mut random).expect("not weak"), None)
 }
 
+/// The target's store.
+fn dest_options() -> StoreOptions {
+    StoreOptions {
+        segments_root: "/data/dest".to_owned(),
+        private: "/data/dest".to_owned(),
+        ownership: Ownership::Ours,
+        direct: true,
+        kernel: Kernel::Ring,
+        gate: Gate::new(),
+        boot: [1; 16],
+    }
+}
+
 fn transport(core: &Core, node: NodeId) -> Transport {
     let incarnation = Incarnation([node.0 as u8; 16]);
     let options = TransportOptions::new(Some(CLUSTER), Some(node), incarnation, secrets());
@@ -193,16 +206,7 @@ impl Rig {
         let transport = transport(&core, NodeId(2));
         let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
         self.sim.block_on(&core, async move {
-            let options = StoreOptions {
-                segments_root: "/data/dest".to_owned(),
-                private: "/data/dest".to_owned(),
-                ownership: Ownership::Ours,
-                direct: true,
-                kernel: Kernel::Ring,
-                gate: Gate::new(),
-                boot: [1; 16],
-            };
-            let (store, _) = Store::open(options).await.expect("it recovers");
+            let (store, _) = Store::open(dest_options()).await.expect("it recovers");
             let (store, stats) = (Rc::new(store), Rc::new(TransferStats::default()));
             let fetcher = Fetcher::new(transport, Rc::clone(&store), GROUP, Rc::clone(&stats));
             let driver =
