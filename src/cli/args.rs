@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Pull(Pull),
     /// Prints digests of files.
     Digest(Digest),
+    /// Tells what this host can do for a node, and what to change where it could do more.
+    Doctor(Doctor),
     /// Tells how a running node stands.
     Status(Endpoint),
     /// Lists the members of a running node's cluster.
@@ -101,6 +103,14 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// `ringway doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// A directory on the disk that a node would use: a file of 64 MiB is written there, and removed again.
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
 }
 
 /// `ringway up`.

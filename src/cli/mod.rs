@@ -6,6 +6,7 @@ mod ask;
 mod bar;
 mod cache;
 mod digest;
+mod doctor;
 mod exit;
 mod log;
 mod node;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{Cli, Command, ConfigCommand, Output, SecretCommand};
 use super::exit::{Exit, Failure};
 use super::output::{count, print, write};
-use super::{ask, digest, log, node, point, rejoin, secret, up, verify};
+use super::{ask, digest, doctor, log, node, point, rejoin, secret, up, verify};
 use crate::daemon;
 
 #[derive(Serialize)]
@@ -46,6 +46,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(asked) => point::serve(asked, output, quiet),
         Command::Pull(asked) => point::pull(asked, output, quiet),
         Command::Digest(asked) => digest::run(&asked, output),
+        Command::Doctor(asked) => doctor::run(&asked, output),
         Command::Status(asked) => ask::status(&asked, output),
         Command::Members(asked) => ask::members(&asked, output),
         Command::Segments(asked) => ask::segments(&asked, output),

@@ -13,6 +13,7 @@ mod cache;
 mod change;
 mod cluster;
 mod digests;
+mod doctor;
 mod error;
 mod event;
 mod gather;
@@ -54,6 +55,7 @@ pub use adapter::{CommitError, Cut, CutError, DirectoryAdapter, SealRule};
 pub use builder::Builder;
 pub use change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
 pub use digests::{flat_digest, tree_digest};
+pub use doctor::{Check, DoctorError, Standing};
 pub use error::{
     BootstrapError, EventsError, LocateError, NoSuchShard, OpenError, TransferLeaderError, WaitError,
 };
@@ -64,7 +66,7 @@ pub use pull_parts::{Lost, PullError, PullOptions, PullProgress, PullReport};
 pub use rejoin::{RejoinError, Rejoining};
 pub use reply::{NoAnswer, Reply};
 pub use request::Locator;
-pub use run::{ServeOptions, pull, rejoin, serve};
+pub use run::{ServeOptions, doctor, pull, rejoin, serve};
 pub use scan::DigestProgress;
 pub use serve::ServeError;
 pub use status::{
