@@ -1,8 +1,11 @@
-//! The pipeline of the roofline: one thread sends files by sendfile(2), one receives with one ring, hashes what has just
-//! come, and writes it past the page cache from the same registered buffer while the next chunk comes.
+//! The pipeline of the roofline: one thread sends files by sendfile(2), one receives with one ring, hashes what has
+//! just come, and writes it past the page cache from the same registered buffer while the next chunk comes.
 
 #![expect(unsafe_code, reason = "a bare ring, without what makes one safe, is what is measured")]
-#![expect(clippy::as_conversions, reason = "sizes of at most a chunk, numbers of at most a few thousand files")]
+#![expect(
+    clippy::as_conversions,
+    reason = "sizes of at most a chunk, numbers of at most a few thousand files"
+)]
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};

@@ -1,8 +1,8 @@
 //! The bare pipeline against the product: how much of what this machine can do `ringway pull` reaches.
 //!
-//! `cargo bench --features sim --bench roofline [-- --dir DIR] [--mib 2048] [--files 32] [--rounds 7]`. Both copy the same
-//! files, out of the page cache, over loopback, onto DIR's disk, every chunk compared with its SHA-256 of before, data
-//! and folder durable; alternated. The bare pipeline (`bare.rs`) is two threads and one ring, with no protocol, no
+//! `cargo bench --features sim --bench roofline [-- --dir DIR] [--mib 2048] [--files 32] [--rounds 7]`. Both copy the
+//! same files, out of the page cache, over loopback, onto DIR's disk, every chunk compared with its SHA-256 of before,
+//! data and folder durable; alternated. The bare pipeline (`bare.rs`) is two threads and one ring, with no protocol, no
 //! authentication, no recovery and one fixed plan; the product is the `ringway` binary, its start included. Prints
 //! medians: seconds, GB/s, CPU seconds of the whole machine per GB, and the product's share of the bare rate.
 

@@ -1,5 +1,5 @@
-//! Running `serve`, `pull`, `rejoin` and `doctor` on the calling thread: one ring, one core, until the work is done or somebody
-//! says stop.
+//! Running `serve`, `pull`, `rejoin` and `doctor` on the calling thread: one ring, one core, until the work is done or
+//! somebody says stop.
 
 use std::cell::RefCell;
 use std::fs;

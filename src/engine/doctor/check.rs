@@ -90,8 +90,11 @@ fn ring(probe: &Probe) -> Vec<Check> {
             (true, _) => Check { found, ..check },
             // One of the two is enough.
             (false, "bbr") => Check { found, ..check },
-            (false, "huge pages") => Check { standing: Standing::Slower, found: finding.note.clone(), ..check }
-                .change("allow transparent huge pages (below), and memory for them: registered buffers on them cost less"),
+            (false, "huge pages") => {
+                Check { standing: Standing::Slower, found: finding.note.clone(), ..check }.change(
+                    "allow transparent huge pages (below), and memory for them: buffers on them cost less",
+                )
+            }
             (false, _) => Check { standing: Standing::Slower, found, change: finding.note.clone(), ..check },
         }
     }));

@@ -41,8 +41,8 @@ fn congestion(default: &str, available: &str) -> Check {
         return Check::new(name, standing, found);
     }
     Check::new(name, Standing::Slower, found).change(
-        "`modprobe tcp_cubic`: bbr paces, which halves a stream on loopback and in one rack; `transfer.congestion` in a \
-         node's file chooses",
+        "`modprobe tcp_cubic`: bbr paces, which halves a stream on loopback and in one rack; `transfer.congestion` in \
+         a node's file chooses",
     )
 }
 
