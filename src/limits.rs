@@ -87,6 +87,11 @@ pub const RECEIVE_QUEUED_BYTES_MAX: i64 = 2 * RECEIVE_CREDIT_BYTES;
 /// The same of one peer over all of its connections: as much as all streams are granted together, so that none meets it
 /// that keeps to its credit.
 pub const RECEIVE_PEER_QUEUED_BYTES_MAX: i64 = RECEIVE_QUEUED_BYTES_MAX / 2;
+/// What each peer may be granted, and may have waiting, on one core even when others have what the core grants and keeps
+/// in all: one stream's largest window.
+pub const RECEIVE_PEER_FIRST_BYTES: i64 = STREAM_CREDIT_BYTES as i64;
+/// What peers' first bytes may come to on top of the core's bounds: those of 64 peers.
+pub const RECEIVE_FIRSTS_BYTES_MAX: i64 = 64 * RECEIVE_PEER_FIRST_BYTES;
 /// Payloads up to this size take memory of their own and no registered buffer.
 pub const PAYLOAD_SMALL_BYTES: usize = 16 * 1024;
 /// Bytes read ahead on a connection, and the most that is sent in one piece of small frames.
@@ -197,6 +202,17 @@ pub const SNAPSHOT_SLICE_BYTES: usize = 512 * 1024;
 pub const SNAPSHOT_ARCHIVE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of one piece of a snapshot file on its way to a follower.
 pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that one segment of a manifest takes in a snapshot: its path and its labels at their longest, and 1 KiB for
+/// all that is of fixed size.
+pub const SNAPSHOT_ENTRY_BYTES_MAX: usize = PATH_BYTES_MAX + LABELS_MAX * (2 * LABEL_BYTES_MAX + 32) + 1024;
+/// Bytes that a session takes there, with a full window of outcomes.
+pub const SNAPSHOT_SESSION_BYTES_MAX: usize = SESSION_OUTCOMES_MAX * 64 + 1024;
+/// Bytes of the largest snapshot that there can be: of a manifest that has come to every bound of its own. 226 GB,
+/// nearly all of it paths and labels; one that is announced as larger is none.
+pub const SNAPSHOT_BYTES_MAX: u64 = (ENTRIES_MAX * SNAPSHOT_ENTRY_BYTES_MAX
+    + SESSIONS_MAX * SNAPSHOT_SESSION_BYTES_MAX
+    + SESSIONS_RETIRED_MAX * 64
+    + 2 * ENTRY_BYTES_MAX) as u64;
 /// Snapshot files of a group that stay: the latest.
 pub const SNAPSHOT_FILES_KEPT: usize = 1;
 
@@ -264,8 +280,7 @@ pub const FETCHES_MAX: usize = 256;
 pub const FETCH_QUEUE_MAX: usize = 1024;
 /// Segments that land together.
 pub const LANDING_BATCH_MAX: usize = 128;
-/// Ranges of one segment that are asked for before any of them is taken: requests for them all fit a stream's first
-/// credit.
+/// Ranges of one segment that are asked for at a time, the next ones when these have come.
 pub const FETCH_RANGES_MAX: usize = 64;
 /// Writes of one landing under way at a time.
 pub const WRITES_MAX: usize = 4;
@@ -321,6 +336,8 @@ const _: () = assert!(TURN_BULK_POLLS_MAX <= TURN_POLLS_MAX);
 const _: () = assert!(CONNECTIONS_UNPROVEN_MAX < CONNECTIONS_MAX);
 const _: () = assert!(CONTROL_CREDIT_BYTES <= STREAM_CREDIT_BYTES as i64);
 const _: () = assert!(STREAM_CREDIT_FIRST_BYTES <= CONTROL_CREDIT_BYTES);
+const _: () = assert!(RECEIVE_PEER_FIRST_BYTES > (FRAME_BODY_BYTES_MAX + FRAME_PAYLOAD_BYTES_MAX) as i64);
+const _: () = assert!(RECEIVE_PEER_FIRST_BYTES < RECEIVE_PEER_QUEUED_BYTES_MAX);
 const _: () = assert!(READ_AHEAD_LEAN_BYTES <= READ_AHEAD_BYTES);
 const _: () = assert!(PING_AFTER.0 * 2 < IDLE_TIMEOUT.0);
 const _: () = assert!(CONNECTIONS_PEER_MAX < CONNECTIONS_MAX);

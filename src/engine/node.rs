@@ -111,13 +111,14 @@ async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<Socke
     let placement = Rc::default();
     let returning = Returning::default();
     let transport = transport(&parts, &identity, &addresses, &placement, &returning);
+    let desk = Rc::<Desk>::default();
     let mut shards = BTreeMap::new();
     for id in (0..config.shards).map(ShardId).filter(|id| config.core_of(id.group()) == parts.index) {
-        let shard = open_shard(&parts, &root, id, &identity, &transport, &addresses, hooks).await?;
+        let shared = (&transport, &addresses, &desk);
+        let shard = open_shard(&parts, &root, id, &identity, shared, hooks).await?;
         drop(Core::current().spawn(Priority::Urgent, keep_shard(shard.clone(), Rc::clone(&placement))));
         shards.insert(id, shard);
     }
-    let desk = Rc::default();
     let mut node =
         CoreNode { parts, identity, transport, addresses, placement, returning, shards, cluster: None, desk };
     let mut address = None;
@@ -204,8 +205,7 @@ async fn open_shard(
     root: &Dir,
     id: ShardId,
     identity: &Identity,
-    transport: &Transport,
-    addresses: &Addresses,
+    (transport, addresses, desk): (&Transport, &Addresses, &Rc<Desk>),
     hooks: &Hooks,
 ) -> Result<Shard, OpenError> {
     let config = &parts.config;
@@ -235,6 +235,7 @@ async fn open_shard(
         store: Rc::new(store),
         transport: transport.clone(),
         addresses: Rc::clone(addresses),
+        desk: Rc::clone(desk),
         journal: dir,
     });
     let options = GroupOptions {

@@ -147,3 +147,39 @@ fn tell<M: Machine>(group: &Group<M>, node: NodeId, done: Result<&'static str, M
         Err(error) => tracing::debug!(%group, %node, %error, "the member stays as it is for now"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Bootstrap, Replicas};
+    use crate::ids::ClusterId;
+
+    fn record(id: u64, role: Role) -> NodeRecord {
+        NodeRecord {
+            id: NodeId(id),
+            name: format!("node-{id}"),
+            address: format!("host-{id}:7400"),
+            admin_address: None,
+            incarnation: Incarnation([id as u8; 16]),
+            role,
+        }
+    }
+
+    #[test]
+    fn a_record_says_voter_when_the_nodes_present_life_votes_and_not_while_it_learns() {
+        let mut state = ClusterState::new();
+        let nodes = vec![record(1, Role::Voter), record(2, Role::Voter)];
+        let bootstrap =
+            Bootstrap { cluster: ClusterId([1; 16]), nodes, shard_count: 1, replicas: Replicas::All };
+        state.apply(LogIndex(1), &Command::Bootstrap(bootstrap).encode());
+        let (back, seen) = (record(2, Role::Promotable), state.nodes_changed());
+        state.apply(LogIndex(2), &Command::SetNode { record: back, seen }.encode());
+        let wish = |voting: &[(u64, u8)]| {
+            let life = |(node, life): &(u64, u8)| (NodeId(*node), Incarnation([*life; 16]));
+            wish(&state, &voting.iter().map(life).collect(), &mut BTreeMap::new())
+        };
+        assert_eq!(wish(&[(1, 1)]), None, "it is a learner");
+        assert_eq!(wish(&[(1, 1), (2, 9)]), None, "another life of it votes");
+        assert_eq!(wish(&[(1, 1), (2, 2)]), Some(record(2, Role::Voter)));
+    }
+}

@@ -10,6 +10,8 @@ use super::entry::Entry;
 use super::outcome::Outcome;
 use super::session::Session;
 use crate::ids::{Digest, LogIndex, NodeId, SegmentId, SessionId, UnixNanos};
+use crate::limits::{SESSION_OUTCOMES_MAX, SNAPSHOT_SESSION_BYTES_MAX};
+use crate::wire::archive::ARCHIVE_HEADER_BYTES;
 
 /// Version of the snapshots' format, named in each part's header.
 pub const SNAPSHOT_VERSION: u16 = 1;
@@ -62,6 +64,18 @@ pub(super) struct EntryRecord {
     pub(super) proposed_at: UnixNanos,
     pub(super) labels: Vec<u32>,
 }
+
+// What `SNAPSHOT_BYTES_MAX` is reckoned with. A part has one record at least, so its own bytes count with that.
+const AROUND_BYTES: usize = size_of::<ArchivedPart>() + 2 * ARCHIVE_HEADER_BYTES;
+const _: () = assert!(size_of::<ArchivedEntryRecord>() + AROUND_BYTES < 1024);
+const _: () = assert!(size_of::<u32>() + size_of::<ArchivedLabelRecord>() <= 32);
+const _: () = assert!(
+    size_of::<ArchivedSessionRecord>()
+        + SESSION_OUTCOMES_MAX * size_of::<rkyv::Archived<(u64, Outcome)>>()
+        + AROUND_BYTES
+        < SNAPSHOT_SESSION_BYTES_MAX
+);
+const _: () = assert!(size_of::<rkyv::Archived<(SessionId, LogIndex)>>() <= 64);
 
 impl SessionRecord {
     pub(super) fn new(id: SessionId, session: &Session) -> Self {

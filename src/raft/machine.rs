@@ -7,6 +7,7 @@ use rkyv::util::AlignedVec;
 
 use crate::cluster::{self, ClusterState};
 use crate::ids::LogIndex;
+use crate::limits::{ENTRY_BYTES_MAX, SNAPSHOT_BYTES_MAX};
 use crate::manifest::{self, Installer, Replaced, SnapshotWriter, State};
 
 /// A replicated state.
@@ -19,6 +20,9 @@ pub trait Machine: Sized + fmt::Debug + 'static {
     type Incoming;
     /// Why a snapshot is refused.
     type Refused: std::error::Error + 'static;
+
+    /// Bytes of the largest snapshot that there can be.
+    const SNAPSHOT_BYTES_MAX: u64 = SNAPSHOT_BYTES_MAX;
 
     /// The state before the first entry.
     fn empty() -> Self;
@@ -161,6 +165,9 @@ impl Machine for ClusterState {
     type Frozen = Option<AlignedVec<16>>;
     type Incoming = IncomingCluster;
     type Refused = ClusterRefused;
+
+    /// One part, behind the head.
+    const SNAPSHOT_BYTES_MAX: u64 = 3 * ENTRY_BYTES_MAX as u64;
 
     fn empty() -> Self {
         Self::new()

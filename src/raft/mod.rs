@@ -5,6 +5,7 @@
 //! they say; `runtime` lets openraft run on a core.
 
 mod group;
+mod installing;
 mod keeper;
 mod log;
 mod machine;

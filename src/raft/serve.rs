@@ -20,6 +20,7 @@ use crate::uring::{Core, Places, Priority};
 use crate::wire::{Body, CodecError, RaftResponse};
 
 use super::group::leader_barrier;
+use super::installing::Installing;
 use super::keeper::Keeper;
 use super::machine::Machine;
 use super::plausible::{check_history, check_leap};
@@ -39,8 +40,8 @@ struct Inner<M: Machine> {
     begun: Cell<u64>,
     /// Calls in another node's name.
     foreign: Cell<u64>,
-    /// The snapshot that is being taken in.
-    installing: Cell<Option<Point>>,
+    /// The snapshots that are being taken in.
+    installing: Installing,
 }
 
 /// A call in the name of another node than the connection was proven as.
@@ -73,7 +74,7 @@ impl<M: Machine> Server<M> {
             incoming: RefCell::default(),
             begun: Cell::default(),
             foreign: Cell::default(),
-            installing: Cell::default(),
+            installing: Installing::default(),
         }))
     }
 
@@ -128,10 +129,9 @@ impl<M: Machine> Server<M> {
                 let request = rpc::read_append(self.0.group, &argument.memory, argument.range);
                 let request = request.map_err(misread)?;
                 own(&request.vote)?;
-                if let Some(snapshot) = self.0.installing.get() {
-                    // It may reach consensus before the snapshot that was announced before it.
-                    check_history(snapshot, Point::of(request.leader_commit.as_ref())).map_err(misread)?;
-                }
+                // It may reach consensus before a snapshot that has come before it.
+                let committed = Point::of(request.leader_commit.as_ref());
+                self.0.installing.check(committed).map_err(misread)?;
                 let reply = raft.append_entries(request).await;
                 reply.map(|reply| rpc::write_append_reply(&reply)).map_err(text)
             }
@@ -192,6 +192,7 @@ impl<M: Machine> Server<M> {
         {
             return Ok(OfferReply::From(incoming.received()));
         }
+        self.check_room(offer.bytes).await?;
         let number = self.0.begun.get() + 1;
         self.0.begun.set(number);
         let dir = self.0.keeper.dir();
@@ -201,6 +202,19 @@ impl<M: Machine> Server<M> {
             before.give_up(dir).await;
         }
         Ok(OfferReply::From(0))
+    }
+
+    /// A snapshot of that size can be, and fits the disk when what has come of the one before it has given way.
+    async fn check_room(&self, bytes: u64) -> Result<(), SnapshotFault> {
+        if bytes > M::SNAPSHOT_BYTES_MAX {
+            return Err(SnapshotFault::TooLarge { bytes, most: M::SNAPSHOT_BYTES_MAX });
+        }
+        let unknown =
+            |errno| SnapshotFault::Disk { doing: "find room for", file: "that is announced".into(), errno };
+        let space = self.0.keeper.dir().space().await.map_err(unknown)?;
+        let before = self.0.incoming.borrow().as_ref().map_or(0, Incoming::received);
+        let available = space.available.saturating_add(before);
+        if bytes > available { Err(SnapshotFault::NoRoom { bytes, available }) } else { Ok(()) }
     }
 
     async fn piece(&self, peer: Option<NodeId>, bytes: &[u8]) -> Result<Vec<u8>, String> {
@@ -244,14 +258,9 @@ impl<M: Machine> Server<M> {
         installed
     }
 
-    async fn install(&self, offer: SnapshotOffer, file: SnapshotFile) -> Result<Vote, String> {
-        self.0.installing.set(Some(offer.head.point));
-        let installed = self.install_checked(offer, file).await;
-        self.0.installing.set(None);
-        installed
-    }
-
-    async fn install_checked(&self, offer: SnapshotOffer, file: SnapshotFile) -> Result<Vote, String> {
+    /// Takes a snapshot in that was checked.
+    pub(super) async fn install(&self, offer: SnapshotOffer, file: SnapshotFile) -> Result<Vote, String> {
+        let _one = self.0.installing.begin(offer.head.point).map_err(misread)?;
         // Asked in the order of the entries: what came before them counts.
         let committed = self.0.raft.with_raft_state(|state| state.local_committed().cloned()).await;
         let committed = Point::of(committed.map_err(text)?.as_ref()).max(self.0.keeper.applied());

@@ -1,25 +1,29 @@
 //! Calls as a peer makes them, one beside the other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
 use futures_util::FutureExt;
+use futures_util::future::join;
+use openraft::EntryPayload;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use rkyv::util::AlignedVec;
 
 use crate::auth::{Secret, SecretSet};
 use crate::ids::{ClusterId, GroupId, Incarnation, LogIndex, NodeId, Term};
+use crate::limits::SNAPSHOT_BYTES_MAX;
 use crate::manifest::State;
 use crate::transport::{Transport, TransportOptions};
-use crate::uring::{Dir, Gate};
+use crate::uring::{Dir, Gate, OpenOptions};
 
 use super::group::{Group, GroupConfig, GroupOptions};
 use super::machine::Machine;
 use super::rpc::{self, Call, SnapshotOffer};
 use super::serve::{Argument, Server};
-use super::snapshot::{SnapshotHead, write};
+use super::snapshot::{SnapshotFile, SnapshotHead, write};
 use super::testing::{on_core, open, scratch};
-use super::types::{Point, StoredMembership, Vote};
+use super::types::{Entry, Member, Membership, Point, StoredMembership, Vote};
 
 const GROUP: GroupId = GroupId(3);
 const PEER: NodeId = NodeId(2);
@@ -46,12 +50,17 @@ async fn snapshot(entries: u64) -> (Vec<u8>, SnapshotOffer) {
 
 /// The same of a term.
 async fn snapshot_of(term: u64, entries: u64) -> (Vec<u8>, SnapshotOffer) {
+    snapshot_with(term, entries, StoredMembership::default()).await
+}
+
+/// The same of a group with members.
+async fn snapshot_with(term: u64, entries: u64, members: StoredMembership) -> (Vec<u8>, SnapshotOffer) {
     let folder = scratch();
     let mut state = State::new();
     (1..=entries).for_each(|index| Machine::pass(&mut state, LogIndex(index)));
     let frozen = Machine::freeze(&mut state);
     let point = Point { term: Term(term), index: LogIndex(entries) };
-    let head = SnapshotHead { point, members: StoredMembership::default() };
+    let head = SnapshotHead { point, members };
     let machine = Rc::new(std::cell::RefCell::new(state));
     let file = write(&open(&folder).await, GROUP, None, head.clone(), &machine, frozen).await;
     file.expect("room");
@@ -84,6 +93,28 @@ async fn begin(server: &Server<State>, offer: &SnapshotOffer, bytes: &[u8]) {
     call(server, PEER, Call::SnapshotPiece, &piece).await.expect("written");
 }
 
+/// A snapshot that has come, and was checked.
+async fn arrived(
+    folder: &tempfile::TempDir,
+    (bytes, offer): (Vec<u8>, SnapshotOffer),
+) -> (SnapshotOffer, SnapshotFile) {
+    let name = format!("arrived-{}", offer.head.point);
+    std::fs::write(folder.path().join(&name), bytes).expect("room");
+    let file = open(folder).await.open(&name, OpenOptions::default()).await.expect("it is there");
+    let file = SnapshotFile { head: offer.head.clone(), file, bytes: offer.bytes, unsettled: None };
+    (offer, file)
+}
+
+/// Blank entries of term 1, all of them committed, from a leader of a term.
+fn blanks(term: u64, count: u64) -> Vec<u8> {
+    let log_id = |index| Point { term: Term(1), index: LogIndex(index) }.log_id().expect("not the start");
+    let entry = |index| Entry { log_id: log_id(index), payload: EntryPayload::Blank };
+    let entries = (1..=count).map(entry).collect();
+    let leader_commit = Some(log_id(count));
+    let vote = Vote::new_committed(term, PEER.0);
+    rpc::write_append(GROUP, &AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit })
+}
+
 fn left_over(folder: &Path) -> Vec<String> {
     let names =
         std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").file_name());
@@ -108,7 +139,7 @@ fn what_was_checked_gets_the_name_whatever_begins_meanwhile() {
             let other = SnapshotOffer { head: SnapshotHead { point, ..offer.head.clone() }, ..offer.clone() };
             begin(server, &other, b"nothing that anybody has checked").await;
         };
-        let (ended, ()) = futures_util::future::join(end, meanwhile).await;
+        let (ended, ()) = join(end, meanwhile).await;
         ended.expect("taken in");
         let stands = std::fs::read(folder.path().join(name(7))).expect("it has its name");
         assert!(stands == bytes, "{} other bytes have the name", stands.len());
@@ -222,7 +253,7 @@ fn a_snapshot_that_has_begun_meanwhile_stays_and_an_older_one_takes_no_newer_one
             call(server, PEER, Call::SnapshotBegin, &offered).await.expect("announced");
             held.clear();
         };
-        let (refused, ()) = futures_util::future::join(piece, meanwhile).await;
+        let (refused, ()) = join(piece, meanwhile).await;
         assert_eq!(refused.expect_err("too late"), "another snapshot has begun to come");
         assert_eq!(left_over(folder.path()).len(), 1, "what came of the older one is gone");
         let piece = rpc::write_piece(offer_newer.head.point, 0, &newer);
@@ -288,6 +319,118 @@ fn a_snapshot_of_another_history_a_piece_past_all_numbers_and_a_term_that_is_the
         let (bytes, offer) = snapshot_of(4, 12).await;
         bring(server, &offer, &bytes).await.expect("the group goes on");
         assert_eq!(group.machine().borrow().applied(), LogIndex(12));
+        group.shut_down().await.expect("closed");
+    });
+}
+
+/// Consensus takes a snapshot of another history than what is committed for impossible, and ends.
+#[test]
+fn entries_that_come_while_a_snapshot_is_taken_in_commit_nothing_that_contradicts_it() {
+    let (folder, other) = (scratch(), scratch());
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        let server = group.server();
+        let (offer, file) = arrived(&other, snapshot_of(2, 5).await).await;
+        let entries = blanks(2, 9);
+        let (taken, refused) =
+            join(server.install(offer, file), call(server, PEER, Call::Append, &entries)).await;
+        taken.expect("taken in");
+        assert!(refused.expect_err("entry 5 is of term 2").contains("committed here"));
+        assert_eq!(group.machine().borrow().applied(), LogIndex(5));
+        let (offer, file) = arrived(&other, snapshot_of(3, 7).await).await;
+        server.install(offer, file).await.expect("the group goes on");
+        group.shut_down().await.expect("closed");
+    });
+}
+
+#[test]
+fn a_snapshot_is_looked_at_behind_the_entries_that_came_before_it() {
+    let (folder, other) = (scratch(), scratch());
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        let server = group.server();
+        let (offer, file) = arrived(&other, snapshot_of(2, 5).await).await;
+        let entries = blanks(2, 9);
+        let (appended, refused) =
+            join(call(server, PEER, Call::Append, &entries), server.install(offer, file)).await;
+        appended.expect("they came first");
+        assert!(refused.expect_err("entry 5 is of term 1").contains("committed here"));
+        let (offer, file) = arrived(&other, snapshot_of(3, 12).await).await;
+        server.install(offer, file).await.expect("the group goes on");
+        assert_eq!(group.machine().borrow().applied(), LogIndex(12));
+        group.shut_down().await.expect("closed");
+    });
+}
+
+/// Each was looked at before the other was taken in, and found to contradict nothing.
+#[test]
+fn of_two_snapshots_at_once_that_contradict_each_other_one_is_refused() {
+    for points in [[(1, 9), (2, 5)], [(2, 5), (1, 9)]] {
+        let (folder, other) = (scratch(), scratch());
+        on_core(async {
+            let group = group(open(&folder).await).await;
+            let server = group.server();
+            let [first, second] = points.map(|(term, entries)| snapshot_of(term, entries));
+            let (offer, file) = arrived(&other, first.await).await;
+            let (other_offer, other_file) = arrived(&other, second.await).await;
+            // Both in the name of the same leader.
+            let vote = Vote::new_committed(2, PEER.0);
+            let (offer, other_offer) =
+                (SnapshotOffer { vote, ..offer }, SnapshotOffer { vote, ..other_offer });
+            let (taken, refused) =
+                join(server.install(offer, file), server.install(other_offer, other_file)).await;
+            taken.expect("the first");
+            assert!(refused.expect_err("the second").contains("committed here"));
+            assert_eq!(group.machine().borrow().applied(), LogIndex(points[0].1));
+            group.shut_down().await.expect("closed");
+        });
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_announced_as_larger_than_can_be_or_than_there_is_room_for_makes_no_file() {
+    let folder = scratch();
+    on_core(async {
+        let dir = open(&folder).await;
+        let available = dir.space().await.expect("known").available;
+        let group = group(dir).await;
+        let server = group.server();
+        let (bytes, offer) = snapshot(7).await;
+        let announce = async |bytes| {
+            let offer = SnapshotOffer { bytes, ..offer.clone() };
+            call(server, PEER, Call::SnapshotBegin, &rpc::write_offer(&offer)).await
+        };
+        for large in [SNAPSHOT_BYTES_MAX + 1, u64::MAX] {
+            let refused = announce(large).await.expect_err("no state has so many");
+            assert!(refused.contains("the largest possible"), "{refused}");
+        }
+        let beyond = available + (8 << 30);
+        let refused = announce(beyond).await.expect_err("more than there is room for");
+        assert!(beyond > SNAPSHOT_BYTES_MAX || refused.contains("the disk has room for"), "{refused}");
+        assert_eq!(left_over(folder.path()), [""; 0]);
+        bring(server, &offer, &bytes).await.expect("there is room for this one");
+        group.shut_down().await.expect("closed");
+    });
+}
+
+/// A node that a half-done change makes a voter, and one that only learns, are none of the voters that count.
+#[test]
+fn voters_are_those_of_every_set_in_force_and_no_learner() {
+    let folder = scratch();
+    on_core(async {
+        let group = group(open(&folder).await).await;
+        let member =
+            |n: u8| Member { address: format!("10.0.0.{n}:7000"), incarnation: Incarnation([n; 16]) };
+        let nodes = BTreeMap::from([(1, member(1)), (2, member(2)), (3, member(3))]);
+        let sets = vec![BTreeSet::from([1]), BTreeSet::from([1, 2])];
+        let members = Membership::new(sets, nodes).expect("each voter has its address");
+        let at = Point { term: Term(1), index: LogIndex(6) }.log_id();
+        let (bytes, offer) = snapshot_with(1, 7, StoredMembership::new(at, members)).await;
+        bring(group.server(), &offer, &bytes).await.expect("taken in");
+        assert_eq!(group.voters(), BTreeMap::from([(NodeId(1), Incarnation([1; 16]))]));
+        let voting: Vec<_> = group.members().iter().map(|member| (member.node.0, member.voter)).collect();
+        assert_eq!(voting, [(1, true), (2, true), (3, false)], "with those that will vote when it is done");
+        assert!(group.is_changing());
         group.shut_down().await.expect("closed");
     });
 }

@@ -87,12 +87,13 @@ impl Inner {
 
     /// Tells until the stream breaks.
     async fn tell(&self, stream: &Stream) {
-        let mut last = None;
+        let mut last: Option<Announce> = None;
         while !self.stopped.get() {
             let changed = self.changed.notified();
             let now = self.announcement();
-            let news = last.as_ref() != Some(&now);
-            if news {
+            // The load alone is no news: it is told with what is, and every interval.
+            let is_told = |last: &Announce| Announce { load: now.load, ..last.clone() } == now;
+            if !last.as_ref().is_some_and(is_told) {
                 if stream.send(now.clone()).await.is_err() {
                     return;
                 }
@@ -111,8 +112,7 @@ impl Inner {
         Announce {
             incarnation: self.incarnation,
             shard: self.id,
-            // Not counted yet: each node spreads its own fetches.
-            load: 0,
+            load: self.desk.serving(),
             installed: installed.installed(),
             applied: self.watermarks().applied,
             held_to,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::ids::{Incarnation, NodeId, ShardId};
 use crate::journal::SessionFileError;
 use crate::segment::{DiskError, Store};
-use crate::transfer::Unavailable;
+use crate::transfer::{Desk, Unavailable};
 use crate::transport::Transport;
 use crate::uring::Dir;
 
@@ -30,6 +30,8 @@ pub struct ShardParts {
     pub transport: Transport,
     /// Where nodes are reached.
     pub addresses: Addresses,
+    /// Where the core's fetches by other nodes are counted.
+    pub desk: Rc<Desk>,
     /// The folder of the node's own records of this shard.
     pub journal: Dir,
 }

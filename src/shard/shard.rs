@@ -15,7 +15,7 @@ use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::TransferStats;
-use crate::transfer::{Announced, Driver, Failure, Fetcher};
+use crate::transfer::{Announced, Desk, Driver, Failure, Fetcher};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Notify, Places, Priority, sleep};
 
@@ -39,6 +39,7 @@ pub(super) struct Inner {
     pub(super) store: Rc<Store>,
     pub(super) transport: Transport,
     pub(super) addresses: Addresses,
+    pub(super) desk: Rc<Desk>,
     pub(super) group: OnceCell<Group<State>>,
     pub(super) driver: OnceCell<Rc<Driver>>,
     pub(super) stats: Rc<TransferStats>,
@@ -85,7 +86,7 @@ impl Shard {
     /// A shard that waits for its group.
     #[must_use]
     pub fn new(parts: ShardParts) -> Self {
-        let ShardParts { id, node, incarnation, store, transport, addresses, journal } = parts;
+        let ShardParts { id, node, incarnation, store, transport, addresses, desk, journal } = parts;
         Self(Rc::new(Inner {
             id,
             node,
@@ -94,6 +95,7 @@ impl Shard {
             store,
             transport,
             addresses,
+            desk,
             group: OnceCell::new(),
             driver: OnceCell::new(),
             stats: Rc::default(),
@@ -269,6 +271,12 @@ impl Shard {
     pub fn installed_by(&self, node: NodeId, life: Incarnation) -> Option<LogIndex> {
         let told = |told: &Announced| (told.incarnation == life).then_some(told.installed);
         self.0.driver.get()?.with_sources(|sources| sources.announced(node).and_then(told))
+    }
+
+    /// How many segments a node serves from the core of the shard, as far as it has told us.
+    #[must_use]
+    pub fn load_of(&self, node: NodeId) -> Option<u32> {
+        self.0.driver.get()?.with_sources(|sources| sources.announced(node).map(|told| told.load))
     }
 
     /// Events after the one with this number.

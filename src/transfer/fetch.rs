@@ -6,6 +6,8 @@
 
 use std::rc::Rc;
 
+use futures_util::future::try_join;
+
 use crate::ids::{GroupId, NodeId};
 use crate::limits::{FETCH_RANGES_MAX, WRITES_MAX};
 use crate::segment::{self, Landing, Store};
@@ -15,7 +17,7 @@ use crate::wire::Body;
 
 use super::land::Lander;
 use super::plan::Failure;
-use super::session::{Request, Sessions};
+use super::session::{Answers, Asker, Request, Sessions};
 use super::writes::Writes;
 
 /// Fetches the segments of one shard.
@@ -42,14 +44,14 @@ impl Fetcher {
         if self.store.is_held(want.id, want.root) {
             return Ok(());
         }
-        let mut request = self.sessions.request(source, peer).await?;
+        let Request { asker, mut answers } = self.sessions.request(source, peer).await?;
         let resumed = self.store.is_staged(want.id, want.root);
         let known = if resumed { self.store.staged_chunks(&want).await } else { None };
         let chunks = match known {
             Some(chunks) => chunks,
             None => {
-                request.ask(&want, if resumed { 0..0 } else { 0..u32::MAX }, true).await?;
-                request.chunk_list(&want).await?
+                asker.ask(&want, if resumed { 0..0 } else { 0..u32::MAX }, true).await?;
+                answers.chunk_list(&want).await?
             }
         };
         let landing = match self.store.begin(want, chunks).await {
@@ -64,8 +66,8 @@ impl Fetcher {
         if resumed {
             self.stats.chunks_reused.add(u64::from(landing.written_count()));
         }
-        let received = self.receive_missing(&mut request, source, &landing, !resumed).await;
-        drop(request);
+        let received = self.receive_missing(&asker, &mut answers, source, &landing, !resumed).await;
+        drop((asker, answers));
         match received {
             Ok(()) => self.lander.land(landing).await.map(|_| ()),
             Err(failure) => {
@@ -77,11 +79,12 @@ impl Fetcher {
         }
     }
 
-    /// Asks for what is missing, unless all of it was asked for, and takes it. So many ranges at a time: while a source
-    /// answers it reads no requests, and whoever asks for more than there is credit for is not there to take answers.
+    /// Asks for what is missing, unless all of it was asked for, and takes it meanwhile. While a source answers it reads
+    /// no requests: whoever first asked for all, for more than there is credit for, would not be there to take answers.
     async fn receive_missing(
         &self,
-        request: &mut Request,
+        asker: &Asker,
+        answers: &mut Answers,
         source: NodeId,
         landing: &Landing,
         mut is_asked: bool,
@@ -91,13 +94,15 @@ impl Fetcher {
             if ranges.is_empty() {
                 return Ok(());
             }
-            if !std::mem::take(&mut is_asked) {
-                for range in &ranges {
-                    request.ask(landing.want(), range.clone(), false).await?;
-                }
-            }
             let expected = ranges.iter().map(|range| range.end - range.start).sum();
-            self.receive_chunks(request, source, landing, expected).await?;
+            let to_ask = if std::mem::take(&mut is_asked) { Vec::new() } else { ranges };
+            let ask = async {
+                for range in to_ask {
+                    asker.ask(landing.want(), range, false).await?;
+                }
+                Ok(())
+            };
+            try_join(ask, self.receive_chunks(answers, source, landing, expected)).await?;
         }
     }
 
@@ -105,7 +110,7 @@ impl Fetcher {
     /// if there is one. One that is here already was not asked for.
     async fn receive_chunks(
         &self,
-        request: &mut Request,
+        answers: &mut Answers,
         source: NodeId,
         landing: &Landing,
         mut expected: u32,
@@ -113,7 +118,7 @@ impl Fetcher {
         let mut writes = Writes::new(landing, WRITES_MAX);
         let mut is_corrupt = false;
         while expected > 0 {
-            let message = writes.beside(request.receive()).await?;
+            let message = writes.beside(answers.receive()).await?;
             let Ok(Body::Chunk(chunk)) = message.decode() else { return Err(Failure::Corrupt) };
             let index = chunk.chunk;
             let Some(payload) = message.payload else { return Err(Failure::Corrupt) };

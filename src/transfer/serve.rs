@@ -51,6 +51,14 @@ impl Default for Desk {
     }
 }
 
+impl Desk {
+    /// How many that is just now.
+    #[must_use]
+    pub fn serving(&self) -> u32 {
+        u32::try_from(self.0.taken()).unwrap_or(u32::MAX)
+    }
+}
+
 /// Gives the page behind a cursor, of at most so many entries.
 pub type Pages = Rc<dyn Fn(&[u8], usize) -> Page>;
 
@@ -285,6 +293,6 @@ mod tests {
         let held: Vec<_> = peers.iter().map(all).collect();
         let counts: Vec<_> = held.iter().map(Vec::len).collect();
         assert_eq!(counts, [PEER_SERVES_MAX, PEER_SERVES_MAX, 1, 1]);
-        assert_eq!(desk.0.taken(), SERVES_MAX + 2);
+        assert_eq!(desk.serving() as usize, SERVES_MAX + 2);
     }
 }

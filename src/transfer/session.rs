@@ -2,13 +2,13 @@
 //! after the other.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::digest::{ChunkList, VerifiedChunks};
+use crate::digest::{ChunkList, VerifiedChunks, chunk_count};
 use crate::ids::{GroupId, Nanos, NodeId};
-use crate::limits::{PROGRESS_TIMEOUT, STREAM_QUEUE_MAX};
+use crate::limits::{FETCHES_MAX, PROGRESS_TIMEOUT, STREAM_QUEUE_MAX};
 use crate::segment;
 use crate::transport::{Message, Peer, RefusedCode, StreamReceiver, StreamSender, Transport};
 use crate::uring::{Core, Notify, Priority, QueueReceiver, QueueSender, deadline, queue};
@@ -84,7 +84,7 @@ impl Sessions {
 /// A stream to one source, kept while it works.
 struct Session {
     sender: StreamSender,
-    requests: RefCell<BTreeMap<u32, QueueSender<Message>>>,
+    requests: RefCell<BTreeMap<u32, Asked>>,
     next: Cell<u32>,
     broken: Cell<bool>,
     /// When the source last answered any of them.
@@ -110,6 +110,73 @@ impl Session {
             }
         }
     }
+
+    /// Notes an answer, and gives who takes it. What comes for a request that was given up is taken by nobody, and is
+    /// progress all the same: others wait behind it. What nobody has asked for is none.
+    fn heard_of(&self, message: &Message) -> Option<QueueSender<Message>> {
+        let (request, answers) = match message.decode() {
+            Ok(Body::ChunkList(list)) => (list.request, list.digests.len().max(1) as u64),
+            Ok(Body::Chunk(chunk)) => (chunk.request, 1),
+            Ok(Body::FetchRefused(refused)) => (refused.request, u64::MAX),
+            _ => return None,
+        };
+        let mut requests = self.requests.borrow_mut();
+        let asked = requests.get_mut(&request)?;
+        let taker = asked.taker.clone();
+        if asked.due.came(answers) || taker.is_some() {
+            self.heard.set(Core::current().now());
+        }
+        if taker.is_none() && asked.due.is_over() {
+            requests.remove(&request);
+        }
+        taker
+    }
+
+    /// Nobody takes a request's answers any more; those on their way are kept in mind. With too many of such requests
+    /// before them, whoever comes next asks on a stream of its own.
+    fn give_up(&self, request: u32) {
+        let mut requests = self.requests.borrow_mut();
+        let Some(asked) = requests.get_mut(&request) else { return };
+        asked.taker = None;
+        if asked.due.is_over() {
+            requests.remove(&request);
+        } else if requests.values().filter(|asked| asked.taker.is_none()).count() > FETCHES_MAX {
+            self.broken.set(true);
+        }
+    }
+}
+
+/// What was asked in the name of one request, and who takes the answers: nobody if it was given up.
+struct Asked {
+    taker: Option<QueueSender<Message>>,
+    due: Due,
+}
+
+/// How many answers are still to come to each asking, in its order: chunks, digests of a list. A source that says more
+/// than it was asked for makes no progress by it.
+#[derive(Default)]
+struct Due(VecDeque<u64>);
+
+impl Due {
+    /// All the answers to one asking; the list of an empty segment is one, too.
+    fn ask(&mut self, want: &segment::Want, chunks: &Range<u32>, want_list: bool) {
+        let count = chunk_count(want.len).unwrap_or_default();
+        let chunks = chunks.end.min(count).saturating_sub(chunks.start);
+        let list = if want_list { count.max(1) } else { 0 };
+        self.0.push_back(u64::from(chunks) + u64::from(list));
+    }
+
+    /// So many have come, or a refusal in the place of all. False if none was due.
+    fn came(&mut self, answers: u64) -> bool {
+        let Some(first) = self.0.front_mut() else { return false };
+        *first = first.saturating_sub(answers);
+        self.0.pop_front_if(|first| *first == 0);
+        true
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Gives each answer to the request that it names. Ends with the stream or the session.
@@ -122,16 +189,7 @@ async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver) {
             session.requests.borrow_mut().clear();
             return;
         };
-        let request = match message.decode() {
-            Ok(Body::ChunkList(list)) => list.request,
-            Ok(Body::Chunk(chunk)) => chunk.request,
-            Ok(Body::FetchRefused(refused)) => refused.request,
-            _ => continue,
-        };
-        let queue = session.requests.borrow().get(&request).cloned();
-        if let Some(queue) = queue {
-            // What nobody has asked for is no progress.
-            session.heard.set(Core::current().now());
+        if let Some(queue) = session.heard_of(&message) {
             // A request that is slow holds up those behind it, as the source answers in their order.
             let _given_up = queue.send(message).await;
         }
@@ -140,20 +198,36 @@ async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver) {
 
 /// One segment's conversation in a session.
 pub(super) struct Request {
+    pub(super) asker: Asker,
+    pub(super) answers: Answers,
+}
+
+/// The side of a request that asks. Dropped, it gives the request up.
+pub(super) struct Asker {
     session: Rc<Session>,
     id: u32,
-    answers: QueueReceiver<Message>,
+}
+
+/// The side of a request that takes the answers.
+pub(super) struct Answers {
+    session: Rc<Session>,
+    queue: QueueReceiver<Message>,
 }
 
 impl Request {
     fn open(session: Rc<Session>) -> Self {
         let id = session.next.get();
         session.next.set(id.wrapping_add(1).max(1));
-        let (sender, answers) = queue(STREAM_QUEUE_MAX);
-        session.requests.borrow_mut().insert(id, sender);
-        Self { session, id, answers }
+        let (taker, queue) = queue(STREAM_QUEUE_MAX);
+        session.requests.borrow_mut().insert(id, Asked { taker: Some(taker), due: Due::default() });
+        let answers = Answers { session: Rc::clone(&session), queue };
+        Self { asker: Asker { session, id }, answers }
     }
+}
 
+impl Asker {
+    /// Asks for chunks, and for their list, when the source has room for it. Whoever has asked for something already
+    /// takes answers meanwhile: those that nobody takes are in the way of others, and in the end of all room.
     pub(super) async fn ask(
         &self,
         want: &segment::Want,
@@ -170,12 +244,18 @@ impl Request {
         };
         // A source that gives no credit may answer pings for ever.
         let sent = self.session.while_it_answers(self.session.sender.send(fetch)).await?;
-        sent.map_err(|_| Failure::Unreachable)
+        sent.map_err(|_| Failure::Unreachable)?;
+        if let Some(asked) = self.session.requests.borrow_mut().get_mut(&self.id) {
+            asked.due.ask(want, &chunks, want_list);
+        }
+        Ok(())
     }
+}
 
+impl Answers {
     /// The next answer; a refusal is an error.
     pub(super) async fn receive(&mut self) -> Result<Message, Failure> {
-        let answer = self.session.while_it_answers(self.answers.receive()).await?;
+        let answer = self.session.while_it_answers(self.queue.receive()).await?;
         let message = answer.ok_or(Failure::Unreachable)?;
         let Ok(Body::FetchRefused(refused)) = message.decode() else { return Ok(message) };
         Err(match refused.code {
@@ -188,7 +268,7 @@ impl Request {
 
     /// The chunk list, in as many frames as it takes, checked against the committed root and length.
     pub(super) async fn chunk_list(&mut self, want: &segment::Want) -> Result<VerifiedChunks, Failure> {
-        let count = crate::digest::chunk_count(want.len).ok_or(Failure::Corrupt)?;
+        let count = chunk_count(want.len).ok_or(Failure::Corrupt)?;
         let mut chunks = Vec::new();
         loop {
             let message = self.receive().await?;
@@ -211,8 +291,49 @@ impl Request {
     }
 }
 
-impl Drop for Request {
+impl Drop for Asker {
     fn drop(&mut self) {
-        self.session.requests.borrow_mut().remove(&self.id);
+        self.session.give_up(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Digest, SegmentId};
+    use crate::limits::CHUNK_BYTES;
+    use crate::segment::RelativePath;
+
+    fn want(chunks: u64) -> segment::Want {
+        let path = RelativePath::parse("a").expect("a path");
+        segment::Want {
+            id: SegmentId::default(),
+            path,
+            len: chunks * CHUNK_BYTES as u64,
+            root: Digest::default(),
+        }
+    }
+
+    #[test]
+    fn answers_are_due_as_often_as_they_were_asked_for_and_no_more() {
+        let mut due = Due::default();
+        assert!(!due.came(1), "nothing was asked for");
+        due.ask(&want(5), &(1..u32::MAX), true);
+        let came: Vec<bool> = [3, 1, 1, 4, 1, 1].map(|answers| due.came(answers)).to_vec();
+        assert_eq!(came, [true, true, true, true, false, false], "a list of five, and four chunks");
+        assert!(due.is_over());
+        due.ask(&want(0), &(0..u32::MAX), true);
+        assert!(due.came(1) && due.is_over(), "the list of an empty segment is one answer");
+    }
+
+    #[test]
+    fn a_refusal_is_the_answer_to_one_asking_alone() {
+        let mut due = Due::default();
+        for range in [0..3, 4..5] {
+            due.ask(&want(9), &range, false);
+        }
+        assert!(due.came(1) && due.came(u64::MAX), "refused in its middle");
+        assert!(!due.is_over(), "the other one is still to be answered");
+        assert!(due.came(1) && due.is_over());
     }
 }

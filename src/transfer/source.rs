@@ -16,7 +16,7 @@ pub struct Announced {
     pub held_to: LogIndex,
     /// Log indexes at or below `held_to` with a segment that it cannot serve just now.
     pub exceptions: Vec<u64>,
-    /// Fetches that it serves.
+    /// Segments that it serves to whomever.
     pub load: u32,
 }
 
@@ -52,7 +52,7 @@ impl Sources {
         self.0.get(&node)?.announced.as_ref()
     }
 
-    /// The best node to ask for a segment: one that says it has it, rested, with the fewest fetches; then the
+    /// The best node to ask for a segment: one that says it has it, rested, with the least to do; then the
     /// origin; then any. `None` if all of them have been tried or rest.
     #[must_use]
     pub fn choose(&self, id: SegmentId, origin: NodeId, tried: &[NodeId], now: Nanos) -> Option<NodeId> {

@@ -9,14 +9,18 @@
 //! `STREAM_CREDIT_FIRST_BYTES`, however short the core's budget is, and a payload for which the core has no
 //! buffer left gets memory of its own. So no stream waits for another one's consumer. What bounds the memory
 //! is the credit.
+//!
+//! Nor does a peer go without because others are greedy: its first bytes are its own, on top of what the core
+//! has for all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use crate::limits::{
-    CHUNK_BYTES, CONTROL_CREDIT_BYTES, FRAME_CHARGE_BYTES, RECEIVE_CREDIT_BYTES,
-    RECEIVE_PEER_QUEUED_BYTES_MAX, RECEIVE_QUEUED_BYTES_MAX, STREAM_CREDIT_BYTES, STREAM_CREDIT_FIRST_BYTES,
+    CHUNK_BYTES, CONTROL_CREDIT_BYTES, FRAME_CHARGE_BYTES, RECEIVE_CREDIT_BYTES, RECEIVE_FIRSTS_BYTES_MAX,
+    RECEIVE_PEER_FIRST_BYTES, RECEIVE_PEER_QUEUED_BYTES_MAX, RECEIVE_QUEUED_BYTES_MAX, STREAM_CREDIT_BYTES,
+    STREAM_CREDIT_FIRST_BYTES,
 };
 use crate::wire::Class;
 
@@ -189,20 +193,23 @@ impl Budget {
         }
     }
 
+    /// What may still be granted: of what all share, or of the peer's first bytes, which others cannot take.
     fn room(&self) -> i64 {
-        match &self.whole {
-            Some(whole) => whole.room(),
-            None => (RECEIVE_CREDIT_BYTES - self.held.get()).max(0),
-        }
+        let Some(whole) = &self.whole else { return (RECEIVE_CREDIT_BYTES - self.held.get()).max(0) };
+        let first = RECEIVE_PEER_FIRST_BYTES - self.held.get();
+        let of_firsts = RECEIVE_CREDIT_BYTES + RECEIVE_FIRSTS_BYTES_MAX - whole.held.get();
+        whole.room().max(first.min(of_firsts))
     }
 
-    /// More waits for consumers than the core, or one peer of it, may ever hold. A peer meets its own bound first, so
-    /// that whoever sends what nobody takes costs others no stream.
+    /// More waits for consumers than the core, or one peer of it, may ever hold. A peer meets its own bound first, and
+    /// has its first bytes when others have all, so that whoever sends what nobody takes costs others no stream.
     pub(super) fn is_overloaded(&self) -> bool {
-        match &self.whole {
-            Some(whole) => self.queued.get() > RECEIVE_PEER_QUEUED_BYTES_MAX || whole.is_overloaded(),
-            None => self.queued.get() > RECEIVE_QUEUED_BYTES_MAX,
-        }
+        let queued = self.queued.get();
+        let Some(whole) = &self.whole else { return queued > RECEIVE_QUEUED_BYTES_MAX };
+        let of_all = whole.queued.get();
+        queued > RECEIVE_PEER_QUEUED_BYTES_MAX
+            || queued > RECEIVE_PEER_FIRST_BYTES && of_all > RECEIVE_QUEUED_BYTES_MAX
+            || of_all > RECEIVE_QUEUED_BYTES_MAX + RECEIVE_FIRSTS_BYTES_MAX
     }
 
     pub(super) fn count_stream(&self, class: Class, change: i64) {
@@ -345,6 +352,34 @@ mod tests {
         drop(greedy);
         let _other = budgets.of(Who::Node(NodeId(3)));
         assert_eq!(budgets.parts.borrow().len(), 2, "who is gone is forgotten");
+    }
+
+    /// Once two peers that had what one may have cost every third one its streams, and left it no window.
+    #[test]
+    fn each_peer_has_its_first_bytes_when_others_have_all_and_all_of_these_are_bounded() {
+        let budgets = Budgets::default();
+        let greedy: Vec<_> = (1..=2).map(|node| budgets.of(Who::Node(NodeId(node)))).collect();
+        for peer in &greedy {
+            peer.queue(RECEIVE_PEER_QUEUED_BYTES_MAX);
+            peer.hold(peer.room());
+        }
+        budgets.whole.queue(1);
+        assert!(greedy.iter().all(|peer| peer.is_overloaded()));
+        let mut granted = 0;
+        let peers: Vec<_> = (3..103).map(|node| budgets.of(Who::Node(NodeId(node)))).collect();
+        for peer in &peers {
+            let first = peer.room();
+            peer.hold(first);
+            peer.queue(first);
+            assert!(!peer.is_overloaded() && peer.room() == 0, "{first} of its own, and no more");
+            granted += first;
+        }
+        assert_eq!(peers[0].held(), RECEIVE_PEER_FIRST_BYTES);
+        assert_eq!(granted + greedy[1].held(), RECEIVE_FIRSTS_BYTES_MAX, "the bound of all first bytes");
+        peers[0].queue(1);
+        assert!(peers[0].is_overloaded(), "beyond its first");
+        peers[99].queue(RECEIVE_PEER_FIRST_BYTES);
+        assert!(peers[99].is_overloaded(), "beyond all of them");
     }
 
     #[test]

@@ -197,6 +197,23 @@ fn a_wake_that_comes_between_the_looks_for_urgent_and_bulk_tasks_does_not_park()
     assert!(got.is_ended());
 }
 
+/// Nobody is called for it, as the turn has not ended; and nobody would look for it before the next one.
+#[test]
+fn a_wake_that_comes_behind_the_last_look_for_tasks_does_not_park() {
+    let (core, _, unparks) = core();
+    let (sender, mut receiver) = mailbox::<u32>(1);
+    let got = core.spawn(Priority::Urgent, async move { receiver.receive().await });
+    assert_eq!(core.turn(), Turn::Park(None));
+    let before = unparks.0.load(Ordering::SeqCst);
+    core.tasks().awake();
+    assert!(!core.tasks().poll_next(Priority::Urgent) && !core.tasks().poll_next(Priority::Bulk));
+    std::thread::spawn(move || sender.try_send(1).expect("room")).join().expect("it ends");
+    assert_eq!(unparks.0.load(Ordering::SeqCst), before);
+    assert!(!core.tasks().may_park(), "a task was woken");
+    core.turn();
+    assert!(got.is_ended());
+}
+
 #[test]
 fn timers_fire_in_the_order_of_their_times_and_say_when_the_next_is() {
     let (core, script, _) = core();

@@ -272,7 +272,7 @@ bodies! {
         incarnation: Incarnation,
         /// The shard.
         shard: ShardId,
-        /// Fetches that it serves; this build tells 0, and weighs what it is told.
+        /// Segments that the shard's core serves at this moment, for choosing among sources.
         load: u32,
         /// Highest index below which every entry is installed there, superseded or deleted.
         installed: LogIndex,

@@ -14,6 +14,7 @@ mod faults;
 mod host;
 mod impostor;
 mod ledger;
+mod load;
 mod regressions;
 mod returning;
 mod settle;

@@ -1,8 +1,11 @@
 //! Credit: a slow consumer holds up nobody else, and nothing waits for ever.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use ringway::ids::Nanos;
-use ringway::limits::{CHUNK_BYTES, STREAM_CREDIT_BYTES};
-use ringway::transport::{Class, Purpose};
+use ringway::limits::{CHUNK_BYTES, RECEIVE_CREDIT_BYTES, STREAM_CREDIT_BYTES};
+use ringway::transport::{Class, Purpose, Transport};
 use ringway::uring::{Core, Priority, sleep};
 
 use super::scenes::{self, GROUP, call, fetch, fetch_of, is_chunk};
@@ -39,14 +42,12 @@ fn a_slow_consumer_gets_no_more_than_its_credit_and_holds_up_no_other_stream() {
     });
 }
 
-#[test]
-fn control_frames_that_nobody_takes_stop_their_sender_and_no_other() {
-    let mut pair = Pair::new(2, NetOptions::default());
-    let (user, peer) = (pair.user(), pair.peer());
-    let sent = place(0_usize);
-    let (theirs, count) = (user.clone(), sent.clone());
+/// The user sends what nobody takes, for as long as it may: how many messages that is.
+fn send_in_vain(pair: &Pair, class: Class) -> Rc<RefCell<usize>> {
+    let sent = place(0);
+    let (user, peer, count) = (pair.user(), pair.peer(), sent.clone());
     drop(pair.cores[1].spawn(Priority::Urgent, async move {
-        let stream = scenes::ignored(&theirs, peer, Class::Control).await.expect("a peer");
+        let stream = scenes::ignored(&user, peer, class).await.expect("a peer");
         let bytes = vec![0; 10_000];
         loop {
             let request = ringway::wire::RaftRequest { id: 1, rpc: 1, bytes: &bytes };
@@ -54,11 +55,41 @@ fn control_frames_that_nobody_takes_stop_their_sender_and_no_other() {
             *count.borrow_mut() += 1;
         }
     }));
+    sent
+}
+
+#[test]
+fn control_frames_that_nobody_takes_stop_their_sender_and_no_other() {
+    let mut pair = Pair::new(2, NetOptions::default());
+    let (user, peer) = (pair.user(), pair.peer());
+    let sent = send_in_vain(&pair, Class::Control);
     pair.sim.run_for(secs(5));
     let stuck_at = *sent.borrow();
     assert!((2..=10).contains(&stuck_at), "{stuck_at} messages passed on the first credit alone");
     pair.run(async move { call(&user, peer, GROUP, 40).await.expect("another stream") });
     assert_eq!(*sent.borrow(), stuck_at);
+}
+
+/// Once a peer that only held streams left every other one nothing but the least that a stream is granted.
+#[test]
+fn a_peer_that_was_granted_all_that_the_core_has_leaves_another_its_window() {
+    let mut pair = Pair::new(3, NetOptions::default());
+    let (greedy, peer) = (pair.sim.node(3), pair.peer());
+    let core = pair.sim.core(greedy, 0);
+    let transport = core.enter(|| Transport::new(scenes::options(3)));
+    let window = 2 * CHUNK_BYTES;
+    let opening = async move {
+        let mut held = Vec::new();
+        for _ in 0..RECEIVE_CREDIT_BYTES as usize / window + 10 {
+            held.push(scenes::ignored(&transport, peer, Class::Bulk).await.expect("a peer"));
+        }
+        (transport, held)
+    };
+    let _held = pair.sim.block_on(&core, opening);
+    let sent = send_in_vain(&pair, Class::Bulk);
+    pair.sim.run_for(secs(5));
+    let passed = *sent.borrow() * 10_000;
+    assert!(passed > window * 9 / 10, "{passed} bytes passed");
 }
 
 #[test]

@@ -214,7 +214,11 @@ impl OpenError {
             | Self::Gap { .. } => true,
             Self::Log(LogOpenError::Disk { .. } | LogOpenError::Version { .. })
             | Self::Snapshot(
-                SnapshotFault::Disk { .. } | SnapshotFault::Replaced | SnapshotFault::Order { .. },
+                SnapshotFault::Disk { .. }
+                | SnapshotFault::Replaced
+                | SnapshotFault::TooLarge { .. }
+                | SnapshotFault::NoRoom { .. }
+                | SnapshotFault::Order { .. },
             )
             | Self::Config { .. }
             | Self::Start { .. } => false,

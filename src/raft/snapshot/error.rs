@@ -35,6 +35,20 @@ pub enum SnapshotFault {
     },
     /// The state was replaced while it was written.
     Replaced,
+    /// It is announced as larger than one can be.
+    TooLarge {
+        /// The bytes that were announced.
+        bytes: u64,
+        /// Those of the largest that there can be.
+        most: u64,
+    },
+    /// It is announced as larger than the disk has room for.
+    NoRoom {
+        /// The bytes that were announced.
+        bytes: u64,
+        /// Those that are free.
+        available: u64,
+    },
     /// Bytes came in another order, or more than were announced.
     Order {
         /// Where the next bytes were due.
@@ -55,6 +69,12 @@ impl fmt::Display for SnapshotFault {
                 write!(f, "the snapshot is of entry {found}, {due} was announced")
             }
             Self::Replaced => f.write_str("the state was replaced while its snapshot was written"),
+            Self::TooLarge { bytes, most } => {
+                write!(f, "a snapshot of {bytes} bytes is announced, the largest possible has {most}")
+            }
+            Self::NoRoom { bytes, available } => {
+                write!(f, "a snapshot of {bytes} bytes is announced, the disk has room for {available}")
+            }
             Self::Order { due, found } => write!(f, "byte {due} of the snapshot was due, {found} came"),
         }
     }

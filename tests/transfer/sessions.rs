@@ -1,0 +1,168 @@
+//! One stream for many segments: what is given up, and what is asked for beyond the credit, holds nobody up.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ringway::digest::{ChunkList, VerifiedChunks};
+use ringway::ids::{Nanos, NodeId};
+use ringway::limits::{CHUNK_BYTES, FRAME_CHARGE_BYTES, PROGRESS_TIMEOUT, STREAM_CREDIT_FIRST_BYTES};
+use ringway::segment::{self, RelativePath, Store};
+use ringway::transfer::{Failure, Fetcher};
+use ringway::transport::{Peer, Stream};
+use ringway::uring::{Buffer, Core, Notify, Priority};
+use ringway::wire::{Body, Chunk, Class, Fetch, Purpose};
+
+use super::{GROUP, LONG, PORT, Rig, dest_options, transport, tree};
+
+/// Once what came for a segment that was given up counted for nobody: whoever waited behind it gave the source up in the
+/// middle of its answers.
+#[test]
+fn what_still_comes_of_a_segment_that_was_given_up_is_progress_for_those_behind_it() {
+    let mut rig = Rig::new(1, &[24 << 20, 100_000]);
+    let (source, target) = (rig.source, rig.target);
+    // A byte in a microsecond: the large one takes longer than a source may be silent.
+    rig.sim.link(source, target).rate = 1;
+    let target = rig.start_target();
+    rig.sim.run_for(Nanos::from_secs(3));
+    assert!(target.stats.bytes_fetched.get() > 0, "it is under way");
+    target.driver.forget(rig.want(0).id);
+    let (driver, begun) = (Rc::clone(&target.driver), rig.sim.now());
+    rig.sim.run_until(move || driver.with_plan(|plan| plan.is_empty()), LONG);
+    let took = rig.sim.now().since(begun);
+    assert!(took > PROGRESS_TIMEOUT, "{took:?}: the large one was never in its way");
+    assert_eq!((target.stats.failed.get(), target.store.held().count()), (0, 1));
+}
+
+/// A source that reads its first request when it is told to.
+fn slow_reader(rig: &mut Rig) -> (Peer, Rc<Cell<bool>>, Rc<Notify>) {
+    let node = rig.sim.node(9);
+    let core = rig.sim.core(node, 0);
+    let (transport, address) = (transport(&core, node), rig.sim.address(node, PORT));
+    let samples: Rc<Vec<_>> = Rc::new(rig.samples.iter().map(|sample| sample.bytes.clone()).collect());
+    let (reads, told) = (Rc::new(Cell::new(false)), Rc::new(Notify::default()));
+    let (go, wait, server) = (Rc::clone(&reads), Rc::clone(&told), core.clone());
+    rig.sim.block_on(&core, async move {
+        let mut incoming = transport.incoming();
+        transport.listen(address).await.expect("free");
+        let accept = async move {
+            let _transport = transport;
+            while let Some(next) = incoming.receive().await {
+                let (go, wait, samples) = (Rc::clone(&go), Rc::clone(&wait), Rc::clone(&samples));
+                drop(Core::current().spawn(Priority::Bulk, async move {
+                    wait.until(|| go.get().then_some(())).await;
+                    answer(next.stream, &samples).await;
+                }));
+            }
+        };
+        drop(server.spawn(Priority::Urgent, accept));
+    });
+    (Peer { node: Some(NodeId(9)), address }, reads, told)
+}
+
+async fn answer(mut stream: Stream, samples: &[Vec<u8>]) {
+    while let Ok(message) = stream.receive().await {
+        let Ok(Body::Fetch(fetch)) = message.decode() else { return };
+        let bytes = &samples[fetch.segment.index.0 as usize - 1];
+        if fetch.want_list {
+            let Fetch { request, .. } = fetch;
+            let digests = ChunkList::from(tree(bytes)).chunks.into();
+            let list = ringway::wire::ChunkList { request, len: bytes.len() as u64, first: 0, digests };
+            if stream.send(list).await.is_err() {
+                return;
+            }
+        }
+        let chunks = bytes.chunks(CHUNK_BYTES).zip(0..).skip(fetch.first_chunk as usize);
+        for (content, chunk) in chunks.take(fetch.chunk_count as usize) {
+            let body = Chunk { request: fetch.request, chunk };
+            if stream.send_payload(body, Buffer::from_bytes(content), 0..content.len()).await.0.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A peer that holds so many streams at a source leaves each further one no more than its first credit.
+fn hold_streams(rig: &mut Rig, peer: Peer, count: usize) {
+    let core = rig.sim.core(rig.target, 0);
+    let transport = transport(&core, rig.target);
+    let opening = async move {
+        let mut held = Vec::new();
+        for _ in 0..count {
+            let opened = transport.open_stream(peer, GROUP, Class::Bulk, Purpose::Transfer).await;
+            held.push(opened.expect("the source listens"));
+        }
+        (transport, held)
+    };
+    let held = rig.sim.block_on(&core, opening);
+    let for_ever = async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    };
+    drop(core.enter(|| core.spawn(Priority::Bulk, for_ever)));
+}
+
+fn want(rig: &Rig, index: usize) -> segment::Want {
+    let want = rig.want(index);
+    let path = RelativePath::parse(&want.path).expect("a path");
+    segment::Want { id: want.id, path, len: want.bytes, root: want.root }
+}
+
+fn list(bytes: &[u8]) -> VerifiedChunks {
+    ChunkList::from(tree(bytes)).verify(tree(bytes).root).expect("its own")
+}
+
+/// How many requests pass on a stream's first credit.
+fn requests_of_first_credit(rig: &Rig) -> usize {
+    let mut body = Vec::new();
+    Body::from(super::whole(&rig.want(0))).encode(&mut body).expect("within bounds");
+    (STREAM_CREDIT_FIRST_BYTES as usize).div_ceil(FRAME_CHARGE_BYTES + body.len())
+}
+
+/// Once it waited for credit with the first answers in its hands, the source for somebody to take them before it read
+/// the request that would have given the credit; all of the stream's segments with them.
+#[test]
+fn a_segment_in_many_parts_takes_answers_while_it_waits_to_ask_for_the_rest() {
+    const PRESENT: usize = 20;
+    let mut sizes = vec![(PRESENT + 2) * CHUNK_BYTES];
+    sizes.resize(400, 1);
+    let mut rig = Rig::new(1, &sizes);
+    let (peer, reads, told) = slow_reader(&mut rig);
+    hold_streams(&mut rig, peer, 140);
+    let core = rig.sim.core(rig.target, 0);
+    let transport = transport(&core, rig.target);
+    let (large, content) = (want(&rig, 0), rig.samples[0].bytes.clone());
+    // With these before it, the first of the large one's two requests is the last that passes.
+    let small: Vec<_> = (1..requests_of_first_credit(&rig)).map(|index| want(&rig, index)).collect();
+    let (count, ended) = (small.len() + 1, Rc::new(RefCell::new(Vec::new())));
+    assert!(count < sizes.len());
+    let results = Rc::clone(&ended);
+    rig.sim.block_on(&core, async move {
+        let (store, _) = Store::open(dest_options()).await.expect("it recovers");
+        let store = Rc::new(store);
+        let landing = store.begin(large.clone(), list(&content)).await.expect("room");
+        let at = PRESENT * CHUNK_BYTES;
+        let chunk = Buffer::from_bytes(&content[at..at + CHUNK_BYTES]);
+        let chunk = landing.verify(PRESENT as u32, chunk).map_err(|(error, _)| error).expect("its own");
+        landing.write(chunk).await.0.expect("room");
+        landing.checkpoint().await.expect("room");
+        drop(landing);
+        let fetcher = Rc::new(Fetcher::new(transport, store, GROUP, Rc::default()));
+        for want in small.into_iter().chain([large]) {
+            let (fetcher, results) = (Rc::clone(&fetcher), Rc::clone(&results));
+            drop(Core::current().spawn(Priority::Bulk, async move {
+                let done: Result<(), Failure> = fetcher.fetch(want, NodeId(9), peer).await;
+                results.borrow_mut().push(done);
+            }));
+        }
+    });
+    rig.sim.run_for(Nanos::from_secs(1));
+    assert!(ended.borrow().is_empty(), "the source has read nothing yet");
+    reads.set(true);
+    told.notify();
+    let begun = rig.sim.now();
+    let done = Rc::clone(&ended);
+    rig.sim.run_until(move || done.borrow().len() == count, LONG);
+    let took = rig.sim.now().since(begun);
+    assert!(ended.borrow().iter().all(Result::is_ok), "after {took:?}: {:?}", ended.borrow());
+    assert!(took < Nanos::from_secs(5), "{took:?}");
+}
