@@ -87,8 +87,8 @@ pub const RECEIVE_QUEUED_BYTES_MAX: i64 = 2 * RECEIVE_CREDIT_BYTES;
 /// The same of one peer over all of its connections: as much as all streams are granted together, so that none meets it
 /// that keeps to its credit.
 pub const RECEIVE_PEER_QUEUED_BYTES_MAX: i64 = RECEIVE_QUEUED_BYTES_MAX / 2;
-/// What each peer may be granted, and may have waiting, on one core even when others have what the core grants and keeps
-/// in all: one stream's largest window.
+/// What each peer may be granted, and may have waiting, on one core even when others have all that the core grants and
+/// keeps: one stream's largest window.
 pub const RECEIVE_PEER_FIRST_BYTES: i64 = STREAM_CREDIT_BYTES as i64;
 /// What peers' first bytes may come to on top of the core's bounds: those of 64 peers.
 pub const RECEIVE_FIRSTS_BYTES_MAX: i64 = 64 * RECEIVE_PEER_FIRST_BYTES;

@@ -79,8 +79,8 @@ impl Fetcher {
         }
     }
 
-    /// Asks for what is missing, unless all of it was asked for, and takes it meanwhile. While a source answers it reads
-    /// no requests: whoever first asked for all, for more than there is credit for, would not be there to take answers.
+    /// Asks for what is missing, unless all of it was asked for, and takes it meanwhile. While a source answers it
+    /// reads no requests: whoever asked for more than there is credit for would not be there to take answers.
     async fn receive_missing(
         &self,
         asker: &Asker,

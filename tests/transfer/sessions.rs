@@ -14,8 +14,8 @@ use ringway::wire::{Body, Chunk, Class, Fetch, Purpose};
 
 use super::{GROUP, LONG, PORT, Rig, dest_options, transport, tree};
 
-/// Once what came for a segment that was given up counted for nobody: whoever waited behind it gave the source up in the
-/// middle of its answers.
+/// Once what came for a segment that was given up counted for nobody: whoever waited behind it gave the source up in
+/// the middle of its answers.
 #[test]
 fn what_still_comes_of_a_segment_that_was_given_up_is_progress_for_those_behind_it() {
     let mut rig = Rig::new(1, &[24 << 20, 100_000]);
