@@ -160,6 +160,12 @@ impl Nanos {
     }
 }
 
+impl From<Nanos> for std::time::Duration {
+    fn from(length: Nanos) -> Self {
+        Self::from_nanos(length.0)
+    }
+}
+
 impl From<std::time::Duration> for Nanos {
     /// As long as can be told: 584 years.
     fn from(length: std::time::Duration) -> Self {

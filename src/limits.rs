@@ -31,6 +31,9 @@ pub const OPERATIONS_IN_FLIGHT_MAX: usize = 1024;
 pub const TURN_POLLS_MAX: usize = 256;
 /// Bulk tasks polled for each round of urgent ones.
 pub const TURN_BULK_POLLS_MAX: usize = 16;
+/// How long a guest core works at a stretch by default, before other tasks of its host run: about as long as hashing a
+/// chunk, so that the last poll of a slice can at most double it.
+pub const GUEST_SLICE_DEFAULT: Nanos = Nanos::MILLISECOND;
 /// Messages that wait in a mailbox between cores.
 pub const MAILBOX_MESSAGES_MAX: usize = 1024;
 /// Bulk writes with one device at a time, at most.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::daemon::Address;
+use crate::daemon::{Address, Host};
 
 /// Replicates the immutable segment files of storage engines: agreed in a Raft manifest, verified by SHA-256 in flight,
 /// landed durably.
@@ -144,6 +144,10 @@ pub(crate) struct Node {
     /// The configuration file (TOML).
     #[arg(long)]
     pub(crate) config: PathBuf,
+    /// What drives the node's cores, whatever the configuration says: threads of Ringway's own, or executors in which
+    /// they are guests, one on a thread for each core. A host other than `pinned` has to be built in.
+    #[arg(long, value_enum)]
+    pub(crate) host: Option<Host>,
     /// Found the cluster with the members of the configuration: once, on one node, while all of them are up. Where
     /// there is a cluster already, it does nothing.
     #[arg(long)]

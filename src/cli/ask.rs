@@ -158,8 +158,8 @@ fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
         let (used, all) = (core.buffers - core.buffers_free, core.buffers);
         writeln!(
             out,
-            "core {}: {} on Linux {}, digest {}, {used} of {all} buffers in use",
-            core.core, core.backend, core.kernel, core.digest
+            "core {}: {} on Linux {}, host {}, digest {}, {used} of {all} buffers in use",
+            core.core, core.backend, core.kernel, core.host, core.digest
         )?;
         for finding in &core.findings {
             let in_use = if finding.in_use { "yes" } else { "no" };

@@ -15,7 +15,7 @@ use super::exit::{Exit, Failure};
 use super::output::print;
 use super::secret;
 use super::stop::stop_signal;
-use crate::daemon::{self, Admin};
+use crate::daemon::{self, Admin, Executors, Host};
 
 /// How often the process looks whether it shall stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(20);
@@ -30,6 +30,14 @@ struct Ready {
 /// Runs the node until it is told to stop.
 pub(crate) fn run(asked: &args::Node, output: Output) -> Result<(), Failure> {
     let loaded = daemon::load(&asked.config).map_err(|error| Failure::new(Exit::Config, error))?;
+    let host = asked.host.unwrap_or(loaded.host);
+    host.check().map_err(|error| Failure::new(Exit::Usage, error))?;
+    if host != Host::Pinned && loaded.node.cores.pin {
+        return Err(Failure::new(
+            Exit::Usage,
+            "cores.pin binds threads of the host `pinned`, and no other's",
+        ));
+    }
     let (text, token) = secret::read_with_token(&loaded.secret_file)?;
     let stop = stop_signal()?;
     if asked.stop_with_stdin {
@@ -40,7 +48,7 @@ pub(crate) fn run(asked: &args::Node, output: Output) -> Result<(), Failure> {
     if let Some(file) = &loaded.previous_secret_file {
         builder = builder.previous_secret(&secret::read(file)?);
     }
-    let engine = builder.open().map_err(open_failure)?;
+    let (engine, executors) = host.open(builder).map_err(open_failure)?;
     let admin = loaded.admin.map(|address| serve_admin(address, &engine, token)).transpose()?;
     let ready = Ready {
         node,
@@ -51,11 +59,12 @@ pub(crate) fn run(asked: &args::Node, output: Output) -> Result<(), Failure> {
         let admin = ready.admin.as_ref().map(|admin| format!(", admin on {admin}")).unwrap_or_default();
         writeln!(out, "node {node} listens on {}{admin}", ready.listening)
     });
-    let ended = told.and_then(|()| work(&engine, asked.bootstrap, &stop));
+    let ended = told.and_then(|()| work(&engine, &executors, asked.bootstrap, &stop));
     // The engine first: whoever still waits in the admin endpoint is answered by that.
     engine.shut_down();
+    let hosted = executors.join().map_err(Failure::failed);
     drop(admin);
-    ended
+    ended.and(hosted)
 }
 
 fn serve_admin(address: SocketAddr, engine: &Engine, token: String) -> Result<Admin, Failure> {
@@ -65,9 +74,9 @@ fn serve_admin(address: SocketAddr, engine: &Engine, token: String) -> Result<Ad
 }
 
 /// Founds the cluster if asked to, and waits for the end.
-fn work(engine: &Engine, bootstrap: bool, stop: &AtomicBool) -> Result<(), Failure> {
+fn work(engine: &Engine, executors: &Executors, bootstrap: bool, stop: &AtomicBool) -> Result<(), Failure> {
     let mut founding = bootstrap.then(|| found(engine.clone())).transpose()?;
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) && !executors.have_ended() {
         if let Some(done) = founding.take_if(|founding| founding.is_finished()) {
             match done.join() {
                 Ok(Ok(())) => tracing::info!("the cluster is founded"),

@@ -13,6 +13,7 @@ use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
 use super::address::{Address, AddressError};
+use super::host::{Host, NotBuilt};
 
 /// The file as it is written. Unknown keys are refused: a misspelt one would be silently ignored otherwise.
 #[derive(Deserialize, Serialize, Debug)]
@@ -61,6 +62,7 @@ pub(crate) struct NodeFile {
 pub(crate) struct Cores {
     pub(crate) count: Option<u16>,
     pub(crate) pin: Option<bool>,
+    pub(crate) host: Option<String>,
     pub(crate) slab_buffers: Option<u16>,
 }
 
@@ -91,6 +93,8 @@ pub(crate) struct DigestPart {
 pub(crate) struct Loaded {
     /// For the library.
     pub(crate) node: NodeConfig,
+    /// Who drives its cores; the binary has it.
+    pub(crate) host: Host,
     /// For the admin endpoint.
     pub(crate) admin: Option<SocketAddr>,
     /// For the secret.
@@ -110,6 +114,8 @@ pub(crate) enum FileError {
     Value { path: PathBuf, key: &'static str, given: String, wanted: &'static str },
     /// An address that leads nowhere.
     Address { path: PathBuf, key: &'static str, error: AddressError },
+    /// A host that the binary does not have.
+    Host { path: PathBuf, error: NotBuilt },
     /// Values that do not go together.
     Config { path: PathBuf, error: ConfigError },
 }
@@ -137,6 +143,12 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, FileError> {
     if file.root.as_os_str().is_empty() {
         return Err(wrong("root", String::new(), "a directory"));
     }
+    let host = match file.cores.host.as_deref() {
+        None => Host::default(),
+        Some(given) => Host::named(given)
+            .ok_or_else(|| wrong("cores.host", given.to_owned(), "pinned, tokio-uring or glommio"))?,
+    };
+    host.check().map_err(|error| FileError::Host { path: path.to_owned(), error })?;
     let node = file.into_config(path, &base)?;
     if fs::metadata(&node.root).is_ok_and(|facts| !facts.is_dir()) {
         return Err(wrong("root", node.root.display().to_string(), "a directory: a file stands there"));
@@ -145,7 +157,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, FileError> {
         return Err(wrong("admin", admin.to_string(), "another address than `listen` is"));
     }
     node.check().map_err(|error| FileError::Config { path: path.to_owned(), error })?;
-    Ok(Loaded { node, admin, secret_file, previous_secret_file })
+    Ok(Loaded { node, host, admin, secret_file, previous_secret_file })
 }
 
 /// Whether two listeners stand in each other's way.
@@ -234,6 +246,7 @@ impl fmt::Display for FileError {
                 write!(f, "{}: {key}: {given:?} is not {wanted}", path.display())
             }
             Self::Address { path, key, error } => write!(f, "{}: {key}: {error}", path.display()),
+            Self::Host { path, error } => write!(f, "{}: cores.host: {error}", path.display()),
             Self::Config { path, error } => write!(f, "{}: {error}", path.display()),
         }
     }
@@ -314,6 +327,7 @@ mod tests {
         let (said, said_of_raft) = (file.cores, file.raft);
         assert_eq!((said.count, said.pin), (Some(cores.count), Some(cores.pin)));
         assert_eq!(said.slab_buffers, Some(cores.slab_buffers));
+        assert_eq!(said.host.as_deref().and_then(Host::named), Some(Host::default()));
         let millis = |given: Option<u64>| given.map(Nanos::from_millis);
         assert_eq!(millis(said_of_raft.heartbeat_millis), Some(raft.heartbeat));
         assert_eq!(millis(said_of_raft.election_min_millis), Some(raft.election_min));
@@ -344,6 +358,8 @@ mod tests {
     fn values_of_the_wrong_form_name_their_key() {
         let error = load_text(|text| text.replace("000102", "xx0102")).expect_err("not hexadecimal");
         assert!(error.to_string().contains("cluster"), "{error}");
+        let error = load_text(|text| format!("{text}[cores]\nhost = \"smol\"\n")).expect_err("no host");
+        assert!(error.to_string().contains("cores.host"), "{error}");
         let error = load_text(|text| text.replace("1 = \"127.0.0.1:7001\"", "1 = \"nowhere\""))
             .expect_err("no address");
         assert!(error.to_string().contains("members"), "{error}");

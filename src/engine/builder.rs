@@ -1,4 +1,5 @@
-//! Opening a node: one thread, one ring and one core for each configured core, then the shards on them.
+//! Opening a node: one ring and one core for each configured core, each on a thread of its own or as a guest, then the
+//! shards on them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +13,17 @@ use crate::auth::{Secret, SecretSet};
 use crate::config::{CoreConfig, DigestConfig, NodeConfig, RaftConfig, TransferConfig};
 use crate::ids::{ClusterId, NodeId, ShardId};
 use crate::limits::{CHUNK_BYTES, MAILBOX_MESSAGES_MAX, RING_ENTRIES};
-use crate::uring::{Core, Gate, KernelOptions, KernelRing, MailReceiver, Pinned, Priority, mailbox, pinned};
+use crate::uring::{
+    Core, Gate, KernelOptions, KernelRing, MailReceiver, MailSender, Pinned, Priority, RingError, mailbox,
+    pinned,
+};
 
 use super::boot::boot_id;
 use super::digests::kernel_of;
 use super::error::OpenError;
-use super::handle::Engine;
-use super::node::{self, CoreParts, Opened};
+use super::guest::{GuestNode, guests};
+use super::handle::{Engine, Hosts};
+use super::node::{self, CoreParts, HOST_PINNED, Opened};
 use super::reply::reply;
 use super::request::Request;
 
@@ -137,6 +142,31 @@ impl Builder {
     /// # Errors
     /// The first thing that is wrong; nothing runs then.
     pub fn open(self) -> Result<Engine, OpenError> {
+        let Prepared { config, senders, cores } = self.prepare()?;
+        let (mut threads, mut first) = (Vec::new(), None);
+        for (parts, mail) in cores {
+            // One after the other: the first makes the root's identity, the others read it.
+            let (thread, opened) = start_core(parts, mail)?;
+            threads.push(thread);
+            first.get_or_insert(opened);
+        }
+        let Opened { identity, address } = first.expect("a node has at least one core");
+        let address = address.unwrap_or(config.listen);
+        Ok(Engine::new(config, identity, address, senders, Hosts::Pinned(threads)))
+    }
+
+    /// Prepares the node for executors of the embedder's own, in which its cores are guests: see
+    /// [`GuestCore`](super::GuestCore). What can be checked beforehand is an error here; the rest is told by
+    /// [`GuestNode::engine`].
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn open_guest(self) -> Result<GuestNode, OpenError> {
+        self.prepare().map(guests)
+    }
+
+    /// Checks what can be checked, makes the directories, and says what each core is made of.
+    fn prepare(self) -> Result<Prepared, OpenError> {
         self.config.check().map_err(OpenError::Config)?;
         if let Some(why) = self.bad_secret {
             return Err(OpenError::Secret { why });
@@ -150,26 +180,33 @@ impl Builder {
             (0..config.cores.count).map(|_| mailbox(MAILBOX_MESSAGES_MAX)).unzip();
         // One for the device of the root, shared by all cores.
         let gate = Gate::new();
-        let (mut threads, mut first) = (Vec::new(), None);
-        for (index, mail) in receivers.into_iter().enumerate() {
-            let parts = CoreParts {
-                config: Arc::clone(&config),
-                index: u16::try_from(index).expect("bounded by the configuration"),
-                secrets: secrets.clone(),
-                boot: boot_id(),
-                kernel,
-                gate: gate.clone(),
-                cores: senders.clone(),
-            };
-            // One after the other: the first makes the root's identity, the others read it.
-            let (thread, opened) = start_core(parts, mail)?;
-            threads.push(thread);
-            first.get_or_insert(opened);
-        }
-        let Opened { identity, address } = first.expect("a node has at least one core");
-        let address = address.unwrap_or(config.listen);
-        Ok(Engine::new(config, identity, address, senders, threads))
+        let parts = |index: usize| CoreParts {
+            config: Arc::clone(&config),
+            index: u16::try_from(index).expect("bounded by the configuration"),
+            secrets: secrets.clone(),
+            boot: boot_id(),
+            kernel,
+            gate: gate.clone(),
+            cores: senders.clone(),
+            host: HOST_PINNED,
+        };
+        let cores = receivers.into_iter().enumerate().map(|(index, mail)| (parts(index), mail)).collect();
+        Ok(Prepared { config: Arc::clone(&config), senders: senders.clone(), cores })
     }
+}
+
+/// A node whose cores are still to be made.
+pub(super) struct Prepared {
+    pub(super) config: Arc<NodeConfig>,
+    pub(super) senders: Vec<MailSender<Request>>,
+    /// In their order.
+    pub(super) cores: Vec<(CoreParts, MailReceiver<Request>)>,
+}
+
+/// The ring and the core of the calling thread.
+pub(super) fn core_of(cores: CoreConfig) -> Result<Core, RingError> {
+    let ring = KernelRing::open(KernelOptions { entries: RING_ENTRIES, ..KernelOptions::default() })?;
+    Ok(Core::new(Box::new(ring), cores.slab_buffers, CHUNK_BYTES))
 }
 
 /// Starts a core's thread and waits until what it runs is recovered.
@@ -178,8 +215,7 @@ fn start_core(parts: CoreParts, mail: MailReceiver<Request>) -> Result<(Pinned, 
     let (index, cores) = (parts.index, parts.config.cores);
     let cpu = cores.pin.then_some(usize::from(index));
     let make = move || {
-        let ring = KernelRing::open(KernelOptions { entries: RING_ENTRIES, ..KernelOptions::default() })?;
-        let core = Core::new(Box::new(ring), cores.slab_buffers, CHUNK_BYTES);
+        let core = core_of(cores)?;
         drop(core.spawn(Priority::Urgent, node::run(parts, mail, replier)));
         Ok(core)
     };

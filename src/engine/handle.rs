@@ -16,6 +16,7 @@ use super::change::{Ask, Change, ChangeError, Committed, Sealed};
 use super::error::{BootstrapError, EventsError, LocateError, NoSuchShard, TransferLeaderError, WaitError};
 use super::event::{Event, EventCursor};
 use super::gather::gather;
+use super::guest::Leave;
 use super::identity;
 use super::reply::{NoAnswer, Replier, Reply, reply};
 use super::request::{ClusterRequest, Located, Locator, Request, ShardRequest};
@@ -32,7 +33,16 @@ struct Shared {
     identity: identity::Identity,
     address: std::net::SocketAddr,
     cores: Vec<MailSender<Request>>,
-    threads: Mutex<Vec<Pinned>>,
+    hosts: Mutex<Option<Hosts>>,
+}
+
+/// Who drives a node's cores. Dropping it stops them.
+#[derive(Debug)]
+pub(crate) enum Hosts {
+    /// Threads of their own.
+    Pinned(Vec<Pinned>),
+    /// The embedder's executors.
+    Guests(Leave),
 }
 
 /// One shard of a node.
@@ -68,9 +78,9 @@ impl Engine {
         identity: identity::Identity,
         address: std::net::SocketAddr,
         cores: Vec<MailSender<Request>>,
-        threads: Vec<Pinned>,
+        hosts: Hosts,
     ) -> Self {
-        Self(Arc::new(Shared { config, identity, address, cores, threads: Mutex::new(threads) }))
+        Self(Arc::new(Shared { config, identity, address, cores, hosts: Mutex::new(Some(hosts)) }))
     }
 
     /// The node's configuration.
@@ -133,6 +143,9 @@ impl Engine {
     /// Stops the node: no new requests, everything in flight is seen to its end, files and sockets are closed. What was
     /// acknowledged is durable before this already. Other clones and the shards find the node stopped. Blocks the
     /// thread until then, as does dropping the last clone.
+    ///
+    /// Where the cores are guests it blocks nobody and only asks for all of that: done it is when the futures of the
+    /// [`GuestCore`](super::GuestCore)s have ended.
     pub fn shut_down(self) {
         self.0.shut_down();
     }
@@ -140,10 +153,12 @@ impl Engine {
 
 impl Shared {
     fn shut_down(&self) {
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        if threads.is_empty() {
-            return;
-        }
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = match hosts {
+            Some(Hosts::Pinned(threads)) if !threads.is_empty() => threads,
+            Some(Hosts::Guests(leave)) => return drop(leave),
+            Some(Hosts::Pinned(_)) | None => return,
+        };
         for core in &self.cores {
             let (replier, waiting) = reply::<(), NoAnswer>();
             // A full mailbox is waited for: a core that is asked to stop brings its work to an end.

@@ -35,6 +35,9 @@ use super::reply::Replier;
 use super::request::Request;
 use super::returning::{Returning, keep_shard};
 
+/// The host of a core that has a thread of its own, as `status` names it.
+pub(crate) const HOST_PINNED: &str = "pinned";
+
 /// What a core is made of.
 pub(crate) struct CoreParts {
     pub(crate) config: Arc<NodeConfig>,
@@ -45,6 +48,8 @@ pub(crate) struct CoreParts {
     /// Of the device that the root is on.
     pub(crate) gate: Gate,
     pub(crate) cores: Vec<MailSender<Request>>,
+    /// Who drives it, as `status` names it.
+    pub(crate) host: &'static str,
 }
 
 /// What opening a core found.

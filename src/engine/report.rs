@@ -21,6 +21,7 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
     let status = CoreStatus {
         core: node.parts.index,
         backend: probe.backend.to_owned(),
+        host: node.parts.host.to_owned(),
         kernel: probe.kernel.clone(),
         findings: findings.collect(),
         digest: node.parts.kernel.name().to_owned(),

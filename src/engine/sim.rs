@@ -16,7 +16,7 @@ use crate::uring::{Core, Gate, MailReceiver, MailSender, Priority, mailbox};
 
 use super::digests::kernel_of;
 use super::error::OpenError;
-use super::handle::Engine;
+use super::handle::{Engine, Hosts};
 use super::hooks::{Hooks, Watch};
 use super::node::{self, CoreNode, CoreParts, Opened};
 use super::reply::{Reply, reply};
@@ -75,6 +75,7 @@ impl Opening {
             gate: self.gate.clone(),
             kernel: self.kernel,
             cores: self.senders.clone(),
+            host: "simulator",
         };
         self.next += 1;
         let (replier, waiting) = reply();
@@ -94,7 +95,7 @@ impl Opening {
     pub fn engine(self, first: Opened) -> Engine {
         let Opened { identity, address } = first;
         let address = address.unwrap_or(self.config.listen);
-        Engine::new(self.config, identity, address, self.senders, Vec::new())
+        Engine::new(self.config, identity, address, self.senders, Hosts::Pinned(Vec::new()))
     }
 }
 

@@ -32,6 +32,9 @@ pub struct CoreStatus {
     pub core: u16,
     /// What stands behind its ring: `io_uring`.
     pub backend: String,
+    /// Who drives it: `pinned` for a thread of its own, `tokio-uring`, `glommio`. Empty where an older node tells.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub host: String,
     /// The kernel's release.
     pub kernel: String,
     /// Each capability that was looked for.

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +15,11 @@ use crate::ids::{Nanos, UnixNanos};
 use crate::limits::{TURN_BULK_POLLS_MAX, TURN_POLLS_MAX};
 
 use super::buffer::Slab;
+use super::errno::Errno;
 use super::op::{Completion, Op};
 use super::operation::{Operation, Operations};
 use super::probe::Probe;
-use super::ring::{Ring, Unpark};
+use super::ring::{Ring, SignalReads, Unpark};
 use super::task::{Priority, Remote, Task, Tasks};
 use super::timer::Timers;
 
@@ -103,11 +105,20 @@ impl Core {
 
     /// Does what can be done now, within the bound of one turn.
     pub fn turn(&self) -> Turn {
+        self.turn_within(None)
+    }
+
+    /// The same, and ends behind this time: for a host that shares its thread with others.
+    pub fn turn_until(&self, until: Nanos) -> Turn {
+        self.turn_within(Some(until))
+    }
+
+    fn turn_within(&self, until: Option<Nanos>) -> Turn {
         self.enter(|| {
             self.0.tasks.awake();
             let mut polls = 0;
             loop {
-                let ran = self.round();
+                let ran = self.round(until);
                 polls += ran;
                 if ran == 0 {
                     let deadline = self.0.timers.next();
@@ -115,7 +126,7 @@ impl Core {
                     let woken = !self.0.tasks.may_park();
                     return if due || woken { Turn::Again } else { Turn::Park(deadline) };
                 }
-                if polls >= TURN_POLLS_MAX {
+                if polls >= TURN_POLLS_MAX || self.is_past(until) {
                     self.0.turns_cut.set(self.0.turns_cut.get() + 1);
                     return Turn::Again;
                 }
@@ -124,10 +135,10 @@ impl Core {
     }
 
     /// Completions, timers, then all urgent tasks and a few bulk ones. Returns how many tasks were polled.
-    fn round(&self) -> usize {
+    fn round(&self, until: Option<Nanos>) -> usize {
         let mut completions = self.0.completions.take();
         self.0.ring.borrow_mut().reap(&mut completions);
-        self.settle(completions);
+        let _looked_at_in_any_case = self.settle(completions);
         self.0.timers.fire(self.now());
         let mut polls = 0;
         while polls < TURN_POLLS_MAX && self.0.tasks.poll_next(Priority::Urgent) {
@@ -138,31 +149,63 @@ impl Core {
                 break;
             }
             polls += 1;
+            if self.is_past(until) {
+                break;
+            }
         }
         polls
     }
 
-    fn settle(&self, mut completions: Vec<Completion>) {
+    fn is_past(&self, until: Option<Nanos>) -> bool {
+        until.is_some_and(|until| self.now() >= until)
+    }
+
+    /// Whether it has handed the ring something that waited for a place.
+    fn settle(&self, mut completions: Vec<Completion>) -> bool {
         for completion in completions.drain(..) {
             self.0.operations.complete(self, completion);
         }
         self.0.completions.replace(completions);
+        let mut has_pushed = false;
         while let Some((token, op)) = self.0.operations.next_waiting() {
             self.0.ring.borrow_mut().push(token, op);
+            has_pushed = true;
         }
+        has_pushed
     }
 
     /// The next completion, an unpark or the deadline, and what follows from it.
     fn wait(&self, deadline: Option<Nanos>) {
         let mut completions = self.0.completions.take();
         self.0.ring.borrow_mut().park(deadline, &mut completions);
-        self.settle(completions);
+        let _looked_at_in_any_case = self.settle(completions);
     }
 
     /// Waits for a completion, an unpark or the deadline. For the host that owns the thread; the simulator never
     /// calls it.
     pub fn park(&self, deadline: Option<Nanos>) {
         self.enter(|| self.wait(deadline));
+    }
+
+    /// For a host that waits in a way of its own: see `Ring::lend_signal`. Shutting down takes it back.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn lend_signal(&self, reads: SignalReads) -> Result<OwnedFd, Errno> {
+        self.0.ring.borrow_mut().lend_signal(reads)
+    }
+
+    /// Hands the kernel what the last turn left, as a park does: whoever waits for the lent signal calls it after
+    /// `Turn::Park`. False if another turn is due before the wait.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        self.enter(|| {
+            let mut completions = self.0.completions.take();
+            self.0.ring.borrow_mut().reap(&mut completions);
+            let is_quiet = completions.is_empty();
+            let has_pushed = self.settle(completions);
+            is_quiet && !has_pushed
+        })
     }
 
     /// Starts a task.
@@ -220,6 +263,7 @@ impl Core {
     /// Ends all tasks, cancels what is in flight and waits for it: a core is dropped only after this.
     pub fn shut_down(&self) {
         self.enter(|| {
+            self.0.ring.borrow_mut().take_signal_back();
             self.0.tasks.clear();
             while self.0.operations.in_flight() > 0 {
                 for token in self.0.operations.cancellable() {

@@ -141,7 +141,8 @@ impl fmt::Debug for Pinned {
     }
 }
 
-struct AbortOnPanic(usize);
+/// A core's own panic ends the process; made where its turns begin.
+pub(super) struct AbortOnPanic(pub(super) usize);
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {

@@ -12,6 +12,7 @@ mod errno;
 mod executor_tests;
 mod file;
 mod gate;
+mod guest;
 mod handle;
 mod host;
 mod kernel;
@@ -34,6 +35,11 @@ pub use core::{Core, Turn, WeakCore};
 pub use errno::Errno;
 pub use file::{Dir, Extent, File};
 pub use gate::{Bulk, Gate, GateFigures, Urgent};
+#[cfg(feature = "glommio")]
+pub use guest::Glommio;
+#[cfg(feature = "tokio-uring")]
+pub use guest::Tokio;
+pub use guest::{Guest, Hosting};
 pub use handle::Handle;
 pub use host::{HostError, Pinned, block_on, pinned, run};
 pub use kernel::{KernelOptions, KernelRing, RingError};
@@ -46,7 +52,7 @@ pub use op::{
 pub use operation::{Completed, Operation};
 pub use places::{Place, Places, Shares};
 pub use probe::{Finding, Probe};
-pub use ring::{Ring, Unpark};
+pub use ring::{Ring, SignalReads, Unpark};
 pub use socket::{Listener, Loose, Socket, ZeroCopySend};
 pub use task::{Priority, Task};
 pub use timer::{Elapsed, Sleep, deadline, sleep, sleep_until, timeout, yield_now};

@@ -3,11 +3,13 @@
 //! The kernel stands behind it in production, a simulated disk, network and clock in tests/sim. Nothing above is
 //! generic over I/O and nothing is mocked: executor, buffers, Raft, transfers and recovery run unchanged on both.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::ids::{Nanos, UnixNanos};
 
 use super::buffer::Slab;
+use super::errno::Errno;
 use super::op::{Completion, Op};
 use super::probe::Probe;
 
@@ -31,6 +33,18 @@ pub trait Ring {
     /// Ends a `park` from any thread, or lets the next one return at once.
     fn unparker(&self) -> Arc<dyn Unpark>;
 
+    /// For a host that waits in a way of its own instead of parking: an eventfd that each completion and each unpark
+    /// signals. Before the core's first turn.
+    ///
+    /// # Errors
+    /// The kernel's; `NOT_SUPPORTED` of a ring that can only be parked on.
+    fn lend_signal(&mut self, _reads: SignalReads) -> Result<OwnedFd, Errno> {
+        Err(Errno::NOT_SUPPORTED)
+    }
+
+    /// From now on the ring is parked on again.
+    fn take_signal_back(&mut self) {}
+
     /// Gives a descriptor away to another core of the node: this ring no longer closes it.
     fn release(&mut self, raw: i32);
 
@@ -48,6 +62,15 @@ pub trait Ring {
 
     /// What this ring found it can do.
     fn probe(&self) -> &Probe;
+}
+
+/// What a read of a lent signal does while nothing has been signalled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SignalReads {
+    /// It waits, as a ring's read has to.
+    Wait,
+    /// It returns `AGAIN`.
+    Return,
 }
 
 /// Wakes a core.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ringway::engine::{
-    Builder, ChangeError, DirectoryAdapter, Durability, Engine, Locator, NoAnswer, Reply, Sealed, Segment,
-    Shard, block_on,
+    Builder, ChangeError, DirectoryAdapter, Durability, Engine, GuestCore, Locator, NoAnswer, Reply, Sealed,
+    Segment, Shard, block_on,
 };
 
 use crate::nodes::{Nodes, PATIENCE, patient, seal};
@@ -73,6 +73,7 @@ fn x5_handles_and_replies_go_from_thread_to_thread() {
     shared::<Engine>();
     shared::<Shard>();
     sent::<Builder>();
+    sent::<GuestCore>();
     sent::<Segment>();
     sent::<DirectoryAdapter>();
     sent::<Reply<u64, ChangeError>>();

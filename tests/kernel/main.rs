@@ -5,6 +5,7 @@
 #![expect(missing_docs, reason = "a test binary has no readers of its items")]
 
 mod files;
+mod guests;
 mod hazards;
 mod hosts;
 mod refusals;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,7 @@ use crate::uring::buffer::Slab;
 use crate::uring::errno::Errno;
 use crate::uring::op::{Completion, Op, Outcome};
 use crate::uring::probe::Probe;
-use crate::uring::ring::{Ring, Unpark};
+use crate::uring::ring::{Ring, SignalReads, Unpark};
 
 use super::blocking::Reply;
 use super::entry::{Route, entry, route};
@@ -52,6 +53,8 @@ pub struct KernelRing {
     wake: Arc<Wake>,
     wake_word: Box<[u8; 8]>,
     wake_armed: bool,
+    /// A host waits for the eventfd, and the ring signals it instead of reading it.
+    lent: bool,
     /// An unpark came since the last park.
     woken: bool,
     random: SystemRandom,
@@ -83,6 +86,7 @@ impl KernelRing {
             wake,
             wake_word: Box::new([0; 8]),
             wake_armed: false,
+            lent: false,
             woken: false,
             random: SystemRandom::new(),
         })
@@ -199,7 +203,7 @@ impl KernelRing {
     }
 
     fn arm_wake(&mut self) {
-        if !self.wake_armed {
+        if !self.wake_armed && !self.lent {
             self.wake_armed = true;
             let bytes = self.wake_word.len() as u32;
             let read = opcode::Read::new(Fd(self.wake.raw()), self.wake_word.as_mut_ptr(), bytes);
@@ -286,6 +290,22 @@ impl Ring for KernelRing {
 
     fn unparker(&self) -> Arc<dyn Unpark> {
         Arc::<Wake>::clone(&self.wake)
+    }
+
+    /// See kernel-notes/guest-runtimes.md.
+    fn lend_signal(&mut self, reads: SignalReads) -> Result<OwnedFd, Errno> {
+        assert!(!self.wake_armed && !self.lent, "the signal is lent once, before the first turn");
+        let signal = self.wake.lend(reads)?;
+        self.uring.submitter().register_eventfd(self.wake.raw()).map_err(Errno::from)?;
+        self.lent = true;
+        Ok(signal)
+    }
+
+    fn take_signal_back(&mut self) {
+        if std::mem::take(&mut self.lent) {
+            self.uring.submitter().unregister_eventfd().expect("it is registered");
+            self.wake.take_back();
+        }
     }
 
     fn release(&mut self, raw: i32) {

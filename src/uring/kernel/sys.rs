@@ -36,6 +36,13 @@ pub(super) fn eventfd() -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
+/// Whether reads of an eventfd wait for a signal, for everybody who holds it.
+pub(super) fn set_waiting(raw: i32, reads_wait: bool) -> Result<(), Errno> {
+    let flags = if reads_wait { 0 } else { libc::O_NONBLOCK };
+    // SAFETY: takes no memory.
+    check(unsafe { libc::fcntl(raw, libc::F_SETFL, flags) }).map(|_| ())
+}
+
 /// Closes a descriptor that nothing refers to any more. Linux frees the number whatever it answers (close(2)).
 pub(super) fn close(raw: i32) {
     // SAFETY: takes no memory; the caller is the number's one owner.

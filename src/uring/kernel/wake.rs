@@ -1,12 +1,12 @@
-//! Ends a park from another thread: an eventfd whose read is always pending in the ring.
-//! See kernel-notes/cross-core-wakeups.md.
+//! Ends a park from another thread: an eventfd whose read is always pending in the ring. Lent to a host that waits by
+//! itself, the ring's own completions signal it too. See kernel-notes/cross-core-wakeups.md, guest-runtimes.md.
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::uring::errno::Errno;
-use crate::uring::ring::Unpark;
+use crate::uring::ring::{SignalReads, Unpark};
 
 use super::sys;
 
@@ -20,6 +20,17 @@ impl Wake {
 
     pub(super) fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+
+    /// The same eventfd once more, for a host.
+    pub(super) fn lend(&self, reads: SignalReads) -> Result<OwnedFd, Errno> {
+        sys::set_waiting(self.raw(), reads == SignalReads::Wait)?;
+        Ok(self.0.try_clone().map_err(Errno::from)?.into())
+    }
+
+    /// It is read by the ring again.
+    pub(super) fn take_back(&self) {
+        sys::set_waiting(self.raw(), true).expect("an eventfd takes this flag");
     }
 }
 

@@ -1,0 +1,61 @@
+//! glommio as a host: waits by a read of the signal in glommio's own ring, which stays there over several waits.
+//! See kernel-notes/guest-runtimes.md.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use glommio::io::BufferedFile;
+use glommio::timer::Timer;
+
+use crate::ids::Nanos;
+use crate::uring::ring::SignalReads;
+
+use super::drive::Hosting;
+
+/// An executor of glommio.
+pub struct Glommio {
+    /// Kept while time runs out: a read that is given up may still take a signal off, and nobody would be told.
+    reading: Option<Pin<Box<dyn Future<Output = io::Result<()>>>>>,
+    signal: Rc<BufferedFile>,
+}
+
+impl Hosting for Glommio {
+    const READS: SignalReads = SignalReads::Wait;
+
+    fn new(signal: OwnedFd) -> io::Result<Self> {
+        // SAFETY: the descriptor is ours alone and becomes the file's.
+        let file = unsafe { BufferedFile::from_raw_fd(signal.into_raw_fd()) };
+        Ok(Self { reading: None, signal: Rc::new(file) })
+    }
+
+    async fn wait(&mut self, longest: Option<Nanos>) -> io::Result<()> {
+        let signal = &self.signal;
+        let reading = self.reading.get_or_insert_with(|| {
+            let signal = Rc::clone(signal);
+            Box::pin(async move { Ok(signal.read_at(0, 8).await.map(|_count| ())?) })
+        });
+        let taken = match longest {
+            None => reading.await,
+            Some(longest) => match select(reading, Timer::new(Duration::from(longest))).await {
+                Either::Left((taken, _)) => taken,
+                Either::Right(_) => return Ok(()),
+            },
+        };
+        self.reading = None;
+        taken
+    }
+
+    async fn give_way(&mut self) {
+        glommio::executor().yield_task_queue_now().await;
+    }
+
+    /// Another queue's latency, a timer or a completion of glommio's own is due.
+    fn is_pressed(&self) -> bool {
+        glommio::executor().need_preempt()
+    }
+}
