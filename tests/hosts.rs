@@ -43,11 +43,6 @@ macro_rules! on {
             }
 
             #[test]
-            fn an_executor_that_goes_takes_the_node_with_it() {
-                crate::scenes::executor_gone::<$executor>();
-            }
-
-            #[test]
             fn what_keeps_a_node_from_opening_is_told_to_who_waits_for_it() {
                 crate::scenes::refused::<$executor>();
             }
@@ -57,6 +52,14 @@ macro_rules! on {
 
 #[cfg(feature = "tokio-uring")]
 on!(tokio_uring_host, crate::executors::TokioUring);
+
+/// One of glommio loses its tasks instead.
+#[cfg(feature = "tokio-uring")]
+#[test]
+fn a_runtime_of_tokio_uring_that_goes_takes_the_node_with_it() {
+    scenes::executor_gone::<executors::TokioUring>();
+}
+
 #[cfg(feature = "glommio")]
 on!(glommio_host, crate::executors::Glommio);
 

@@ -250,6 +250,8 @@ pub fn dropped<H: Executor>() {
     assert_eq!(descriptors(), before, "descriptors");
 }
 
+/// Only where an executor that goes drops its tasks.
+#[cfg(feature = "tokio-uring")]
 pub fn executor_gone<H: Executor>() {
     let _alone = alone();
     let places = Places::new(1);

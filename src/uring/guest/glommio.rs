@@ -3,7 +3,8 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,23 +22,26 @@ use super::drive::Hosting;
 pub struct Glommio {
     /// Kept while time runs out: a read that is given up may still take a signal off, and nobody would be told.
     reading: Option<Pin<Box<dyn Future<Output = io::Result<()>>>>>,
-    signal: Rc<BufferedFile>,
+    file: Rc<ManuallyDrop<BufferedFile>>,
+    /// Closed here: glommio closes a file that is dropped in its next round only, and there may be none.
+    _signal: OwnedFd,
 }
 
 impl Hosting for Glommio {
     const READS: SignalReads = SignalReads::Wait;
 
     fn new(signal: OwnedFd) -> io::Result<Self> {
-        // SAFETY: the descriptor is ours alone and becomes the file's.
-        let file = unsafe { BufferedFile::from_raw_fd(signal.into_raw_fd()) };
-        Ok(Self { reading: None, signal: Rc::new(file) })
+        // SAFETY: the descriptor is open for as long as the file is in use, which is never dropped and so never closes
+        // it: `Self` drops the read before it, and what glommio has not handed over by then it does not hand over.
+        let file = unsafe { BufferedFile::from_raw_fd(signal.as_raw_fd()) };
+        Ok(Self { reading: None, file: Rc::new(ManuallyDrop::new(file)), _signal: signal })
     }
 
     async fn wait(&mut self, longest: Option<Nanos>) -> io::Result<()> {
-        let signal = &self.signal;
+        let file = &self.file;
         let reading = self.reading.get_or_insert_with(|| {
-            let signal = Rc::clone(signal);
-            Box::pin(async move { Ok(signal.read_at(0, 8).await.map(|_count| ())?) })
+            let file = Rc::clone(file);
+            Box::pin(async move { Ok(file.read_at(0, 8).await.map(|_count| ())?) })
         });
         let taken = match longest {
             None => reading.await,
