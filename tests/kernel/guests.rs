@@ -40,7 +40,9 @@ impl Hosting for Plain {
         Ok(())
     }
 
-    async fn give_way(&mut self) {}
+    async fn give_way(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn guest(core: Core) -> Guest {
@@ -130,7 +132,9 @@ fn a_guest_whose_host_gives_up_leaves_nothing_with_the_kernel() {
             Err(ErrorKind::Other.into())
         }
 
-        async fn give_way(&mut self) {}
+        async fn give_way(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
     let began = Instant::now();
     let driven = block_on(guest.drive::<Stops>(work));

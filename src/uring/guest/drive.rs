@@ -30,8 +30,11 @@ pub trait Hosting: Sized {
     /// It cannot be waited for any more.
     fn wait(&mut self, longest: Option<Nanos>) -> impl Future<Output = io::Result<()>>;
 
-    /// Lets the host's other tasks run.
-    fn give_way(&mut self) -> impl Future<Output = ()>;
+    /// Lets the host's other tasks run, and what they wait for come in.
+    ///
+    /// # Errors
+    /// As `wait`.
+    fn give_way(&mut self) -> impl Future<Output = io::Result<()>>;
 
     /// The host wants its thread before the slice is over.
     fn is_pressed(&self) -> bool {
@@ -85,7 +88,7 @@ impl Guest {
             }
             match next {
                 Next::GiveWay => {
-                    host.give_way().await;
+                    host.give_way().await?;
                     since = self.core.now();
                 }
                 Next::Wait(deadline) => {

@@ -40,7 +40,8 @@ impl Hosting for Tokio {
         }
     }
 
-    async fn give_way(&mut self) {
+    async fn give_way(&mut self) -> io::Result<()> {
         yield_now().await;
+        Ok(())
     }
 }
