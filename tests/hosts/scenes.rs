@@ -119,7 +119,15 @@ pub fn three_nodes<H: Executor>() {
     nodes.into_iter().for_each(Running::stop);
 }
 
-/// A task that sleeps for 5 ms at a time, beside a core that digests and registers as fast as it can.
+/// Time that this thread has had a processor, as the scheduler counts it: by its ticks, a few milliseconds apart.
+fn run_time() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the scheduler counts");
+    let nanos = text.split(' ').next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanos.expect("nanoseconds come first"))
+}
+
+/// A task that sleeps for 5 ms at a time, beside cores that digest and register as fast as they can. What counts is
+/// how long the thread itself worked between two of its runs: what else the machine does delays both.
 pub fn ticks<H: Executor>() {
     const TICK: Duration = Duration::from_millis(5);
     let _alone = alone();
@@ -133,9 +141,9 @@ pub fn ticks<H: Executor>() {
             let ticked = Rc::clone(&ticks);
             H::spawn(async move {
                 loop {
-                    let before = Instant::now();
+                    let before = (Instant::now(), run_time());
                     H::sleep(TICK).await;
-                    ticked.borrow_mut().push((before, before.elapsed().saturating_sub(TICK)));
+                    ticked.borrow_mut().push((before.0, run_time() - before.1));
                 }
             });
             drop(all::<H>(cores, until_over.said()).await);
@@ -151,17 +159,16 @@ pub fn ticks<H: Executor>() {
     over.say();
     let ticks = thread.join().expect("no panic");
     let at_work = |at: &Instant| (began..began + took).contains(at);
-    let mut late: Vec<_> = ticks.into_iter().filter(|(at, _)| at_work(at)).map(|(_, late)| late).collect();
-    late.sort_unstable();
-    let (count, last) = (late.len(), late.last().copied().unwrap_or_default());
-    let most = late.get(count * 9 / 10).copied().unwrap_or(PATIENCE);
-    println!(
-        "{}: {count} ticks in {took:?}; nine in ten late by at most {most:?}, the last by {last:?}",
-        H::NAME
-    );
-    // A slice and the longest step, and the machine's other work.
-    assert!(most < Duration::from_millis(20), "nine ticks in ten were late by up to {most:?}");
-    assert!(last < Duration::from_millis(500), "one tick was late by {last:?}");
+    let mut worked: Vec<_> =
+        ticks.into_iter().filter(|(at, _)| at_work(at)).map(|(_, worked)| worked).collect();
+    worked.sort_unstable();
+    let (count, last) = (worked.len(), worked.last().copied().unwrap_or_default());
+    let most = worked.get(count * 9 / 10).copied().unwrap_or(PATIENCE);
+    println!("{}: {count} ticks in {took:?}; work between two at most {most:?}, once {last:?}", H::NAME);
+    assert!(worked.iter().sum::<Duration>() > took / 10, "the cores were at work");
+    // The sleep itself, a slice and its longest step of each core, the scheduler's tick.
+    assert!(most < Duration::from_millis(40), "nine ticks in ten had up to {most:?} of work before them");
+    assert!(last < Duration::from_millis(250), "one tick had {last:?} of work before it");
 }
 
 pub fn shut_down<H: Executor>() {
@@ -205,7 +212,12 @@ fn descriptors() -> usize {
 pub fn dropped<H: Executor>() {
     let _alone = alone();
     let places = Places::new(1);
+    // glommio 0.9 leaves descriptors of its own behind, with guests or without.
+    let empty = descriptors();
+    H::block_on(H::sleep(Duration::from_millis(1)));
     let before = descriptors();
+    let executors = 5;
+    let of_executors = executors * (before - empty);
     for _ in 0..3 {
         let running = Running::open::<H>(places.builder(1));
         found(&running.engine);
@@ -247,7 +259,7 @@ pub fn dropped<H: Executor>() {
     });
     let last = Running::open::<H>(places.builder(1));
     last.stop();
-    assert_eq!(descriptors(), before, "descriptors");
+    assert_eq!(descriptors() - before, of_executors, "descriptors");
 }
 
 /// Only where an executor that goes drops its tasks.
