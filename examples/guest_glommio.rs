@@ -1,5 +1,5 @@
-//! An application that lives on glommio, and whose segments three nodes of Ringway keep: all of it in one executor on one
-//! thread, the nodes' cores as guests in a task queue of their own.
+//! An application that lives on glommio, and whose segments three nodes of Ringway keep: all of it in one executor on
+//! one thread, the nodes' cores as guests in a task queue of their own.
 //!
 //! ```text
 //! cargo run --example guest_glommio --features glommio

@@ -1,5 +1,5 @@
-//! An application that lives on tokio-uring, and whose segments three nodes of Ringway keep: all of it in one runtime on
-//! one thread, the nodes' cores as guests among the application's own tasks.
+//! An application that lives on tokio-uring, and whose segments three nodes of Ringway keep: all of it in one runtime
+//! on one thread, the nodes' cores as guests among the application's own tasks.
 //!
 //! ```text
 //! cargo run --example guest_tokio_uring --features tokio-uring

@@ -115,7 +115,7 @@ impl fmt::Display for NotBuilt {
         let feature = self.feature;
         write!(
             f,
-            "this binary was built without the host {feature}; `cargo build --release --features {feature}` builds it in"
+            "this binary has no host {feature}; `cargo build --release --features {feature}` builds it in"
         )
     }
 }

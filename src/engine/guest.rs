@@ -148,8 +148,8 @@ impl GuestCore {
         self.parts.index
     }
 
-    /// Runs the core in a task of tokio-uring's runtime, or of any other of tokio's that takes tasks that are not `Send`
-    /// and has its I/O and time enabled.
+    /// Runs the core in a task of tokio-uring's runtime, or of any other of tokio's that takes tasks that are not
+    /// `Send` and has its I/O and time enabled.
     ///
     /// # Errors
     /// The runtime cannot wait for the core's signal. What keeps the node from opening is told by `GuestNode::engine`.
@@ -159,8 +159,8 @@ impl GuestCore {
     }
 
     /// Runs the core in a task of a glommio executor. The shares of its task queue say how much of the thread it has
-    /// beside others, its slice how soon others come to it. An executor of glommio 0.9 that goes drops none of the tasks
-    /// that are still waiting, but loses them: let this one end before, or cancel it.
+    /// beside others, its slice how soon others come to it. An executor of glommio 0.9 that goes drops none of the
+    /// tasks that are still waiting, but loses them: let this one end before, or cancel it.
     ///
     /// # Errors
     /// The executor cannot wait for the core's signal. What keeps the node from opening is told by `GuestNode::engine`.

@@ -1,5 +1,5 @@
-//! Drives a core inside a task of another executor: works for a slice of time, lets the host's other tasks run, waits in
-//! the host's way. The ring stays on the thread that made it. Dropped at any point, it shuts the core down.
+//! Drives a core inside a task of another executor: works for a slice of time, lets the host's other tasks run, waits
+//! in the host's way. The ring stays on the thread that made it. Dropped at any point, it shuts the core down.
 //! See kernel-notes/guest-runtimes.md.
 
 use std::future::{Future, poll_fn};
