@@ -3,8 +3,8 @@
 //!
 //! A node's cores are threads of their own or, opened by [`Builder::open_guest`], guests in the embedder's executors.
 //! The handles, [`Engine`] and [`Shard`], go to any thread; what they are asked is answered by a [`Reply`]. Of a node
-//! with threads of its own, [`Builder::open`], [`Engine::shut_down`] and dropping the last [`Engine`] block, and nothing
-//! else does: in an asynchronous runtime they belong on a thread that may (`spawn_blocking` in tokio).
+//! with threads of its own, [`Builder::open`], [`Engine::shut_down`] and dropping the last [`Engine`] block, and
+//! nothing else does: in an asynchronous runtime they belong on a thread that may (`spawn_blocking` in tokio).
 
 mod adapter;
 mod answer;
