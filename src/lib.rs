@@ -47,7 +47,8 @@
 //!
 //! [`engine::Shard`] has the rest: updates, deletes and batches that happen together or not at all; events in order;
 //! pages of the manifest. An engine that says nothing of its files gets a [`engine::DirectoryAdapter`]. Features:
-//! `daemon`, on by default, is the `ringway` binary and nothing that an embedder needs; `sim` opens the inside to the
+//! `daemon`, on by default, is the `ringway` binary and nothing that an embedder needs; `tokio-uring` and `glommio` let
+//! a node's cores run inside executors of the embedder's own ([`engine::GuestCore`]); `sim` opens the inside to the
 //! crate's own tests and promises nothing.
 #![cfg_attr(
     not(feature = "sim"),
