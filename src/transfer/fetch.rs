@@ -10,7 +10,7 @@ use futures_util::future::try_join;
 
 use crate::ids::{GroupId, NodeId};
 use crate::limits::{FETCH_RANGES_MAX, WRITES_MAX};
-use crate::segment::{self, Landing, Store};
+use crate::segment::{self, DiskError, Landing, Store};
 use crate::stats::TransferStats;
 use crate::transport::{Peer, Transport};
 use crate::wire::Body;
@@ -41,7 +41,9 @@ impl Fetcher {
     /// # Errors
     /// Why it does not stand. What was verified is kept for the next attempt.
     pub async fn fetch(&self, want: segment::Want, source: NodeId, peer: Peer) -> Result<(), Failure> {
-        if self.store.is_held(want.id, want.root) {
+        if self.store.is_held(want.id, want.root)
+            || self.store.end_landing(&want).await.map_err(|error| refused(&error))?
+        {
             return Ok(());
         }
         let Request { asker, mut answers } = self.sessions.request(source, peer).await?;
@@ -142,4 +144,12 @@ impl Fetcher {
         writes.finish().await?;
         if is_corrupt { Err(Failure::Corrupt) } else { Ok(()) }
     }
+}
+
+fn refused(error: &DiskError) -> Failure {
+    if error.is_disk_full() {
+        return Failure::DiskFull;
+    }
+    tracing::warn!(%error, "a segment that has landed could not be recorded");
+    Failure::Disk
 }
