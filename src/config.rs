@@ -69,6 +69,21 @@ pub struct TransferConfig {
     pub direct: bool,
     /// Congestion control of data connections: `cubic` or `bbr`; the system's default without it.
     pub congestion: Option<&'static str>,
+    /// Whether a large segment is fetched from several nodes at once, so that it leaves its origin about once.
+    pub spread: Spread,
+}
+
+/// Whether large segments are fetched from several nodes at once.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Spread {
+    /// From nodes on other machines. Those of one machine share its disk and processor: the origin's page cache is the
+    /// cheapest source for all of them.
+    #[default]
+    Auto,
+    /// From nodes of the same machine, too.
+    Always,
+    /// From one node at a time.
+    Never,
 }
 
 /// How segments are digested.
@@ -153,7 +168,7 @@ impl Default for RaftConfig {
 
 impl Default for TransferConfig {
     fn default() -> Self {
-        Self { direct: true, congestion: Some("cubic") }
+        Self { direct: true, congestion: Some("cubic"), spread: Spread::Auto }
     }
 }
 

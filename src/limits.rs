@@ -285,6 +285,25 @@ pub const FETCH_QUEUE_MAX: usize = 1024;
 pub const LANDING_BATCH_MAX: usize = 128;
 /// Ranges of one segment that are asked for at a time, the next ones when these have come.
 pub const FETCH_RANGES_MAX: usize = 64;
+/// Fewest bytes of a segment that is fetched from several nodes at once: below, another stream's round trips cost more
+/// than they save.
+pub const SPREAD_BYTES_MIN: u64 = 2 * CHUNK_BYTES as u64;
+/// An origin that applied an entry a moment later than we did has not pinned its file yet: it is asked again after so
+/// long,
+pub const ORIGIN_PAUSE: Nanos = Nanos::from_millis(20);
+/// and so often, before others are.
+pub const ORIGIN_ASKS_MAX: u32 = 5;
+/// Nodes that one segment is fetched from at once.
+pub const SPREAD_SOURCES_MAX: usize = 16;
+/// For so long a node waits for a chunk that it was asked for and is itself still fetching, while no other chunk of the
+/// segment comes. Well below `PROGRESS_TIMEOUT`, as whoever asked hears nothing meanwhile.
+pub const PARTIAL_WAIT: Nanos = Nanos::from_secs(2);
+/// A replica that has not begun yet to fetch what it is asked for is asked again after so long,
+pub const SPREAD_PAUSE: Nanos = Nanos::from_millis(100);
+/// and so often.
+pub const SPREAD_ASKS_MAX: u32 = 20;
+/// When a segment's source has given its part, the shares of the others are waited for until none has come for so long.
+pub const SPREAD_PATIENCE: Nanos = Nanos::from_secs(2);
 /// Writes of one landing under way at a time.
 pub const WRITES_MAX: usize = 4;
 /// Answers that wait for one request of a stream. Few: taking one gives its credit back, so they add to what the
@@ -350,3 +369,4 @@ const _: () = assert!(PROPOSALS_IN_FLIGHT_MAX <= SESSION_OUTCOMES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < LOG_BATCH_BYTES_MAX);
 const _: () = assert!((LOG_BATCH_BYTES_MAX as u64) * 2 < LOG_FILE_BYTES && LOG_FILE_BYTES <= u32::MAX as u64);
 const _: () = assert!(LOG_READ_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BODY_BYTES_MAX + IO_ALIGNMENT);
+const _: () = assert!(PARTIAL_WAIT.0 * 2 < PROGRESS_TIMEOUT.0);

@@ -116,6 +116,8 @@ pub struct TransferStats {
     pub bytes_refetched: Counter,
     /// Payload bytes sent.
     pub bytes_served: Counter,
+    /// Of them, of segments that were themselves still being fetched.
+    pub bytes_relayed: Counter,
     /// Chunks found verified in staging when a fetch was resumed.
     pub chunks_reused: Counter,
     /// Chunks that arrived with a wrong digest.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway::config::{
-    ConfigError, CoreConfig, DIGEST_KERNELS, DigestConfig, NodeConfig, RaftConfig, TransferConfig,
+    ConfigError, CoreConfig, DIGEST_KERNELS, DigestConfig, NodeConfig, RaftConfig, Spread, TransferConfig,
 };
 use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,7 @@ pub(crate) struct Raft {
 pub(crate) struct Transfer {
     pub(crate) direct: Option<bool>,
     pub(crate) congestion: Option<String>,
+    pub(crate) spread: Option<String>,
 }
 
 #[derive(Deserialize, Serialize, Debug, Default)]
@@ -202,6 +203,13 @@ impl NodeFile {
             Some("bbr") => Some("bbr"),
             Some(other) => return Err(wrong("transfer.congestion", other, "cubic, bbr or default")),
         };
+        let spread = match self.transfer.spread.as_deref() {
+            None => TransferConfig::default().spread,
+            Some("auto") => Spread::Auto,
+            Some("always") => Spread::Always,
+            Some("never") => Spread::Never,
+            Some(other) => return Err(wrong("transfer.spread", other, "auto, always or never")),
+        };
         let kernel = match self.digest.kernel.as_deref() {
             None => None,
             Some(given) => match DIGEST_KERNELS.iter().find(|name| **name == given) {
@@ -231,7 +239,11 @@ impl NodeFile {
                 election_max: millis(self.raft.election_max_millis, raft.election_max),
                 snapshot_entries: self.raft.snapshot_entries.unwrap_or(raft.snapshot_entries),
             },
-            transfer: TransferConfig { direct: self.transfer.direct.unwrap_or(transfer.direct), congestion },
+            transfer: TransferConfig {
+                direct: self.transfer.direct.unwrap_or(transfer.direct),
+                congestion,
+                spread,
+            },
             digest: DigestConfig { kernel },
         })
     }
@@ -306,6 +318,15 @@ mod tests {
     }
 
     #[test]
+    fn p6_fetching_from_several_nodes_is_chosen_by_name() {
+        let with = |word: &str| load_text(|text| format!("{text}[transfer]\nspread = \"{word}\"\n"));
+        assert_eq!(with("always").expect("it is right").node.transfer.spread, Spread::Always);
+        assert_eq!(with("never").expect("it is right").node.transfer.spread, Spread::Never);
+        let error = with("sometimes").expect_err("no such word");
+        assert!(error.to_string().contains("auto, always or never"), "{error}");
+    }
+
+    #[test]
     fn a_misspelt_key_is_refused_by_name() {
         let error = load_text(|text| text.replace("shards", "shard")).expect_err("unknown key");
         assert!(error.to_string().contains("shard"), "{error}");
@@ -335,6 +356,7 @@ mod tests {
         assert_eq!(said_of_raft.snapshot_entries, Some(raft.snapshot_entries));
         assert_eq!(file.transfer.direct, Some(transfer.direct));
         assert_eq!(file.transfer.congestion.as_deref(), transfer.congestion);
+        assert_eq!((file.transfer.spread.as_deref(), transfer.spread), (Some("auto"), Spread::Auto));
         assert!(DIGEST_KERNELS.contains(&file.digest.kernel.expect("it is said").as_str()));
     }
 

@@ -242,6 +242,7 @@ async fn open_shard(
         addresses: Rc::clone(addresses),
         desk: Rc::clone(desk),
         journal: dir,
+        spread: config.transfer.spread,
     });
     let options = GroupOptions {
         group: id.group(),

@@ -97,6 +97,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
         paused: transfers.paused.then(|| "the disk is full; fetching resumes when there is room".to_owned()),
         bytes_fetched: stats.bytes_fetched.get(),
         bytes_served: stats.bytes_served.get(),
+        bytes_relayed: stats.bytes_relayed.get(),
         chunks_refetched: stats.chunks_refetched.get(),
         foreign_proposals: shard.foreign_proposals(),
         direct: paths.direct,

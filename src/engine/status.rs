@@ -118,6 +118,8 @@ pub struct ShardStatus {
     pub bytes_fetched: u64,
     /// Payload bytes served since the node started.
     pub bytes_served: u64,
+    /// Of them, bytes of segments that this node was itself still fetching.
+    pub bytes_relayed: u64,
     /// Chunks that arrived with a wrong digest and were fetched again, since the node started.
     pub chunks_refetched: u64,
     /// Proposals refused since the node started, because a peer made them in another node's session.

@@ -107,6 +107,7 @@ impl Staging {
         drop(permit);
         if result.is_ok() {
             self.state.borrow_mut().written.insert(index);
+            self.store.more.notify();
         }
         self.store.hooks.reach(Step::Written, Edge::After).await;
         self.state.borrow_mut().writing.remove(&index);
@@ -207,6 +208,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         self.store.landings.borrow_mut().remove(&self.want.id);
+        self.store.more.notify();
     }
 }
 

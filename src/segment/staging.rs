@@ -15,15 +15,11 @@ use crate::uring::Buffer;
 use super::fault::Doing;
 use super::staged::{Staging, Write};
 use super::staging_error::{CheckpointError, WriteError};
-use super::store::{Store, Want};
+use super::store::Want;
 
 /// A segment that is being staged. One for each segment; its owner alone may land it.
 #[derive(Debug)]
 pub struct Landing(pub(super) Rc<Staging>);
-
-/// The chunks of a segment that is being staged, for serving them on before it has landed.
-#[derive(Clone, Debug)]
-pub struct Partial(Rc<Staging>);
 
 /// The proof that a buffer's content is chunk `index` of a segment with this root.
 #[derive(Debug)]
@@ -186,39 +182,5 @@ impl Landing {
             }
             Err(error) => Err(CheckpointError::Disk(error)),
         }
-    }
-}
-
-impl Partial {
-    /// Whether a chunk is there.
-    #[must_use]
-    pub fn has(&self, index: u32) -> bool {
-        self.0.state.borrow().written.contains(index)
-    }
-
-    /// The chunk list.
-    #[must_use]
-    pub fn chunks(&self) -> &VerifiedChunks {
-        &self.0.chunks
-    }
-
-    /// Reads a chunk that is there; its bytes are the buffer's content.
-    ///
-    /// # Errors
-    /// It is not there, or the disk refuses it.
-    pub async fn read_chunk(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
-        if !self.has(index) {
-            return (Err(WriteError::Missing { index }), buffer);
-        }
-        self.0.read(index, buffer).await
-    }
-}
-
-impl Store {
-    /// A segment that is being staged now.
-    #[must_use]
-    pub fn partial(&self, want: &Want) -> Option<Partial> {
-        let staging = self.0.landings.borrow().get(&want.id)?.upgrade()?;
-        (staging.want.root == want.root).then(|| Partial(staging))
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::config::Spread;
 use crate::ids::{Incarnation, NodeId, ShardId};
 use crate::journal::SessionFileError;
 use crate::segment::{DiskError, Store};
@@ -34,6 +35,8 @@ pub struct ShardParts {
     pub desk: Rc<Desk>,
     /// The folder of the node's own records of this shard.
     pub journal: Dir,
+    /// Whether large segments are fetched from several nodes at once.
+    pub spread: Spread,
 }
 
 /// A shard could not begin to work.

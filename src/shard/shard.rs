@@ -9,6 +9,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::broken::{self, Broken};
+use crate::config::Spread;
 use crate::ids::{Incarnation, LogIndex, NodeId, SegmentId, ShardId};
 use crate::limits::DERIVE_INTERVAL;
 use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
@@ -66,6 +67,7 @@ pub(super) struct Inner {
     /// Old sessions are being retired.
     pub(super) retiring: Cell<bool>,
     pub(super) journal: Dir,
+    pub(super) spread: Spread,
     /// The stream on which proposals go to another node that leads.
     pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
     pub(super) events: RefCell<Events>,
@@ -86,7 +88,7 @@ impl Shard {
     /// A shard that waits for its group.
     #[must_use]
     pub fn new(parts: ShardParts) -> Self {
-        let ShardParts { id, node, incarnation, store, transport, addresses, desk, journal } = parts;
+        let ShardParts { id, node, incarnation, store, transport, addresses, desk, journal, spread } = parts;
         Self(Rc::new(Inner {
             id,
             node,
@@ -112,6 +114,7 @@ impl Shard {
             session_busy: Cell::new(false),
             retiring: Cell::new(false),
             journal,
+            spread,
             forwarder: RefCell::default(),
             events: RefCell::default(),
             answering: RefCell::default(),
@@ -184,6 +187,7 @@ impl Shard {
             inner.refill();
         };
         let driver = Driver::new(fetcher, Box::new(peers), Box::new(hook), Rc::clone(&inner.stats));
+        driver.spread(inner.node, inner.spread);
         assert!(inner.driver.set(Rc::clone(&driver)).is_ok(), "a shard is started once");
         let core = Core::current();
         drop(core.spawn(Priority::Bulk, driver.run()));

@@ -4,15 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::config::Spread;
 use crate::ids::{Nanos, NodeId, SegmentId};
 use crate::segment::{self, RelativePath};
 use crate::stats::TransferStats;
 use crate::transport::Peer;
 use crate::uring::{Core, Notify, Priority, Task, sleep_until};
 
-use super::fetch::Fetcher;
+use super::fetch::{Fetcher, Share};
 use super::plan::{Failure, Plan, Start, Want};
 use super::source::{Announced, Sources};
+use super::spread::Part;
 
 /// What became of a fetch.
 pub type Hook = Box<dyn Fn(SegmentId, Result<(), Failure>)>;
@@ -23,6 +25,7 @@ pub struct Driver {
     sources: RefCell<Sources>,
     fetcher: Fetcher,
     peers: Box<dyn Fn(NodeId) -> Option<Peer>>,
+    spread: Cell<Spread>,
     hook: Hook,
     tasks: RefCell<BTreeMap<SegmentId, Task<()>>>,
     changed: Notify,
@@ -45,12 +48,21 @@ impl Driver {
             sources: RefCell::default(),
             fetcher,
             peers,
+            spread: Cell::new(Spread::Never),
             hook,
             tasks: RefCell::default(),
             changed: Notify::default(),
             stopped: Cell::new(false),
             stats,
         })
+    }
+
+    /// From now on large segments are fetched from several nodes at once, unless never; `me` is this node.
+    pub fn spread(&self, me: NodeId, spread: Spread) {
+        self.spread.set(spread);
+        if spread != Spread::Never {
+            self.plan.borrow_mut().spread(me);
+        }
     }
 
     /// Fetches until `stop`.
@@ -79,7 +91,8 @@ impl Driver {
     }
 
     async fn one(self: Rc<Self>, start: Start) {
-        let Start { want, source } = start;
+        let Start { want, source, parts } = start;
+        let shares = self.shares(parts);
         let done = match ((self.peers)(source), RelativePath::parse(&want.path)) {
             (None, _) => Err(Failure::Unreachable),
             (_, Err(error)) => {
@@ -88,7 +101,8 @@ impl Driver {
             }
             (Some(peer), Ok(path)) => {
                 let segment = segment::Want { id: want.id, path, len: want.bytes, root: want.root };
-                self.fetcher.fetch(segment, source, peer).await
+                let tell = |node, failure: Option<Failure>| self.told(node, failure);
+                self.fetcher.fetch(segment, (source, peer), &shares, &tell).await
             }
         };
         let core = Core::current();
@@ -109,6 +123,21 @@ impl Driver {
         self.tasks.borrow_mut().remove(&want.id);
         (self.hook)(want.id, done);
         self.changed.notify();
+    }
+
+    /// The parts with where their nodes are; none if a node is on this machine and that is not asked for.
+    fn shares(&self, parts: Vec<Part>) -> Vec<Share> {
+        let is_near = |share: &Share| share.peer.address.ip().to_canonical().is_loopback();
+        let found = parts.into_iter().filter_map(|part| Some(Share { peer: (self.peers)(part.node)?, part }));
+        let shares: Vec<Share> = found.collect();
+        if self.spread.get() == Spread::Auto && shares.iter().any(is_near) { Vec::new() } else { shares }
+    }
+
+    /// What became of the part that another node than the source was asked for.
+    fn told(&self, node: NodeId, failure: Option<Failure>) {
+        let (mut sources, now) = (self.sources.borrow_mut(), Core::current().now());
+        sources.begin(node);
+        sources.end(node, !failure.is_some_and(Failure::blames_source), now);
     }
 
     /// Takes a segment to fetch. False if there is no room: derive the difference again when `take_overflow` says so.

@@ -4,21 +4,53 @@
 //! list of chunk digests, checked against the root before any chunk is trusted. A segment of which nothing is here is
 //! asked for whole, and costs no round trip of its own; one that is staged is asked for its missing ranges alone.
 
+use std::ops::Range;
+use std::pin::pin;
 use std::rc::Rc;
 
-use futures_util::future::try_join;
+use futures_util::future::{Either, select, try_join};
+use futures_util::stream::{self, StreamExt};
 
 use crate::ids::{GroupId, NodeId};
-use crate::limits::{FETCH_RANGES_MAX, WRITES_MAX};
+use crate::limits::{FETCH_RANGES_MAX, SPREAD_ASKS_MAX, SPREAD_PATIENCE, SPREAD_PAUSE, WRITES_MAX};
 use crate::segment::{self, DiskError, Landing, Store};
 use crate::stats::TransferStats;
 use crate::transport::{Peer, Transport};
+use crate::uring::{sleep, timeout};
 use crate::wire::Body;
 
 use super::land::Lander;
 use super::plan::Failure;
-use super::session::{Answers, Asker, Request, Sessions};
+use super::session::{Answers, Asker, Lane, Request, Sessions};
+use super::spread::Part;
 use super::writes::Writes;
+
+/// A part of a segment, and where its node is.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// The part.
+    pub part: Part,
+    /// Where its node is.
+    pub peer: Peer,
+}
+
+/// Hears how a node did that was asked for a share.
+type Tell<'a> = &'a dyn Fn(NodeId, Option<Failure>);
+
+/// A segment that is taken from one node.
+struct Receiving<'a> {
+    asker: &'a Asker,
+    answers: &'a mut Answers,
+    source: NodeId,
+    landing: &'a Landing,
+}
+
+/// The ranges within one that are neither there nor being written.
+fn missing(landing: &Landing, within: &Range<u32>) -> impl Iterator<Item = Range<u32>> + use<> {
+    let within = within.clone();
+    let parts = landing.missing().map(move |range| range.start.max(within.start)..range.end.min(within.end));
+    parts.filter(|range| range.start < range.end)
+}
 
 /// Fetches the segments of one shard.
 pub struct Fetcher {
@@ -36,23 +68,35 @@ impl Fetcher {
         Self { store, lander, sessions: Sessions::new(transport, group), stats }
     }
 
-    /// Fetches, verifies and lands one segment.
+    /// Fetches, verifies and lands one segment: from the source, or if there are shares from all of their nodes, the
+    /// first of which is the source. `tell` hears how each of the others did. What did not come from them comes from the
+    /// source.
     ///
     /// # Errors
     /// Why it does not stand. What was verified is kept for the next attempt.
-    pub async fn fetch(&self, want: segment::Want, source: NodeId, peer: Peer) -> Result<(), Failure> {
+    pub async fn fetch(
+        &self,
+        want: segment::Want,
+        (source, peer): (NodeId, Peer),
+        shares: &[Share],
+        tell: Tell<'_>,
+    ) -> Result<(), Failure> {
         if self.store.is_held(want.id, want.root)
             || self.store.end_landing(&want).await.map_err(|error| refused(&error))?
         {
             return Ok(());
         }
-        let Request { asker, mut answers } = self.sessions.request(source, peer).await?;
+        let (own, others) = match shares {
+            [] => (0..u32::MAX, shares),
+            [own, others @ ..] => (own.part.chunks.clone(), others),
+        };
+        let Request { asker, mut answers } = self.sessions.request((source, Lane::Whole), peer).await?;
         let resumed = self.store.is_staged(want.id, want.root);
         let known = if resumed { self.store.staged_chunks(&want).await } else { None };
         let chunks = match known {
             Some(chunks) => chunks,
             None => {
-                asker.ask(&want, if resumed { 0..0 } else { 0..u32::MAX }, true).await?;
+                asker.ask(&want, if resumed { 0..0 } else { own.clone() }, true).await?;
                 answers.chunk_list(&want).await?
             }
         };
@@ -68,7 +112,15 @@ impl Fetcher {
         if resumed {
             self.stats.chunks_reused.add(u64::from(landing.written_count()));
         }
-        let received = self.receive_missing(&asker, &mut answers, source, &landing, !resumed).await;
+        let mut receiving = Receiving { asker: &asker, answers: &mut answers, source, landing: &landing };
+        let mut received = if others.is_empty() {
+            self.receive_missing(&mut receiving, own, !resumed).await
+        } else {
+            self.receive_spread(&mut receiving, own, !resumed, (others, tell)).await
+        };
+        if received.is_ok() && !others.is_empty() {
+            received = self.receive_missing(&mut receiving, 0..u32::MAX, false).await;
+        }
         drop((asker, answers));
         match received {
             Ok(()) => self.lander.land(landing).await.map(|_| ()),
@@ -85,14 +137,13 @@ impl Fetcher {
     /// reads no requests: whoever asked for more than there is credit for would not be there to take answers.
     async fn receive_missing(
         &self,
-        asker: &Asker,
-        answers: &mut Answers,
-        source: NodeId,
-        landing: &Landing,
+        from: &mut Receiving<'_>,
+        within: Range<u32>,
         mut is_asked: bool,
     ) -> Result<(), Failure> {
+        let Receiving { asker, ref mut answers, source, landing } = *from;
         loop {
-            let ranges: Vec<_> = landing.missing().take(FETCH_RANGES_MAX).collect();
+            let ranges: Vec<_> = missing(landing, &within).take(FETCH_RANGES_MAX).collect();
             if ranges.is_empty() {
                 return Ok(());
             }
@@ -105,6 +156,59 @@ impl Fetcher {
                 Ok(())
             };
             try_join(ask, self.receive_chunks(answers, source, landing, expected)).await?;
+        }
+    }
+
+    /// Takes the source's own part and the others' shares at once. When the source has given its part, they are waited
+    /// for as long as any of them goes on.
+    async fn receive_spread(
+        &self,
+        from: &mut Receiving<'_>,
+        own: Range<u32>,
+        is_asked: bool,
+        (others, tell): (&[Share], Tell<'_>),
+    ) -> Result<(), Failure> {
+        let landing = from.landing;
+        let own = pin!(self.receive_missing(from, own, is_asked));
+        let shares = pin!(self.receive_shares(others, landing, tell));
+        let mut shares = match select(own, shares).await {
+            Either::Left((done, shares)) => done.map(|()| shares)?,
+            Either::Right(((), own)) => return own.await,
+        };
+        loop {
+            let before = landing.written_count();
+            let ended = timeout(SPREAD_PATIENCE, shares.as_mut()).await.is_ok();
+            if ended || landing.written_count() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes from other nodes than the source what they are asked for, all at once.
+    async fn receive_shares(&self, shares: &[Share], landing: &Landing, tell: Tell<'_>) {
+        let one = async |share: &Share| {
+            let failure = self.receive_share(share, landing).await.err();
+            if let Some(failure) = failure {
+                let (segment, node) = (landing.want().id, share.part.node);
+                tracing::debug!(%segment, %node, failure = failure.word(), "a share does not come from its node");
+            }
+            tell(share.part.node, failure);
+        };
+        stream::iter(shares).for_each_concurrent(None, one).await;
+    }
+
+    /// A replica may have heard of the segment later than this one: for a while it is asked again.
+    async fn receive_share(&self, share: &Share, landing: &Landing) -> Result<(), Failure> {
+        let Share { part, peer } = share;
+        let Request { asker, mut answers } = self.sessions.request((part.node, Lane::Share), *peer).await?;
+        let mut from = Receiving { asker: &asker, answers: &mut answers, source: part.node, landing };
+        let mut asked = 0;
+        loop {
+            match self.receive_missing(&mut from, part.chunks.clone(), false).await {
+                Err(Failure::NotHere) if asked < SPREAD_ASKS_MAX => asked += 1,
+                ended => return ended,
+            }
+            sleep(SPREAD_PAUSE).await;
         }
     }
 

@@ -11,11 +11,13 @@ mod plan;
 mod serve;
 mod session;
 mod source;
+mod spread;
 mod writes;
 
 pub use directory::{Directory, Served};
 pub use drive::{Driver, Hook};
-pub use fetch::Fetcher;
+pub use fetch::{Fetcher, Share};
 pub use plan::{Failure, Plan, Start, Unavailable, Want};
 pub use serve::{Desk, Holdings, Page, Pages, serve};
 pub use source::{Announced, Sources, back_off};
+pub use spread::Part;

@@ -7,10 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::broken::{self, Broken};
+use crate::digest::chunk_count;
 use crate::ids::{Digest, Nanos, NodeId, SegmentId};
-use crate::limits::{BACKOFF_MAX, FETCH_ATTEMPTS_MAX, FETCH_QUEUE_MAX, FETCHES_MAX, NODES_MAX};
+use crate::limits::{
+    BACKOFF_MAX, FETCH_ATTEMPTS_MAX, FETCH_QUEUE_MAX, FETCHES_MAX, NODES_MAX, ORIGIN_ASKS_MAX, ORIGIN_PAUSE,
+    SPREAD_BYTES_MIN,
+};
 
 use super::source::{Sources, back_off};
+use super::spread::{Part, among_holders, among_replicas};
 
 /// A segment that the manifest has and this disk lacks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,6 +87,8 @@ struct Item {
     /// Rounds of all sources in which one was busy: no attempts, as it may have the segment.
     busy: u32,
     met_busy: bool,
+    /// Answers of its origin that it is not there: at first it may not have been pinned yet.
+    early: u32,
     tried: Vec<NodeId>,
     last: Option<(Failure, Nanos)>,
     failing_since: Option<Nanos>,
@@ -94,6 +101,8 @@ pub struct Start {
     pub want: Want,
     /// From whom.
     pub source: NodeId,
+    /// If from several at once: which part from whom, the source's first; empty if all of it from the source.
+    pub parts: Vec<Part>,
 }
 
 /// A segment that no source could serve yet.
@@ -117,9 +126,16 @@ pub struct Plan {
     in_flight: BTreeMap<SegmentId, NodeId>,
     paused_until: Option<Nanos>,
     overflowed: bool,
+    /// Large segments are fetched from several nodes at once, this node being the one.
+    spread: Option<NodeId>,
 }
 
 impl Plan {
+    /// From now on large segments are fetched from several nodes at once; `me` is this one.
+    pub fn spread(&mut self, me: NodeId) {
+        self.spread = Some(me);
+    }
+
     /// All that is planned or under way.
     pub fn ids(&self) -> impl Iterator<Item = SegmentId> {
         self.items.keys().copied()
@@ -142,6 +158,7 @@ impl Plan {
             attempts: 0,
             busy: 0,
             met_busy: false,
+            early: 0,
             tried: Vec::new(),
             last: None,
             failing_since: None,
@@ -175,7 +192,13 @@ impl Plan {
                 item.tried.clear();
             }
             let Some(source) = sources.choose(id, item.want.origin, &item.tried, now) else { continue };
-            let start = Start { want: item.want.clone(), source };
+            // What was damaged, or came too slowly, comes from one after the other.
+            let is_sound = item.last.is_none_or(|(failure, _)| !failure.blames_source());
+            let parts = match self.spread.filter(|_| is_sound) {
+                Some(me) => divide(&item.want, me, source, sources, now),
+                None => Vec::new(),
+            };
+            let start = Start { want: item.want.clone(), source, parts };
             self.ready.remove(&(item.ready_at, id));
             self.in_flight.insert(id, source);
             sources.begin(source);
@@ -206,7 +229,12 @@ impl Plan {
         item.met_busy |= failure == Failure::Busy;
         let others = sources.nodes().any(|node| node != source && !item.tried.contains(&node));
         item.tried.push(source);
-        let again = if failure == Failure::DiskFull {
+        let is_early = failure == Failure::NotHere && source == item.want.origin;
+        let again = if is_early && item.early < ORIGIN_ASKS_MAX {
+            item.early += 1;
+            item.tried.pop();
+            now.plus(ORIGIN_PAUSE)
+        } else if failure == Failure::DiskFull {
             self.paused_until = Some(now.plus(back_off(1)));
             item.tried.pop();
             now
@@ -297,6 +325,25 @@ impl Item {
     }
 }
 
+/// The parts of a large segment: from all who hold it, or if that is its origin alone, from the replicas that want it
+/// with this one. None if there is nobody beside the source, who then gives all of it.
+fn divide(want: &Want, me: NodeId, source: NodeId, sources: &Sources, now: Nanos) -> Vec<Part> {
+    let Some(count) = chunk_count(want.bytes).filter(|_| want.bytes >= SPREAD_BYTES_MIN) else {
+        return Vec::new();
+    };
+    let holders = sources.holders(want.id, source, now);
+    let mut parts = if !holders.is_empty() {
+        among_holders(source, &holders, count)
+    } else if source == want.origin {
+        let others: Vec<NodeId> = sources.nodes().collect();
+        among_replicas(source, me, &others, count)
+    } else {
+        Vec::new()
+    };
+    parts.retain(|part| part.node == source || sources.is_rested(part.node, now));
+    if parts.len() > 1 { parts } else { Vec::new() }
+}
+
 /// How many fetches go on at a time.
 fn fetches_max() -> usize {
     if broken::is(Broken::FetchesUnbounded) { usize::MAX } else { FETCHES_MAX }
@@ -320,17 +367,47 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_that_one_source_lacks_is_asked_of_the_next_at_once() {
-        let (mut plan, mut from, now) = (Plan::default(), sources(&[1, 2]), Nanos(1));
+    fn a_segment_that_one_source_lacks_is_asked_of_the_next_at_once_and_of_an_early_origin_again() {
+        let (mut plan, mut from, mut now) = (Plan::default(), sources(&[1, 2]), Nanos(1));
         assert!(plan.want(want(5), now));
         let first = plan.next(&mut from, now).expect("one is ready");
         assert_eq!(first.source, NodeId(1));
         assert_eq!(plan.next(&mut from, now), None, "it is in flight once");
+        for _ in 0..ORIGIN_ASKS_MAX {
+            plan.failed(first.want.id, Failure::NotHere, 0, &mut from, now);
+            assert_eq!(plan.next_deadline(&from, now), Some(now.plus(ORIGIN_PAUSE)));
+            now = now.plus(ORIGIN_PAUSE);
+            assert_eq!(plan.next(&mut from, now).map(|start| start.source), Some(NodeId(1)));
+        }
         plan.failed(first.want.id, Failure::NotHere, 0, &mut from, now);
         let second = plan.next(&mut from, now).expect("another source");
         assert_eq!(second.source, NodeId(2));
         plan.landed(second.want.id, &mut from, now);
         assert!(plan.is_empty());
+    }
+
+    #[test]
+    fn p6_a_large_segment_of_its_origin_alone_is_divided_among_the_replicas_and_one_of_many_holders_among_them()
+     {
+        let (mut plan, mut from, now) = (Plan::default(), sources(&[1, 2, 4]), Nanos(1));
+        plan.spread(NodeId(3));
+        let large = |index| Want { bytes: SPREAD_BYTES_MIN * 3, ..want(index) };
+        plan.want(large(5), now);
+        let first = plan.next(&mut from, now).expect("it is ready");
+        let asked: Vec<_> = first.parts.iter().map(|part| (part.node, part.chunks.clone())).collect();
+        assert_eq!(asked, [(NodeId(1), 8..16), (NodeId(4), 16..24), (NodeId(2), 0..8)]);
+        for node in [2, 4] {
+            from.announce(NodeId(node), Announced { held_to: LogIndex(9), ..Announced::default() });
+        }
+        plan.want(large(6), now);
+        let second = plan.next(&mut from, now).expect("it is ready");
+        let asked: Vec<_> = second.parts.iter().map(|part| part.node).collect();
+        assert_eq!(asked, [NodeId(2), NodeId(4)]);
+        plan.failed(large(6).id, Failure::Corrupt, 0, &mut from, now);
+        let again = plan.next(&mut from, now).expect("another source");
+        assert!(again.want == large(6) && again.parts.is_empty(), "one after the other: {again:?}");
+        plan.want(want(7), now);
+        assert_eq!(plan.next(&mut from, now).map(|start| start.parts), Some(Vec::new()), "a small one");
     }
 
     #[test]

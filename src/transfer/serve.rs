@@ -10,7 +10,7 @@ use futures_util::future::join;
 use crate::digest::VerifiedChunks;
 use crate::ids::{Digest, SegmentId};
 use crate::limits::{CHUNK_BYTES, FRAME_DIGESTS_MAX, PEER_SERVES_MAX, SERVES_MAX};
-use crate::segment::{ChunkUnread, ChunkedFile, ReadError, Reader, Store};
+use crate::segment::{ChunkUnread, ChunkedFile, NotReady, Partial, ReadError, Reader, Store, WriteError};
 use crate::stats::TransferStats;
 use crate::transport::{Stream, StreamError, StreamSender, Who};
 use crate::uring::{Buffer, Core, Extent, Place, Places, Shares};
@@ -31,6 +31,8 @@ pub enum Holdings {
 enum Open {
     Held(Reader),
     Plain(ChunkedFile),
+    /// Its chunks as they come.
+    Partial(Partial, Rc<Store>, SegmentId, Digest),
 }
 
 /// A chunk to be sent.
@@ -121,12 +123,12 @@ async fn answer(
         return refuse(Refusal::Busy).await;
     }
     let _place = places.take();
-    let open = match holdings.open(fetch.segment, fetch.root).await {
+    let mut open = match holdings.open(fetch.segment, fetch.root).await {
         Ok(open) => open,
         Err(code) => return refuse(code).await,
     };
     if fetch.want_list {
-        match holdings.chunk_list(fetch.segment, fetch.root).await {
+        match open.chunk_list(holdings, fetch).await {
             Ok(chunks) => send_list(sender, fetch.request, &chunks).await?,
             Err(code) => return refuse(code).await,
         }
@@ -148,7 +150,7 @@ async fn answer(
             Ok(loaded) => loaded,
             Err(code) => return refuse(code).await,
         };
-        let bytes = loaded.bytes();
+        let (bytes, is_relayed) = (loaded.bytes(), matches!(open, Open::Partial(..)));
         let send = loaded.send(sender, Chunk { request: fetch.request, chunk });
         // A buffer is taken only when the peer has room for it: ours are where its own payloads arrive, too.
         let next = async {
@@ -160,6 +162,9 @@ async fn answer(
         let (sent, loaded) = join(send, next).await;
         sent?;
         stats.bytes_served.add(bytes as u64);
+        if is_relayed {
+            stats.bytes_relayed.add(bytes as u64);
+        }
         ahead = loaded.transpose()?;
     }
     Ok(())
@@ -188,13 +193,10 @@ async fn send_list(sender: &StreamSender, request: u32, chunks: &VerifiedChunks)
 impl Holdings {
     async fn open(&self, id: SegmentId, root: Digest) -> Result<Open, Refusal> {
         match self {
-            Self::Store(store) => {
-                let reader = store.open_segment(id).await.map_err(|error| refusal(&error))?;
-                if reader.record().root != root {
-                    return Err(Refusal::Superseded);
-                }
-                Ok(Open::Held(reader))
-            }
+            Self::Store(store) => match (store.record(id), store.partial(id, root)) {
+                (None, Some(partial)) => Ok(Open::Partial(partial, Rc::clone(store), id, root)),
+                _ => held(store, id, root).await,
+            },
             Self::Directory(directory) => directory.open(root).await.map(Open::Plain),
         }
     }
@@ -212,14 +214,44 @@ impl Open {
         match self {
             Self::Held(reader) => reader.chunk_count(),
             Self::Plain(reader) => reader.chunk_count(),
+            Self::Partial(partial, ..) => partial.chunk_count(),
+        }
+    }
+
+    async fn chunk_list(&self, holdings: &Holdings, fetch: &Fetch) -> Result<VerifiedChunks, Refusal> {
+        let kept = if let Self::Partial(partial, ..) = self { partial.chunks() } else { None };
+        match kept {
+            Some(chunks) => Ok(chunks),
+            None => holdings.chunk_list(fetch.segment, fetch.root).await,
+        }
+    }
+
+    /// Waits until a chunk of what is being fetched here is there; what has landed meanwhile is opened as such.
+    async fn await_chunk(&mut self, chunk: u32) -> Result<(), Refusal> {
+        let Self::Partial(partial, store, id, root) = self else { return Ok(()) };
+        match partial.ready(chunk).await {
+            Ok(()) => Ok(()),
+            Err(NotReady::Stalled) => Err(Refusal::NotHere),
+            Err(NotReady::Ended) => {
+                *self = held(store, *id, *root).await?;
+                Ok(())
+            }
         }
     }
 
     /// The chunk where it is in the page cache, else read into a buffer.
-    async fn load(&self, sender: &StreamSender, chunk: u32) -> Result<Result<Loaded, Refusal>, StreamError> {
+    async fn load(
+        &mut self,
+        sender: &StreamSender,
+        chunk: u32,
+    ) -> Result<Result<Loaded, Refusal>, StreamError> {
+        if let Err(code) = self.await_chunk(chunk).await {
+            return Ok(Err(code));
+        }
         let cached = match self {
             Self::Held(reader) => reader.cached_chunk(chunk).await,
             Self::Plain(file) => file.cached(chunk).await,
+            Self::Partial(..) => None,
         };
         if let Some(extent) = cached {
             return Ok(Ok(Loaded::Cached(extent)));
@@ -236,6 +268,10 @@ impl Open {
             Self::Plain(file) => {
                 let (read, buffer) = file.read(chunk, buffer).await;
                 (read.map_err(unread), buffer)
+            }
+            Self::Partial(partial, ..) => {
+                let (read, buffer) = partial.read_chunk(chunk, buffer).await;
+                (read.map_err(|error| unstaged(&error)), buffer)
             }
         };
         Ok(read.map(|count| Loaded::Read(count, buffer, place)))
@@ -257,6 +293,19 @@ impl Loaded {
             Self::Read(count, buffer, _place) => sender.send_payload(body, buffer, 0..count).await.0,
         }
     }
+}
+
+async fn held(store: &Rc<Store>, id: SegmentId, root: Digest) -> Result<Open, Refusal> {
+    let reader = store.open_segment(id).await.map_err(|error| refusal(&error))?;
+    if reader.record().root == root { Ok(Open::Held(reader)) } else { Err(Refusal::Superseded) }
+}
+
+/// A chunk that went, with what it was staged in, between the look and the read is one that is not here.
+fn unstaged(error: &WriteError) -> Refusal {
+    if !matches!(error, WriteError::Missing { .. }) {
+        tracing::warn!(%error, "a staged chunk cannot be read");
+    }
+    Refusal::NotHere
 }
 
 fn refusal(error: &ReadError) -> Refusal {

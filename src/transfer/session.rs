@@ -16,24 +16,37 @@ use crate::wire::{Body, Class, Fetch, Purpose, Refusal};
 
 use super::plan::Failure;
 
-/// The kept streams of a shard, one to each source.
+/// What a stream to a source is for. A source answers the requests of one stream in their order: a share that it is itself
+/// still fetching would hold up what it has.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Lane {
+    /// Segments of which the source is asked for all that is missing.
+    Whole,
+    /// Shares of segments.
+    Share,
+}
+
+/// A source, and what for.
+pub(super) type To = (NodeId, Lane);
+
+/// The kept streams of a shard, one to each source and for each purpose.
 pub(super) struct Sessions {
     transport: Transport,
     group: GroupId,
-    kept: RefCell<BTreeMap<NodeId, Rc<Session>>>,
-    opening: RefCell<BTreeSet<NodeId>>,
+    kept: RefCell<BTreeMap<To, Rc<Session>>>,
+    opening: RefCell<BTreeSet<To>>,
     opened: Notify,
 }
 
 /// While it lives, nobody else opens a stream to the source.
 struct Opening<'a> {
     sessions: &'a Sessions,
-    source: NodeId,
+    to: To,
 }
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        self.sessions.opening.borrow_mut().remove(&self.source);
+        self.sessions.opening.borrow_mut().remove(&self.to);
         self.sessions.opened.notify();
     }
 }
@@ -45,17 +58,18 @@ impl Sessions {
     }
 
     /// A new request to a source, on the stream that is kept or on a new one.
-    pub(super) async fn request(&self, source: NodeId, peer: Peer) -> Result<Request, Failure> {
-        self.session(source, peer).await.map(Request::open)
+    pub(super) async fn request(&self, to: To, peer: Peer) -> Result<Request, Failure> {
+        self.session(to, peer).await.map(Request::open)
     }
 
-    async fn session(&self, source: NodeId, peer: Peer) -> Result<Rc<Session>, Failure> {
+    async fn session(&self, to: To, peer: Peer) -> Result<Rc<Session>, Failure> {
+        let source = to.0;
         let begin = || {
-            let is_first = self.opening.borrow_mut().insert(source);
-            is_first.then(|| Opening { sessions: self, source })
+            let is_first = self.opening.borrow_mut().insert(to);
+            is_first.then(|| Opening { sessions: self, to })
         };
         let _one = self.opened.until(begin).await;
-        if let Some(session) = self.kept.borrow().get(&source).filter(|session| !session.broken.get()) {
+        if let Some(session) = self.kept.borrow().get(&to).filter(|session| !session.broken.get()) {
             return Ok(Rc::clone(session));
         }
         let opened = self.transport.open_stream(peer, self.group, Class::Bulk, Purpose::Transfer).await;
@@ -75,7 +89,7 @@ impl Sessions {
             broken: Cell::new(false),
             heard: Cell::new(Core::current().now()),
         });
-        self.kept.borrow_mut().insert(source, Rc::clone(&session));
+        self.kept.borrow_mut().insert(to, Rc::clone(&session));
         drop(Core::current().spawn(Priority::Bulk, route(Rc::downgrade(&session), receiver)));
         Ok(session)
     }

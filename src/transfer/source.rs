@@ -75,6 +75,20 @@ impl Sources {
         candidates.map(|(node, source)| rank(*node, source)).min().map(|(_, _, node)| node)
     }
 
+    /// Those who say that they hold a segment and are rested, but for `source`.
+    #[must_use]
+    pub fn holders(&self, id: SegmentId, source: NodeId, now: Nanos) -> Vec<NodeId> {
+        let holds = |other: &Source| other.announced.as_ref().is_some_and(|told| told.holds(id));
+        let rested = self.0.iter().filter(|(_, other)| other.rests_until <= now);
+        rested.filter(|(node, other)| **node != source && holds(other)).map(|(node, _)| *node).collect()
+    }
+
+    /// Whether a node may be asked now.
+    #[must_use]
+    pub fn is_rested(&self, node: NodeId, now: Nanos) -> bool {
+        self.0.get(&node).is_some_and(|source| source.rests_until <= now)
+    }
+
     /// When the first source that rests may be asked again.
     #[must_use]
     pub fn next_rested(&self, now: Nanos) -> Option<Nanos> {

@@ -1,12 +1,13 @@
 //! What is held: reading it, replacing it, removing it, sharing it, serving it while it is still being staged.
 
 use ringway::digest::chunk_digest;
-use ringway::ids::Nanos;
+use ringway::ids::{Digest, Nanos};
 use ringway::limits::{CHUNK_BYTES, LANDINGS_MAX};
 use ringway::segment::{
-    BeginError, Gone, Health, LandError, LinkError, Ownership, ReadError, Reader, Shared, Store, WriteError,
+    BeginError, Gone, Health, LandError, LinkError, NotReady, Ownership, ReadError, Reader, Shared, Store,
+    WriteError,
 };
-use ringway::uring::{Buffer, Priority};
+use ringway::uring::{Buffer, Core, Priority, yield_now};
 
 use crate::crash::rig::{
     PRIVATE, ROOT, Segment, fill, id, land, missing, of_bytes, open_as, options, reopened, replica, segment,
@@ -205,17 +206,24 @@ fn p6_a_chunk_is_served_on_while_its_segment_is_being_staged() {
         let segment = segment(1, "a.seg", CHUNK_BYTES + 100);
         let landing = store.begin(segment.want.clone(), segment.chunks.clone()).await.expect("new");
         landing.write_chunk(1, segment.chunk(1)).await.0.expect("sound");
-        let partial = store.partial(&segment.want).expect("it is being staged");
-        assert!(partial.has(1) && !partial.has(0));
+        let (id, root) = (segment.want.id, segment.want.root);
+        assert!(store.partial(id, Digest([9; 32])).is_none(), "another version");
+        let partial = store.partial(id, root).expect("it is being staged");
+        assert_eq!(partial.chunks().map(|chunks| chunks.root()), Some(root));
+        assert_eq!((partial.ready(1).await, partial.ready(0).await), (Ok(()), Err(NotReady::Stalled)));
         let (read, buffer) = partial.read_chunk(1, Buffer::heap(CHUNK_BYTES)).await;
-        assert_eq!((read, buffer.filled()), (Ok(()), segment.chunk(1).filled()));
+        assert_eq!((read, buffer.filled()), (Ok(100), segment.chunk(1).filled()));
         let (read, buffer) = partial.read_chunk(0, buffer).await;
         assert_eq!(read, Err(WriteError::Missing { index: 0 }));
+        let waits = partial.clone();
+        let waiting = Core::current().spawn(Priority::Bulk, async move { waits.ready(0).await });
+        yield_now().await;
         fill(&landing, &segment).await;
+        assert_eq!(waiting.await, Some(Ok(())), "it was waited for");
         landing.land().await.expect("complete");
-        let (read, buffer) = partial.read_chunk(1, buffer).await;
-        assert_eq!((read, buffer.filled()), (Ok(()), segment.chunk(1).filled()), "landed meanwhile");
-        assert!(store.partial(&segment.want).is_none() || partial.has(0));
+        let (read, _) = partial.read_chunk(1, buffer).await;
+        assert_eq!(read, Err(WriteError::Missing { index: 1 }), "it keeps nothing open");
+        assert_eq!((partial.ready(0).await, store.partial(id, root).is_none()), (Err(NotReady::Ended), true));
     });
 }
 

@@ -18,6 +18,7 @@ mod load;
 mod regressions;
 mod returning;
 mod settle;
+mod spread;
 mod updates;
 mod workload;
 

@@ -153,7 +153,7 @@ fn a_segment_in_many_parts_takes_answers_while_it_waits_to_ask_for_the_rest() {
         for want in small.into_iter().chain([large]) {
             let (fetcher, results) = (Rc::clone(&fetcher), Rc::clone(&results));
             drop(Core::current().spawn(Priority::Bulk, async move {
-                let done: Result<(), Failure> = fetcher.fetch(want, NodeId(9), peer).await;
+                let done: Result<(), Failure> = fetcher.fetch(want, (NodeId(9), peer), &[], &|_, _| ()).await;
                 results.borrow_mut().push(done);
             }));
         }

@@ -108,6 +108,7 @@ mod tests {
             direct: true,
             links: true,
             bytes_served: 0,
+            bytes_relayed: 0,
             chunks_refetched: 0,
             foreign_proposals: 0,
         };
