@@ -66,8 +66,8 @@ fi
 # What the movers need is exported: each runs in a bash of its own, so that `time` sees all of its processes.
 export RINGWAY DIR=$dir SOURCE=$dir/source TARGET=$dir/target
 export RSYNC_PORT=18730 NGINX_PORT=18731
-openssl rand $((64 * 1024)) >"$dir/noise"
-random() { openssl enc -aes-128-ctr -pass "pass:$1" -nosalt -pbkdf2 -in /dev/zero 2>/dev/null | head -c "$2"; }
+# Openssl ends by a signal when head has enough.
+random() { { openssl enc -aes-128-ctr -pass "pass:$1" -nosalt -pbkdf2 -in /dev/zero 2>/dev/null || true; } | head -c "$2"; }
 if [ "$shape" = C ]; then
     random all "$((mib * 1024 * 1024))" | split -b 65536 -a 6 -d - "$SOURCE/segment-"
 else
@@ -159,8 +159,12 @@ mover_curl() {
     mkdir -p "$TARGET" "$DIR/sums"
     xargs -P2 -I{} bash -c 'curl_one {}' <"$DIR/names" && sync -f "$TARGET"
     # The sums are written by processes that nobody waits for.
-    local have=0
-    until [ "$have" = "$(wc -l <"$DIR/names")" ]; do have=$(find "$DIR/sums" -size +0 | wc -l); done
+    local tries=0
+    until [ "$(find "$DIR/sums" -type f -size +0 | wc -l)" = "$(wc -l <"$DIR/names")" ]; do
+        sleep 0.01
+        tries=$((tries + 1))
+        [ $tries -lt 500 ] || { echo "sums are missing" >&2; return 1; }
+    done
     (cd "$DIR/sums" && for name in *; do sed "s|\*stdin|*$name|" "$name"; done) | sort -k2 | cmp - "$DIR/manifest"
 }
 mover_sendme() {
@@ -200,8 +204,8 @@ sleep 0.5
 hertz=$(getconf CLK_TCK)
 device=$(stat -c '%Hd:%Ld' "$dir")
 busy() { awk '/^cpu /{print $2+$3+$4+$7+$8+$9}' /proc/stat; }
-written() { awk -v d="$device" '$1":"$2 == d {print $10 * 512; found = 1} END {if (!found) print 0}' /proc/diskstats; }
-# measure MOVER: appends "mover seconds cpu_seconds peak_kib written" to the samples, or the mover to the failures.
+written() { awk -v d="$device" '$1":"$2 == d {printf "%d\n", $10 / 2; found = 1} END {if (!found) print 0}' /proc/diskstats; }
+# measure MOVER: appends "mover seconds cpu_seconds peak_kib written_bytes" to the samples, or the mover to the failures.
 measure() {
     local name=$1 cpu start end disk
     rm -rf "$TARGET" && sync && find "$SOURCE" -type f -print0 | xargs -0 cat >/dev/null
@@ -213,7 +217,7 @@ measure() {
     fi
     end=$(date +%s.%N)
     awk -v n="$name" -v s="$start" -v e="$end" -v b="$cpu" -v a="$(busy)" -v h="$hertz" -v p="$(tail -1 "$dir/peak")" \
-        -v w="$(($(written) - disk))" 'BEGIN{print n, e-s, (a-b)/h, p, w}' >>"$dir/samples"
+        -v w="$(($(written) - disk))" 'BEGIN{print n, e-s, (a-b)/h, p, w * 1024}' >>"$dir/samples"
     # Outside the clock: every mover brought every byte.
     [ "$name" = rsync-verify ] || diff -rq --exclude=.ringway "$SOURCE" "$TARGET" >"$dir/error" ||
         echo "$name copied wrongly: $(head -1 "$dir/error")" >>"$dir/failures"
@@ -263,7 +267,7 @@ if [ -n "$plot" ]; then
             print "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>"
             printf "<text x=\"10\" y=\"20\" font-size=\"14\">%s</text>\n", title
             for (i = 1; i <= NR; i++) printf "<text x=\"10\" y=\"%d\">%s</text>\n", 69 + (i - 1) * 26, name[i]
-            panel(140, "GB/s, verified and durable", rate, top)
+            panel(140, "GB/s", rate, top)
             panel(430, "CPU seconds per GB, whole machine", cpu, most)
             print "</svg>"
         }' >"$plot"
