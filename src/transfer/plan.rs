@@ -395,7 +395,7 @@ mod tests {
         plan.want(large(5), now);
         let first = plan.next(&mut from, now).expect("it is ready");
         let asked: Vec<_> = first.parts.iter().map(|part| (part.node, part.chunks.clone())).collect();
-        assert_eq!(asked, [(NodeId(1), 8..16), (NodeId(4), 16..24), (NodeId(2), 0..8)]);
+        assert_eq!(asked, [(NodeId(1), 2..4), (NodeId(4), 4..6), (NodeId(2), 0..2)]);
         for node in [2, 4] {
             from.announce(NodeId(node), Announced { held_to: LogIndex(9), ..Announced::default() });
         }
