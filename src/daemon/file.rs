@@ -167,6 +167,30 @@ fn is_one_place(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && (is_any || one.ip() == other.ip())
 }
 
+impl Transfer {
+    fn into_config(
+        self,
+        wrong: impl Fn(&'static str, &str, &'static str) -> FileError,
+    ) -> Result<TransferConfig, FileError> {
+        let else_ = TransferConfig::default();
+        let congestion = match self.congestion.as_deref() {
+            None => else_.congestion,
+            Some("default") => None,
+            Some("cubic") => Some("cubic"),
+            Some("bbr") => Some("bbr"),
+            Some(other) => return Err(wrong("transfer.congestion", other, "cubic, bbr or default")),
+        };
+        let spread = match self.spread.as_deref() {
+            None => else_.spread,
+            Some("auto") => Spread::Auto,
+            Some("always") => Spread::Always,
+            Some("never") => Spread::Never,
+            Some(other) => return Err(wrong("transfer.spread", other, "auto, always or never")),
+        };
+        Ok(TransferConfig { direct: self.direct.unwrap_or(else_.direct), congestion, spread })
+    }
+}
+
 impl NodeFile {
     fn into_config(self, path: &Path, base: &Path) -> Result<NodeConfig, FileError> {
         let wrong = |key, given: &str, wanted| FileError::Value {
@@ -196,20 +220,6 @@ impl NodeFile {
             let shard = number.parse().map_err(|_| wrong("segments", number, "a shard number from 0"))?;
             segments.insert(ShardId(shard), base.join(dir));
         }
-        let congestion = match self.transfer.congestion.as_deref() {
-            None => TransferConfig::default().congestion,
-            Some("default") => None,
-            Some("cubic") => Some("cubic"),
-            Some("bbr") => Some("bbr"),
-            Some(other) => return Err(wrong("transfer.congestion", other, "cubic, bbr or default")),
-        };
-        let spread = match self.transfer.spread.as_deref() {
-            None => TransferConfig::default().spread,
-            Some("auto") => Spread::Auto,
-            Some("always") => Spread::Always,
-            Some("never") => Spread::Never,
-            Some(other) => return Err(wrong("transfer.spread", other, "auto, always or never")),
-        };
         let kernel = match self.digest.kernel.as_deref() {
             None => None,
             Some(given) => match DIGEST_KERNELS.iter().find(|name| **name == given) {
@@ -217,8 +227,7 @@ impl NodeFile {
                 None => return Err(wrong("digest.kernel", given, "ring, sha-ni or avx512")),
             },
         };
-        let (cores, raft, transfer) =
-            (CoreConfig::default(), RaftConfig::default(), TransferConfig::default());
+        let (cores, raft) = (CoreConfig::default(), RaftConfig::default());
         let millis = |given: Option<u64>, else_: Nanos| given.map_or(else_, Nanos::from_millis);
         Ok(NodeConfig {
             cluster,
@@ -239,11 +248,7 @@ impl NodeFile {
                 election_max: millis(self.raft.election_max_millis, raft.election_max),
                 snapshot_entries: self.raft.snapshot_entries.unwrap_or(raft.snapshot_entries),
             },
-            transfer: TransferConfig {
-                direct: self.transfer.direct.unwrap_or(transfer.direct),
-                congestion,
-                spread,
-            },
+            transfer: self.transfer.into_config(wrong)?,
             digest: DigestConfig { kernel },
         })
     }

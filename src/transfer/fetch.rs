@@ -69,8 +69,8 @@ impl Fetcher {
     }
 
     /// Fetches, verifies and lands one segment: from the source, or if there are shares from all of their nodes, the
-    /// first of which is the source. `tell` hears how each of the others did. What did not come from them comes from the
-    /// source.
+    /// first of which is the source. `tell` hears how each of the others did. What did not come from them comes from
+    /// the source.
     ///
     /// # Errors
     /// Why it does not stand. What was verified is kept for the next attempt.

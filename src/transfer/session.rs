@@ -16,8 +16,8 @@ use crate::wire::{Body, Class, Fetch, Purpose, Refusal};
 
 use super::plan::Failure;
 
-/// What a stream to a source is for. A source answers the requests of one stream in their order: a share that it is itself
-/// still fetching would hold up what it has.
+/// What a stream to a source is for. A source answers the requests of one stream in their order: a share that it is
+/// itself still fetching would hold up what it has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Lane {
     /// Segments of which the source is asked for all that is missing.
