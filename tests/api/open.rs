@@ -102,8 +102,9 @@ fn a_fifo_under_a_replica_s_name_holds_nobody_up() {
 fn a_segment_that_has_not_landed_says_when_to_ask_again() {
     let nodes = Nodes::new(3);
     let replica = nodes.shard(2);
-    // What stands in the way of the file's name on this node alone keeps it from landing.
-    fs::create_dir_all(replica.directory().join("a/stranger")).expect("made");
+    // What stands in the way of the file's name on this node alone keeps it from landing: folders alone would give way.
+    fs::create_dir_all(replica.directory().join("a")).expect("made");
+    fs::write(replica.directory().join("a/stranger"), b"nobody knows it").expect("written");
     let done = register(&nodes.shard(1), "a", b"content");
     let applied = || replica.segments(None, 1).wait().expect("a page").segments.len() == 1;
     until("the entry reaches the replica", applied);
