@@ -12,7 +12,6 @@ mod crash {
     mod failing_disk;
     mod held;
     mod landing;
-    mod pins;
     mod race;
     mod recovery;
     pub mod rig;

@@ -9,7 +9,6 @@ mod begin;
 mod bitmap;
 mod bytes;
 mod chunked;
-mod drafts;
 mod exchange;
 mod fault;
 mod hollow;
