@@ -232,10 +232,7 @@ impl Inner {
                 let linked = staging.link(&from, folder, want.path.name()).await;
                 linked.map_err(failed(Doing::Link, &want.path))?;
             }
-            Ownership::Ours => {
-                let ours = flight.record().identity;
-                self.give_name((want.stem(), &ours), folder, &want.path).await?;
-            }
+            Ownership::Ours => self.give_name(want.stem(), folder, &want.path).await?,
         }
         Ok(())
     }

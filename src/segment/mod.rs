@@ -9,7 +9,6 @@ mod begin;
 mod bitmap;
 mod bytes;
 mod chunked;
-mod exchange;
 mod fault;
 mod hollow;
 mod hooks;
