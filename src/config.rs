@@ -76,8 +76,8 @@ pub struct TransferConfig {
 /// Whether large segments are fetched from several nodes at once.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Spread {
-    /// From nodes on other machines. Those of one machine share its disk and processor: the origin's page cache is the
-    /// cheapest source for all of them.
+    /// From nodes on other machines. Those of one machine share the page cache in which the origin has it; staged
+    /// files would have to be read.
     #[default]
     Auto,
     /// From nodes of the same machine, too.
