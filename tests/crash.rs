@@ -8,6 +8,7 @@ mod crash {
     pub mod check_final_names;
     pub mod check_kept;
     mod engine_files;
+    mod exchange;
     mod failing_disk;
     mod held;
     mod landing;

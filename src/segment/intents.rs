@@ -44,9 +44,6 @@ impl Inner {
         for record in found {
             landed.extend(record?);
         }
-        for record in &landed {
-            self.clear_exchanged(record).await?;
-        }
         if let Err(error) = self.end_landings(&landed).await {
             tracing::warn!(%error, "landings that were cut off could not be ended yet");
         }

@@ -232,7 +232,10 @@ impl Inner {
                 let linked = staging.link(&from, folder, want.path.name()).await;
                 linked.map_err(failed(Doing::Link, &want.path))?;
             }
-            Ownership::Ours => self.give_name(want.stem(), folder, &want.path).await?,
+            Ownership::Ours => {
+                let ours = flight.record().identity;
+                self.give_name((want.stem(), &ours), folder, &want.path).await?;
+            }
         }
         Ok(())
     }

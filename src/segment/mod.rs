@@ -9,6 +9,7 @@ mod begin;
 mod bitmap;
 mod bytes;
 mod chunked;
+mod exchange;
 mod fault;
 mod hollow;
 mod hooks;

@@ -20,6 +20,8 @@ pub struct Stem {
 const MAP: &str = ".map";
 /// The beginning of the name that a landed file has on its way out.
 const GONE: &str = "gone-";
+/// The beginning of the name that a staged file has while it takes the place of the version before.
+const SWAP: &str = "swap-";
 const DRAFT: &str = "draft-";
 
 /// What a name in `staging/` stands for.
@@ -31,6 +33,34 @@ pub(super) enum StagingName {
     Map(Stem),
     /// What stood under a final name and is being removed.
     Gone(GoneName),
+    /// What takes part in an exchange, or came out of it.
+    Swap(SwapName),
+}
+
+/// What a name says of the file that it was made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Mark {
+    inode: u64,
+    bytes: u64,
+    /// The number of a file that is gone comes again: by its time another one is told from it.
+    modified: u64,
+}
+
+impl Mark {
+    fn of(file: &Identity) -> Self {
+        Self { inode: file.inode, bytes: file.bytes, modified: file.modified.0 }
+    }
+
+    fn parse<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
+        Some(Self { inode: number()?, bytes: number()?, modified: number()? })
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}-{:x}", self.inode, self.bytes, self.modified)
+    }
 }
 
 /// The name that a segment's file gets before it is unlinked: it says which file was meant, as somebody may have put
@@ -38,13 +68,12 @@ pub(super) enum StagingName {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct GoneName {
     stem: Stem,
-    inode: u64,
-    bytes: u64,
+    file: Mark,
 }
 
 impl GoneName {
     pub(super) fn new(stem: Stem, file: &Identity) -> Self {
-        Self { stem, inode: file.inode, bytes: file.bytes }
+        Self { stem, file: Mark::of(file) }
     }
 
     /// The segment.
@@ -52,26 +81,66 @@ impl GoneName {
         self.stem
     }
 
-    /// Whether it is the file that was meant. Its time is not asked for: a power cut may have taken that back.
+    /// Whether it is the file that was meant. One whose time a power cut has taken back is not.
     pub(super) fn means(&self, file: &Identity) -> bool {
-        (file.inode, file.bytes) == (self.inode, self.bytes)
+        Mark::of(file) == self.file
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.strip_prefix(GONE)?.splitn(3, '-');
-        let (inode, bytes, stem) = (parts.next()?, parts.next()?, parts.next()?);
-        let gone = Self {
-            stem: Stem::parse(stem)?,
-            inode: u64::from_str_radix(inode, 16).ok()?,
-            bytes: u64::from_str_radix(bytes, 16).ok()?,
-        };
+        let mut parts = text.strip_prefix(GONE)?.splitn(4, '-');
+        let file = Mark::parse(&mut parts)?;
+        let gone = Self { stem: Stem::parse(parts.next()?)?, file };
         (gone.to_string() == text).then_some(gone)
     }
 }
 
 impl fmt::Display for GoneName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{GONE}{:x}-{:x}-{}", self.inode, self.bytes, self.stem)
+        write!(f, "{GONE}{}-{}", self.file, self.stem)
+    }
+}
+
+/// The name under which a staged file takes the place of the version before: it says which file is ours, and which one
+/// was thought to come out. See `exchange.rs`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SwapName {
+    stem: Stem,
+    ours: Mark,
+    older: Mark,
+}
+
+impl SwapName {
+    pub(super) fn new(stem: Stem, ours: &Identity, older: &Identity) -> Self {
+        Self { stem, ours: Mark::of(ours), older: Mark::of(older) }
+    }
+
+    /// The staged version.
+    pub(super) fn stem(&self) -> Stem {
+        self.stem
+    }
+
+    /// Whether it is our staged file. That is held open for as long as anything may be exchanged with it, so that its
+    /// number is nobody else's; its time is not asked for, as a power cut may have taken that back.
+    pub(super) fn is_ours(&self, file: &Identity) -> bool {
+        (file.inode, file.bytes) == (self.ours.inode, self.ours.bytes)
+    }
+
+    /// Whether it is the version before.
+    pub(super) fn is_older(&self, file: &Identity) -> bool {
+        Mark::of(file) == self.older
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix(SWAP)?.splitn(7, '-');
+        let (ours, older) = (Mark::parse(&mut parts)?, Mark::parse(&mut parts)?);
+        let swap = Self { stem: Stem::parse(parts.next()?)?, ours, older };
+        (swap.to_string() == text).then_some(swap)
+    }
+}
+
+impl fmt::Display for SwapName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SWAP}{}-{}-{}", self.ours, self.older, self.stem)
     }
 }
 
@@ -113,6 +182,9 @@ pub(super) fn staging_name(bytes: &[u8]) -> Option<StagingName> {
     if let Some(gone) = GoneName::parse(text) {
         return Some(StagingName::Gone(gone));
     }
+    if let Some(swap) = SwapName::parse(text) {
+        return Some(StagingName::Swap(swap));
+    }
     match text.strip_suffix(MAP) {
         Some(stem) => Stem::parse(stem).map(StagingName::Map),
         None => Stem::parse(text).map(StagingName::Data),
@@ -139,6 +211,7 @@ pub(super) fn is_draft(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::ids::UnixNanos;
+    use crate::limits::PATH_COMPONENT_BYTES_MAX;
 
     #[test]
     fn a_stem_reads_what_it_writes_and_nothing_else() {
@@ -151,12 +224,29 @@ mod tests {
             assert_eq!(staging_name(other.as_bytes()), None, "{other:?}");
         }
         assert!(Stem::all_of(stem.id).contains(&stem));
+    }
+
+    #[test]
+    fn a_name_says_which_files_were_meant_and_a_number_that_comes_again_means_another() {
+        let stem = Stem { id: SegmentId { index: LogIndex(0xfeed), ordinal: 3 }, root: Digest([7; 32]) };
         let file = Identity { device: 1, inode: 0xabc, bytes: 77, modified: UnixNanos(5) };
+        let others = [
+            Identity { inode: 0xabd, ..file },
+            Identity { bytes: 78, ..file },
+            Identity { modified: UnixNanos(6), ..file },
+        ];
         let gone = GoneName::new(stem, &file);
         assert_eq!(staging_name(gone.to_string().as_bytes()), Some(StagingName::Gone(gone)));
-        assert!(gone.means(&Identity { modified: UnixNanos(6), ..file }) && gone.stem() == stem);
-        assert!(
-            !gone.means(&Identity { inode: 0xabd, ..file }) && !gone.means(&Identity { bytes: 78, ..file })
-        );
+        assert!(gone.means(&file) && gone.stem() == stem);
+        let ours = Identity { inode: u64::MAX, bytes: u64::MAX, modified: UnixNanos(u64::MAX), ..file };
+        let swap = SwapName::new(stem, &ours, &file);
+        assert_eq!(staging_name(swap.to_string().as_bytes()), Some(StagingName::Swap(swap)));
+        assert!(swap.is_older(&file) && swap.is_ours(&ours) && swap.stem() == stem);
+        for other in &others {
+            assert!(!gone.means(other) && !swap.is_older(other) && !swap.is_ours(other), "{other}");
+        }
+        assert!(swap.is_ours(&Identity { modified: UnixNanos(6), ..ours }), "a power cut takes a time back");
+        let longest = SwapName::new(stem, &ours, &ours).to_string();
+        assert!(longest.len() <= PATH_COMPONENT_BYTES_MAX, "{}", longest.len());
     }
 }

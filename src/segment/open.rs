@@ -94,29 +94,34 @@ impl Store {
         Ok((store, recovery))
     }
 
-    /// What stands in `staging/`: data is kept, a map without its data goes, and what was being removed.
+    /// What stands in `staging/`: data is kept, a map without its data goes, and removals and exchanges are ended. Where
+    /// the disk refuses that they stay as they are, for the next start.
     async fn find_staged(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
         let folder = &self.0.folders.staging;
-        let (mut maps, mut gone) = (Vec::new(), Vec::new());
+        let (mut maps, mut gone, mut swaps) = (Vec::new(), Vec::new(), Vec::new());
         for name in folder.list().await.map_err(failed(Doing::List, "staging"))? {
             match staging_name(&name.bytes) {
                 Some(StagingName::Data(stem)) => {
                     self.0.staged.borrow_mut().insert(stem);
-                    recovery.staged.push(stem);
                 }
                 Some(StagingName::Map(stem)) => maps.push(stem),
                 Some(StagingName::Gone(name)) => gone.push(name),
+                Some(StagingName::Swap(name)) => swaps.push(name),
                 None => recovery.strangers.push(stranger("staging", &name.bytes)),
             }
         }
+        for name in gone {
+            left(self.0.end_removal(name).await);
+        }
+        for name in swaps {
+            left(self.0.end_exchange(name).await);
+        }
+        recovery.staged = self.0.staged.borrow().iter().copied().collect();
         for stem in maps {
             if !self.0.staged.borrow().contains(&stem) {
                 let name = stem.map();
                 folder.unlink(&name).await.map_err(failed(Doing::Unlink, name))?;
             }
-        }
-        for name in gone {
-            self.0.end_removal(name).await?;
         }
         Ok(())
     }
@@ -224,6 +229,12 @@ pub(super) fn absent<T>(errno: Errno, doing: Doing, path: &str) -> Result<Option
             Ok(None)
         }
         errno => Err(failed(doing, path)(errno)),
+    }
+}
+
+fn left(ended: Result<(), DiskError>) {
+    if let Err(error) = ended {
+        tracing::warn!(%error, "what a crash had cut off could not be ended yet");
     }
 }
 

@@ -363,7 +363,7 @@ impl Inner {
         let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
         let record = Record { id, root, len, path, identity: draft.identity, owner: Ownership::Ours };
         self.inventory.append(vec![Change::Intend(record.clone())]).await?;
-        self.give_name(stem, &folder, &want.path).await?;
+        self.give_name((stem, &draft.identity), &folder, &want.path).await?;
         self.sync_folder(want.path.folder()).await?;
         self.inventory.append(vec![Change::Put(record)]).await?;
         self.drop_private(Stem { id: older.id, root: older.root }).await?;

@@ -202,9 +202,16 @@ impl Inner {
         if stat.kind == FileKind::Regular && gone.means(&found) {
             return staging.unlink(&name).await.map_err(failed(Doing::Unlink, &name));
         }
-        let path = self.inventory.table().known(gone.stem().id).map(|(record, _)| record.path.clone());
-        let whence = path.as_ref().map_or("a segment that is gone", RelativePath::as_str);
-        self.set_aside_from((staging, &name), whence, &found, &Why::Unknown(found)).await
+        let whence = self.path_of(gone.stem().id);
+        self.set_aside_from((staging, &name), &whence, &found, &Why::Unknown(found)).await
+    }
+
+    /// Where a segment stands or was about to, for people.
+    pub(super) fn path_of(&self, id: SegmentId) -> String {
+        let table = self.inventory.table();
+        let recorded = table.known(id).map(|(record, _)| record);
+        let known = recorded.or_else(|| table.intents().find(|intent| intent.id == id));
+        known.map_or("a segment that is gone".to_owned(), |record| record.path.to_string())
     }
 
     /// Moves a file into `quarantine/`, under a name made of what it is, and says beside it why. The caller holds the

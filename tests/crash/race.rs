@@ -11,7 +11,7 @@ use crate::sim::{Crash, DiskOptions, Fault, How, OpKind, Rng, Rule, Sim, SimOpti
 
 /// What somebody puts there.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Thing {
+pub enum Thing {
     File,
     Fifo,
     Link,
@@ -20,7 +20,7 @@ enum Thing {
 const THINGS: [Thing; 3] = [Thing::File, Thing::Fifo, Thing::Link];
 const WORK: &[u8] = b"somebody's work";
 
-fn put(disk: &mut Disk, path: &str, thing: Thing) -> u64 {
+pub fn put(disk: &mut Disk, path: &str, thing: Thing) -> u64 {
     match thing {
         Thing::File => disk.plant_file(path, WORK),
         Thing::Fifo => disk.plant_fifo(path),
@@ -49,7 +49,7 @@ fn landing(
 }
 
 /// The inode of what was put there stands in quarantine now, and only there.
-fn is_aside(sim: &Sim, node: NodeId, inode: u64) -> bool {
+pub fn is_aside(sim: &Sim, node: NodeId, inode: u64) -> bool {
     let host = sim.host(node);
     let aside = host.disk.paths(&format!("{PRIVATE}/quarantine"));
     aside.iter().any(|path| {
@@ -59,7 +59,7 @@ fn is_aside(sim: &Sim, node: NodeId, inode: u64) -> bool {
     })
 }
 
-fn stands(sim: &Sim, node: NodeId, segment: &Segment) {
+pub fn stands(sim: &Sim, node: NodeId, segment: &Segment) {
     let host = sim.host(node);
     assert_eq!(host.disk.file(&segment.file()).as_ref(), Some(&*segment.bytes));
     assert!(host.disk.paths(&format!("{PRIVATE}/staging")).is_empty(), "nothing is left behind");
