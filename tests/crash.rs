@@ -12,6 +12,7 @@ mod crash {
     mod failing_disk;
     mod held;
     mod landing;
+    mod pins;
     mod race;
     mod recovery;
     pub mod rig;

@@ -49,7 +49,7 @@ impl Inner {
         path: &RelativePath,
     ) -> Result<Hashed, DiskError> {
         let stem = match (record, want) {
-            (Some(record), _) => Stem { id: record.id, root: record.root },
+            (Some(record), _) => record.stem(),
             (None, Some(want)) => want.stem(),
             (None, None) => unreachable!("a file is hashed for a want or a record"),
         };
@@ -92,7 +92,7 @@ impl Inner {
 
     /// Makes a file that was hashed a held segment: its name, its list, its pin if it is an engine's, its record.
     pub(super) async fn keep_adopted(&self, record: &Record, tree: Tree) -> Result<(), DiskError> {
-        let stem = Stem { id: record.id, root: record.root };
+        let stem = record.stem();
         self.sync_folder(record.path.folder()).await?;
         if record.owner == Ownership::Engine && !self.pinned.borrow().contains(&stem) {
             self.link_pin(stem, &record.path).await?;
@@ -153,7 +153,7 @@ impl Inner {
     pub(super) async fn forget(&self, record: &Record) -> Result<(), DiskError> {
         self.inventory.forget(record.id);
         self.inventory.append(vec![Change::Drop(record.id)]).await?;
-        self.drop_private(Stem { id: record.id, root: record.root }).await
+        self.drop_private(record.stem()).await
     }
 
     /// Gives what is kept beside a version to another id of the same content.

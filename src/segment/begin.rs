@@ -27,7 +27,8 @@ impl Store {
     /// Begins to stage a segment, or goes on from what is staged of this version.
     ///
     /// # Errors
-    /// It is held, is being landed, or was superseded; the list is another segment's; the disk refuses something.
+    /// It is held, maybe only since this was asked, is being landed, or was superseded; the list is another segment's;
+    /// the disk refuses something.
     pub async fn begin(&self, want: Want, chunks: VerifiedChunks) -> Result<Landing, BeginError> {
         if (chunks.root(), chunks.len()) != (want.root, want.len) {
             return Err(BeginError::OtherSegment {
@@ -37,7 +38,7 @@ impl Store {
                 found_len: chunks.len(),
             });
         }
-        if self.is_held(want.id, want.root) {
+        if self.is_held(want.id, want.root) || self.end_landing(&want).await? {
             return Err(BeginError::Held);
         }
         let known = self.0.inventory.table().at_path(&want.path).map(|(record, _)| record.id);
@@ -59,6 +60,7 @@ impl Store {
         let staging = Rc::new(Staging::new(Rc::clone(&self.0), want, chunks, (file, direct), claim));
         staging.allocate(is_staged).await?;
         if is_staged {
+            staging.is_resumed.set(true);
             staging.resume().await?;
         } else {
             staging.is_exact.set(staging.will_be_exact());

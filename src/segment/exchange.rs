@@ -64,7 +64,10 @@ impl Inner {
         let Err(error) = aside else { return Ok(Tried::Named) };
         // Both get their names back; who has come under the final name since is not replaced either.
         let back = staging.exchange(&name, folder, path.name()).await;
-        let ended = self.end_exchange(swap).await;
+        let mut ended = self.end_exchange(swap).await;
+        if !self.staged.borrow().contains(&swap.stem()) {
+            ended = ended.and(self.unlink_staged(swap.stem()).await);
+        }
         tracing::warn!(%path, ?back, ?ended, "what came under a final name could not be set aside");
         Err(error)
     }

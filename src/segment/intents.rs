@@ -10,13 +10,14 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::ids::SegmentId;
 use crate::limits::STORE_OPERATIONS_MAX;
+use crate::uring::{Core, Priority};
 
 use super::adopt::Hashed;
 use super::fault::DiskError;
 use super::open::Folders;
 use super::quarantine::{Gone, Why};
-use super::record::Record;
-use super::store::{Inner, Store};
+use super::record::{Change, Record};
+use super::store::{Inner, Store, Want};
 
 impl Store {
     /// Segments whose landing has failed after it had announced its file: it may stand under its name without being
@@ -28,9 +29,45 @@ impl Store {
         ids.dedup();
         ids
     }
+
+    /// Records what an earlier attempt has landed durably and could not record, for want of room: says whether the
+    /// segment is held by that. Nothing of it needs to be fetched again. Goes on to its end when the caller gives up.
+    ///
+    /// # Errors
+    /// The disk refuses it still.
+    pub async fn end_landing(&self, want: &Want) -> Result<bool, DiskError> {
+        if !self.0.unrecorded.borrow().contains_key(&want.id) {
+            return Ok(false);
+        }
+        // A removal waits for the claim, as it does for a landing.
+        let Some(claim) = self.0.claims.try_lock(&want.id) else { return Ok(false) };
+        let (store, wanted) = (self.clone(), want.clone());
+        let ended = Core::current().spawn(Priority::Bulk, async move {
+            let _claim = claim;
+            store.0.record_landed(&wanted).await
+        });
+        ended.await.unwrap_or(Ok(()))?;
+        Ok(self.is_held(want.id, want.root))
+    }
 }
 
 impl Inner {
+    /// Records a landing that has all but its record, if its file still stands there and nothing newer does.
+    async fn record_landed(&self, want: &Want) -> Result<(), DiskError> {
+        let _name = self.names.lock(want.path.clone()).await;
+        let Some(record) = self.unrecorded.borrow().get(&want.id).cloned() else { return Ok(()) };
+        let older = self.inventory.table().at_path(&want.path).map(|(older, _)| older.stem());
+        let is_newest = older.is_none_or(|older| older.id < want.id);
+        let is_wanted = (record.root, &record.path) == (want.root, &want.path);
+        let found = self.look_at_path(&want.path, &Folders::default()).await?;
+        if is_newest && is_wanted && found == Some(record.identity) {
+            self.inventory.append(vec![Change::Put(record)]).await?;
+            self.tidy_one(want.stem(), true, older).await;
+        }
+        self.unrecorded.borrow_mut().remove(&want.id);
+        Ok(())
+    }
+
     /// Ends the landings that the process before left unended. Where the disk refuses it they stay as they are.
     pub(super) async fn settle_intents(&self) -> Result<(), DiskError> {
         let intents: Vec<Record> = self.inventory.table().intents().cloned().collect();

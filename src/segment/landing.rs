@@ -181,7 +181,7 @@ impl Inner {
                 flight.failed = Some(LandError::Superseded { by });
             }
             let known = table.at_path(&flight.staging.want.path);
-            flight.replaced = known.map(|(record, _)| Stem { id: record.id, root: record.root });
+            flight.replaced = known.map(|(record, _)| record.stem());
         }
     }
 
@@ -266,29 +266,39 @@ impl Inner {
     /// One durable write for all records.
     async fn record(&self, flights: &mut [Flight]) {
         let going = flights.iter().filter(|flight| flight.failed.is_none());
-        let records = going.map(|flight| Change::Put(flight.record()));
-        let recorded = self.inventory.append(records.collect()).await;
+        let records: Vec<Record> = going.map(Flight::record).collect();
+        let recorded = self.inventory.append(records.iter().cloned().map(Change::Put).collect()).await;
+        if recorded.is_err() {
+            let records = records.into_iter().map(|record| (record.id, record));
+            self.unrecorded.borrow_mut().extend(records);
+        }
         fail_all(flights.iter_mut(), recorded);
     }
 
-    /// Removes what the recipe leaves behind; what fails here is removed at the next start.
+    /// Removes what the recipe leaves behind.
     async fn tidy(&self, flights: &[Flight]) {
         let landed = flights.iter().filter(|flight| flight.failed.is_none());
         let one = async |flight: &Flight| {
             let stem = flight.staging.want.stem();
-            let done = match self.staged.borrow().contains(&stem) || flight.staging.has_map() {
-                true => self.unlink_staged(stem).await,
-                false => Ok(()),
-            };
-            let dropped = match flight.replaced.filter(|old| *old != stem) {
-                Some(old) => self.drop_private(old).await,
-                None => Ok(()),
-            };
-            if let Err(error) = done.and(dropped) {
-                tracing::debug!(%error, "left for the next start");
-            }
+            self.tidy_one(stem, flight.staging.has_map(), flight.replaced).await;
         };
         stream::iter(landed).for_each_concurrent(STORE_OPERATIONS_MAX, one).await;
+    }
+
+    /// Removes what is still staged of what has landed, and what is kept beside the version before. What fails here is
+    /// removed at the next start.
+    pub(super) async fn tidy_one(&self, stem: Stem, has_map: bool, replaced: Option<Stem>) {
+        let done = match self.staged.borrow().contains(&stem) || has_map {
+            true => self.unlink_staged(stem).await,
+            false => Ok(()),
+        };
+        let dropped = match replaced.filter(|old| *old != stem) {
+            Some(old) => self.drop_private(old).await,
+            None => Ok(()),
+        };
+        if let Err(error) = done.and(dropped) {
+            tracing::debug!(%error, "left for the next start");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod begin;
 mod bitmap;
 mod bytes;
 mod chunked;
+mod drafts;
 mod exchange;
 mod fault;
 mod hollow;

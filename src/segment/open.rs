@@ -73,8 +73,10 @@ impl Store {
             staged: RefCell::default(),
             pinned: RefCell::default(),
             held_open: RefCell::new(BTreeMap::new()),
+            draft_names: RefCell::default(),
             drafts: RefCell::new(BTreeMap::new()),
             distrusted: RefCell::default(),
+            unrecorded: RefCell::default(),
             claims: Locks::default(),
             landings: RefCell::new(BTreeMap::new()),
             more: Notify::default(),
@@ -94,8 +96,8 @@ impl Store {
         Ok((store, recovery))
     }
 
-    /// What stands in `staging/`: data is kept, a map without its data goes, and removals and exchanges are ended. Where
-    /// the disk refuses that they stay as they are, for the next start.
+    /// What stands in `staging/`: data is kept, a map without its data goes, and removals and exchanges are ended.
+    /// Where the disk refuses that they stay as they are, for the next start.
     async fn find_staged(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
         let folder = &self.0.folders.staging;
         let (mut maps, mut gone, mut swaps) = (Vec::new(), Vec::new(), Vec::new());
@@ -131,7 +133,7 @@ impl Store {
             let text = std::str::from_utf8(&name.bytes).unwrap_or_default();
             match Stem::parse(text) {
                 Some(stem) => drop(self.0.pinned.borrow_mut().insert(stem)),
-                None if is_draft(text) => {}
+                None if is_draft(text) => drop(self.0.draft_names.borrow_mut().insert(text.to_owned())),
                 None => recovery.strangers.push(stranger("pins", &name.bytes)),
             }
         }
@@ -171,7 +173,7 @@ impl Inner {
         record: &Record,
         folders: &Folders,
     ) -> Result<Option<Identity>, DiskError> {
-        let stem = Stem { id: record.id, root: record.root };
+        let stem = record.stem();
         if record.owner == Ownership::Engine && self.pinned.borrow().contains(&stem) {
             let name = stem.to_string();
             if let Some(found) = look_at(&self.folders.pins, &name, &name).await? {

@@ -4,7 +4,6 @@
 //! A pin keeps what the engine deletes until the manifest has dropped it. Where no link can be made (another file
 //! system, a refusing one) the file is held open instead, which a restart of ours ends; `Store::paths` shows it.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::broken::{self, Broken};
@@ -13,10 +12,11 @@ use crate::ids::Digest;
 use crate::limits::DRAFTS_OF_FILE_MAX;
 use crate::uring::{Errno, File, FileKind, OpenOptions};
 
+use super::drafts::Draft;
 use super::fault::{DiskError, Doing, failed, from_disk};
 use super::identity::Identity;
-use super::names::{Stem, draft_name, draft_names_of, is_draft};
-use super::open::{Folders, absent, look_at};
+use super::names::draft_name;
+use super::open::Folders;
 use super::path::RelativePath;
 use super::record::{Change, Ownership, Record};
 use super::scan::identity_of;
@@ -35,31 +35,6 @@ pub struct Digested {
     pub flat: Digest,
     /// The file as it was before, during and after.
     pub identity: Identity,
-}
-
-/// A file that was digested and is kept until its segment has an id.
-#[derive(Clone)]
-pub(super) struct Draft {
-    identity: Identity,
-    chunks: VerifiedChunks,
-    file: File,
-    /// Its second name in `pins/`; without one the open file alone keeps it.
-    name: Option<String>,
-}
-
-/// The drafts of one path and content.
-#[derive(Default)]
-pub(super) struct Drafts {
-    /// One for each digest that somebody still answers for.
-    claimed: Vec<Draft>,
-    /// One that nobody answers for and a pin may need: more of them would all be the same.
-    parked: Option<Draft>,
-}
-
-impl Drafts {
-    fn names(&self) -> impl Iterator<Item = &String> {
-        self.claimed.iter().chain(&self.parked).filter_map(|draft| draft.name.as_ref())
-    }
 }
 
 impl Store {
@@ -82,24 +57,6 @@ impl Store {
         let draft = Draft { identity, chunks: chunks.clone(), file, name };
         self.0.drafts.borrow_mut().entry((path.clone(), root)).or_default().claimed.push(draft);
         Ok(Digested { len, root, chunks, flat, identity })
-    }
-
-    /// Lets go of a digested file that was not registered after all; of one that was digested twice, once.
-    pub async fn drop_draft(&self, path: &RelativePath, root: Digest) {
-        if let Some(draft) = self.0.take_draft(path, root) {
-            self.unlink_draft(draft.name.as_deref()).await;
-        }
-    }
-
-    /// Keeps a digested file that may still be registered, or is and is not pinned yet, for that pin. One of a path and
-    /// content is enough: with every attempt to register it there would be one more.
-    pub async fn park_draft(&self, path: &RelativePath, root: Digest) {
-        let one_more = {
-            let mut drafts = self.0.drafts.borrow_mut();
-            let Some(of_file) = drafts.get_mut(&(path.clone(), root)) else { return };
-            of_file.claimed.pop().and_then(|draft| of_file.parked.replace(draft))
-        };
-        self.unlink_draft(one_more.and_then(|draft| draft.name).as_deref()).await;
     }
 
     /// Pins the engine's file as the segment that it was registered as: from now on it is held, whatever the engine
@@ -154,22 +111,6 @@ impl Store {
         }
     }
 
-    /// Lets go of all drafts that nobody has claimed: files digested by an earlier process and not registered. To be
-    /// called when nothing waits to be registered any more.
-    ///
-    /// # Errors
-    /// The disk refuses something.
-    pub async fn sweep_drafts(&self) -> Result<usize, DiskError> {
-        let mine: BTreeSet<String> =
-            self.0.drafts.borrow().values().flat_map(Drafts::names).cloned().collect();
-        let mut swept = 0;
-        for name in self.0.draft_names().await?.into_iter().filter(|name| !mine.contains(name)) {
-            self.unlink_draft(Some(&name)).await;
-            swept += 1;
-        }
-        Ok(swept)
-    }
-
     async fn digest_again(&self, want: &Want) -> Result<Draft, PinError> {
         let digested = match self.digest_file(&want.path).await {
             Ok(digested) => digested,
@@ -200,11 +141,19 @@ impl Store {
         let mut linked = None;
         for number in 0..DRAFTS_OF_FILE_MAX {
             let name = draft_name(&identity, number);
+            if !self.0.draft_names.borrow_mut().insert(name.clone()) {
+                continue; // of another digest of the same file
+            }
             match folder.link(path.name(), pins, &name).await {
                 Ok(()) => linked = Some(name),
-                Err(Errno::EXISTS) => continue, // of another digest of the same file
-                Err(Errno::NOT_FOUND) => return Err(not_found(Errno::NOT_FOUND).into()),
-                Err(_) => self.0.links_refused.set(true),
+                Err(Errno::EXISTS) => continue,
+                Err(errno) => {
+                    self.0.draft_names.borrow_mut().remove(&name);
+                    if errno == Errno::NOT_FOUND {
+                        return Err(not_found(errno).into());
+                    }
+                    self.0.links_refused.set(true);
+                }
             }
             break;
         }
@@ -240,104 +189,9 @@ impl Store {
         let chunks = ChunkList::from(tree).verify(root).expect("a tree's list hashes to its root");
         Ok((chunks, flat))
     }
-
-    async fn unlink_draft(&self, name: Option<&str>) {
-        let Some(name) = name.filter(|name| is_draft(name)) else { return };
-        if let Err(errno) = self.0.folders.pins.remove(name).await {
-            tracing::warn!(%errno, name, "a draft pin is left behind");
-        }
-    }
 }
 
 impl Inner {
-    /// One draft of a file with this content, which has no other use from now on.
-    fn take_draft(&self, path: &RelativePath, root: Digest) -> Option<Draft> {
-        let key = (path.clone(), root);
-        self.take_draft_by(&key, |drafts| drafts.claimed.pop().or_else(|| drafts.parked.take()))
-    }
-
-    /// Takes a draft, and of those that have none left nothing stays.
-    fn take_draft_by(
-        &self,
-        key: &(RelativePath, Digest),
-        take: impl FnOnce(&mut Drafts) -> Option<Draft>,
-    ) -> Option<Draft> {
-        let mut drafts = self.drafts.borrow_mut();
-        let of_file = drafts.get_mut(key)?;
-        let draft = take(of_file);
-        if of_file.claimed.is_empty() && of_file.parked.is_none() {
-            drafts.remove(key);
-        }
-        draft
-    }
-
-    async fn draft_names(&self) -> Result<Vec<String>, DiskError> {
-        let names = self.folders.pins.list().await.map_err(failed(Doing::List, "pins"))?;
-        let names = names.into_iter().filter_map(|name| String::from_utf8(name.bytes).ok());
-        Ok(names.filter(|name| is_draft(name)).collect())
-    }
-
-    /// The content of a segment among the drafts of an earlier process: the engine may have deleted or replaced the
-    /// file since.
-    async fn find_draft(&self, want: &Want) -> Result<Option<Draft>, DiskError> {
-        let mut unread = None;
-        for name in self.draft_names().await? {
-            match self.open_draft(name, want).await {
-                Ok(None) => {}
-                // Its sectors are gone: what waits for it would wait for ever.
-                Err(error) if error.errno == Errno::IO => {
-                    tracing::warn!(%error, "a draft pin cannot be read")
-                }
-                Err(error) => unread = Some(error),
-                found => return found,
-            }
-        }
-        // One that cannot be read just now may be the one.
-        unread.map_or(Ok(None), Err)
-    }
-
-    /// A file in `pins/`, if it has a segment's content.
-    async fn open_draft(&self, name: String, want: &Want) -> Result<Option<Draft>, DiskError> {
-        let options = OpenOptions::default();
-        let opened = match self.open_direct(&self.folders.pins, &name, want.len, options).await {
-            Ok(opened) => opened,
-            Err(Errno::INVALID) => return Ok(None), // no regular file
-            Err(errno) => return absent(errno, Doing::Open, &name),
-        };
-        let identity = identity_of(&opened.0, &name).await?;
-        if identity.bytes != want.len {
-            return Ok(None);
-        }
-        let tree = self.tree(&opened, &name, want.len).await?;
-        let chunks = ChunkList::from(tree).verify(want.root).ok();
-        Ok(chunks.map(|chunks| Draft { identity, chunks, file: opened.0, name: Some(name) }))
-    }
-
-    /// Whether the engine has asked for this file to be taken: it is kept as a draft, or pinned and not recorded yet.
-    pub(super) async fn is_proposed(&self, found: &Identity) -> Result<bool, DiskError> {
-        let recorded = |stem: &Stem| self.inventory.table().known(stem.id).is_some();
-        let pinned: Vec<Stem> = self.pinned.borrow().iter().filter(|stem| !recorded(stem)).copied().collect();
-        let drafts = self.draft_names().await?;
-        let of_file = drafts.into_iter().filter(|name| name.starts_with(&draft_names_of(found)));
-        let names = of_file.chain(pinned.iter().map(Stem::to_string));
-        for name in names {
-            if look_at(&self.folders.pins, &name, &name).await?.as_ref() == Some(found) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The pin of a segment that an earlier process had made and not recorded: the only copy, if the engine has made
-    /// something else of the name since.
-    async fn find_pin(&self, want: &Want) -> Result<Option<Draft>, DiskError> {
-        let stem = want.stem();
-        if !self.pinned.borrow().contains(&stem) {
-            return Ok(None);
-        }
-        self.open_draft(stem.to_string(), want).await
-    }
-
     /// The record of an older version of ours, if its file is what stands under a segment's name: it has landed over
     /// what the engine had put there.
     async fn older_in_place(&self, want: &Want) -> Result<Option<Record>, DiskError> {
@@ -366,9 +220,11 @@ impl Inner {
         self.give_name((stem, &draft.identity), &folder, &want.path).await?;
         self.sync_folder(want.path.folder()).await?;
         self.inventory.append(vec![Change::Put(record)]).await?;
-        self.drop_private(Stem { id: older.id, root: older.root }).await?;
+        self.drop_private(older.stem()).await?;
         self.drop_pins(want.id).await?;
-        Ok(self.folders.pins.remove(name).await.map_err(failed(Doing::Unlink, name))?)
+        self.folders.pins.remove(name).await.map_err(failed(Doing::Unlink, name))?;
+        self.draft_names.borrow_mut().remove(name);
+        Ok(())
     }
 
     /// Makes a draft the segment's pin and records it.
@@ -379,6 +235,7 @@ impl Inner {
             let to = stem.to_string();
             if *name != to {
                 pins.rename(name, pins, &to).await.map_err(failed(Doing::Rename, name))?;
+                self.draft_names.borrow_mut().remove(name);
             }
             self.pinned.borrow_mut().insert(stem);
             pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;

@@ -106,6 +106,7 @@ impl Store {
     }
 
     async fn take_out(&self, id: SegmentId, why: Option<Why>) -> Result<Gone, DiskError> {
+        self.0.unrecorded.borrow_mut().remove(&id);
         let Some((record, was)) = self.0.inventory.table().known(id).cloned() else {
             self.0.drop_pins(id).await?;
             return self.0.take_unfinished(id, why.as_ref()).await;
@@ -151,7 +152,7 @@ impl Inner {
         match why.or((!is_known).then_some(&unknown)) {
             Some(why) => self.set_aside(&folder, &record.path, &found, why).await?,
             None => {
-                let gone = GoneName::new(Stem { id: record.id, root: record.root }, &found);
+                let gone = GoneName::new(record.stem(), &found);
                 self.take_known(&folder, &record.path, &found, gone).await?;
             }
         }

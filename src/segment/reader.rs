@@ -104,7 +104,7 @@ impl Inner {
             if let Some(file) = self.held_open.borrow().get(&record.id) {
                 return Ok(Some((file.clone(), false)));
             }
-            let name = Stem { id: record.id, root: record.root }.to_string();
+            let name = record.stem().to_string();
             let pins = self.folders.pins.clone();
             if let Some(file) = self.open_best(&pins, &name, record.len, may_be_resident).await? {
                 return Ok(Some(file));

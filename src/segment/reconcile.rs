@@ -183,7 +183,7 @@ impl Store {
         if record.id == want.id {
             self.0.inventory.set_standing(want.id, Standing::Held);
         } else {
-            let old = Stem { id: record.id, root: record.root };
+            let old = record.stem();
             self.0.rename_private(old, want.stem()).await?;
             self.0.inventory.append(vec![Change::Put(Record { id: want.id, ..record })]).await?;
         }
@@ -258,7 +258,8 @@ impl Store {
         let is_of_use = |stem: &Stem| {
             let table = self.0.inventory.table();
             let is_known = table.known(stem.id).is_some_and(|(record, _)| record.root == stem.root);
-            is_known || self.0.staged.borrow().contains(stem)
+            let is_landing = |intent: &Record| (intent.id, intent.root) == (stem.id, stem.root);
+            is_known || table.intents().any(is_landing) || self.0.staged.borrow().contains(stem)
         };
         let names = self.0.folders.digests.list().await.map_err(failed(Doing::List, "digests"))?;
         let stems = names.iter().filter_map(|name| Stem::parse(std::str::from_utf8(&name.bytes).ok()?));

@@ -9,6 +9,7 @@ use crate::ids::{Digest, LogIndex, SegmentId, UnixNanos};
 use crate::limits::PATH_BYTES_MAX;
 
 use super::identity::Identity;
+use super::names::Stem;
 use super::path::RelativePath;
 
 /// Who may write, rename and unlink the file (ARCHITECTURE.md, D16).
@@ -35,6 +36,13 @@ pub struct Record {
     pub identity: Identity,
     /// Whose name it is.
     pub owner: Ownership,
+}
+
+impl Record {
+    /// Its name in our folders.
+    pub(super) fn stem(&self) -> Stem {
+        Stem { id: self.id, root: self.root }
+    }
 }
 
 /// One entry of the inventory's file.

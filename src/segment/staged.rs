@@ -37,6 +37,8 @@ pub(super) struct Staging {
     list_durable: Cell<bool>,
     names_durable: Cell<bool>,
     map: RefCell<Option<File>>,
+    /// A map of an earlier attempt may stand there, believed or not.
+    pub(super) is_resumed: Cell<bool>,
     pub(super) one_checkpoint: Locks<()>,
     quiet: Notify,
     /// One landing for each segment, for as long as anything of it is under way.
@@ -75,6 +77,7 @@ impl Staging {
             list_durable: Cell::new(false),
             names_durable: Cell::new(false),
             map: RefCell::new(None),
+            is_resumed: Cell::new(false),
             one_checkpoint: Locks::default(),
             quiet: Notify::default(),
             _claim: claim,
@@ -133,9 +136,9 @@ impl Staging {
         (0..self.chunks.chunk_count()).for_each(|index| state.written.insert(index));
     }
 
-    /// Whether a checkpoint has made a map.
+    /// Whether a checkpoint has made a map, of this attempt or an earlier one.
     pub(super) fn has_map(&self) -> bool {
-        self.map.borrow().is_some()
+        self.is_resumed.get() || self.map.borrow().is_some()
     }
 
     /// Waits until no write is under way, those included that their callers gave up.

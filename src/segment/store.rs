@@ -13,6 +13,7 @@ use crate::ids::{Digest, SegmentId};
 use crate::limits::{PAGE_ENTRIES_MAX, SEGMENT_BYTES_DIRECT_MIN};
 use crate::uring::{Dir, Errno, File, Gate, Notify, OpenOptions};
 
+use super::drafts::Drafts;
 use super::fault::{DiskError, Doing, failed};
 use super::hooks::Hooks;
 #[cfg(feature = "sim")]
@@ -24,7 +25,6 @@ use super::landing::Step;
 use super::locks::Locks;
 use super::names::Stem;
 use super::path::{PRIVATE_FOLDER, RelativePath};
-use super::pins::Drafts;
 use super::record::{Ownership, Record};
 use super::staged::Staging;
 
@@ -98,10 +98,14 @@ pub(super) struct Inner {
     pub(super) pinned: RefCell<BTreeSet<Stem>>,
     /// Engine files held open, where no link can be made.
     pub(super) held_open: RefCell<BTreeMap<SegmentId, File>>,
+    /// What stands in `pins/` under a draft's name, or is about to.
+    pub(super) draft_names: RefCell<BTreeSet<String>>,
     /// Engine files that were digested and have no segment yet.
     pub(super) drafts: RefCell<BTreeMap<(RelativePath, Digest), Drafts>>,
     /// Staging files that a failed fsync has made worthless and that could not be removed.
     pub(super) distrusted: RefCell<BTreeSet<Stem>>,
+    /// What stands durably under its final name and could not be recorded: only that is left to be done.
+    pub(super) unrecorded: RefCell<BTreeMap<SegmentId, Record>>,
     /// One landing for each segment.
     pub(super) claims: Locks<SegmentId>,
     /// Landings under way.

@@ -45,14 +45,9 @@ impl Inner {
         let is_quiet = || (self.preparing.get() == 0 && self.pinning.borrow().is_empty()).then_some(());
         self.changed.until(is_quiet).await;
         self.sweeping.set(true);
-        match self.store.sweep_drafts().await {
-            Ok(0) => {}
-            Ok(swept) => {
-                tracing::info!(swept, shard = %self.id, "let go of files that were never registered")
-            }
-            Err(error) => {
-                tracing::warn!(%error, shard = %self.id, "drafts of an earlier process stay for now")
-            }
+        let swept = self.store.sweep_drafts().await;
+        if swept > 0 {
+            tracing::info!(swept, shard = %self.id, "let go of files that were never registered");
         }
         self.sweeping.set(false);
         self.changed.notify();

@@ -13,7 +13,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::ids::{GroupId, NodeId};
 use crate::limits::{FETCH_RANGES_MAX, SPREAD_ASKS_MAX, SPREAD_PATIENCE, SPREAD_PAUSE, WRITES_MAX};
-use crate::segment::{self, Landing, Store};
+use crate::segment::{self, DiskError, Landing, Store};
 use crate::stats::TransferStats;
 use crate::transport::{Peer, Transport};
 use crate::uring::{sleep, timeout};
@@ -81,7 +81,9 @@ impl Fetcher {
         shares: &[Share],
         tell: Tell<'_>,
     ) -> Result<(), Failure> {
-        if self.store.is_held(want.id, want.root) {
+        if self.store.is_held(want.id, want.root)
+            || self.store.end_landing(&want).await.map_err(|error| refused(&error))?
+        {
             return Ok(());
         }
         let (own, others) = match shares {
@@ -246,4 +248,12 @@ impl Fetcher {
         writes.finish().await?;
         if is_corrupt { Err(Failure::Corrupt) } else { Ok(()) }
     }
+}
+
+fn refused(error: &DiskError) -> Failure {
+    if error.is_disk_full() {
+        return Failure::DiskFull;
+    }
+    tracing::warn!(%error, "a segment that has landed could not be recorded");
+    Failure::Disk
 }

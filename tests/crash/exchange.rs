@@ -37,8 +37,9 @@ struct Theirs {
 impl Theirs {
     fn put(&mut self, sim: &Sim, node: NodeId, path: &str, bytes: &[u8]) {
         let disk = &mut sim.host(node).disk;
-        if disk.absolute(path.as_bytes()).is_ok() {
+        if let Ok(stood) = disk.absolute(path.as_bytes()) {
             disk.remove(path);
+            self.inodes.retain(|inode| *inode != stood); // by somebody, and not by us
         }
         self.inodes.push(disk.plant_file(path, bytes));
     }

@@ -1,13 +1,14 @@
 //! Somebody else puts something under a segment's name while the segment lands: nothing of his is replaced.
 
-use ringway::ids::{Nanos, NodeId};
+use futures_util::future::join;
+use ringway::ids::{Digest, Nanos, NodeId};
 use ringway::limits::CHUNK_BYTES;
-use ringway::segment::{LandError, Landed, Ownership};
-use ringway::uring::Errno;
+use ringway::segment::{Gone, LandError, Landed, Ownership, ReadError, Why};
+use ringway::uring::{Errno, sleep};
 
 use crate::crash::rig::{PRIVATE, ROOT, Segment, fill, land, open, replica, segment, store_on};
 use crate::sim::disk::Disk;
-use crate::sim::{Crash, DiskOptions, Fault, How, OpKind, Rng, Rule, Sim, SimOptions};
+use crate::sim::{Crash, DiskOptions, Fault, How, Loss, OpKind, Rng, Rule, Sim, SimOptions};
 
 /// What somebody puts there.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -62,7 +63,7 @@ pub fn is_aside(sim: &Sim, node: NodeId, inode: u64) -> bool {
 pub fn stands(sim: &Sim, node: NodeId, segment: &Segment) {
     let host = sim.host(node);
     assert_eq!(host.disk.file(&segment.file()).as_ref(), Some(&*segment.bytes));
-    assert!(host.disk.paths(&format!("{PRIVATE}/staging")).is_empty(), "nothing is left behind");
+    assert_eq!(host.disk.paths(&format!("{PRIVATE}/staging")), [""; 0], "nothing is left behind");
 }
 
 #[test]
@@ -289,4 +290,82 @@ fn where_renames_have_no_flags_a_stranger_is_looked_for_first() {
         stands(&sim, node, segment);
     }
     assert!(is_aside(&sim, node, inode));
+}
+
+/// The version before is removed while its successor lands: once that took the successor's file.
+#[test]
+fn a_removal_that_waits_for_a_landing_of_the_next_version_leaves_that_alone() {
+    let (mut sim, node, core, store) = replica(101);
+    let (old, new) = (segment(1, "x/a.seg", 5000), segment(2, "x/a.seg", 5000));
+    let (ours, landed) = (store.clone(), old.clone());
+    sim.block_on(&core, async move { land(&ours, &landed).await });
+    let slow = Rule::new(Fault::Slow(Nanos::from_secs(1))).on(OpKind::Rename).path("x/a.seg");
+    sim.fault(node, slow);
+    let (ours, next) = (store.clone(), new.clone());
+    let (landed, gone) = sim.block_on(&core, async move {
+        let landing = ours.begin(next.want.clone(), next.chunks.clone()).await.expect("new");
+        fill(&landing, &next).await;
+        let removal = async {
+            sleep(Nanos::from_millis(500)).await;
+            assert!(ours.is_held(old.want.id, old.want.root), "the landing is under way");
+            ours.remove(old.want.id).await
+        };
+        join(landing.land(), removal).await
+    });
+    assert!(landed.is_ok(), "{landed:?}");
+    assert_eq!(gone, Ok(Gone::Unknown), "it was replaced");
+    stands(&sim, node, &new);
+    assert!(store.is_held(new.want.id, new.want.root));
+}
+
+/// A reader looks while the next version has the name; the landing fails then and gives it back.
+#[test]
+fn a_version_that_is_read_while_the_next_one_tries_to_replace_it_is_held_when_that_fails() {
+    let (mut sim, node, core, store) = replica(102);
+    let (old, new) = (segment(1, "x/a.seg", 5000), segment(2, "x/a.seg", 5000));
+    let (ours, landed) = (store.clone(), old.clone());
+    sim.block_on(&core, async move { land(&ours, &landed).await });
+    // What came out cannot be looked at; both get their names back, and that takes its time.
+    sim.fault(node, Rule::new(Fault::Fail(Errno::IO)).on(OpKind::StatName).path("swap-"));
+    let slow = Rule::new(Fault::Slow(Nanos::from_secs(1))).on(OpKind::Rename).path("x/a.seg").times(2);
+    sim.fault(node, slow);
+    let (ours, next, index) = (store.clone(), new.clone(), old.want.id);
+    let (failed, read) = sim.block_on(&core, async move {
+        let landing = ours.begin(next.want.clone(), next.chunks.clone()).await.expect("new");
+        fill(&landing, &next).await;
+        let reading = async {
+            sleep(Nanos::from_millis(1500)).await;
+            ours.open_segment(index).await.err()
+        };
+        join(landing.land(), reading).await
+    });
+    assert!(failed.is_err(), "{failed:?}");
+    assert!(matches!(read, Some(ReadError::Changed { .. })), "the next version stood there: {read:?}");
+    assert_eq!(sim.host(node).disk.file(&old.file()).as_ref(), Some(&*old.bytes));
+    assert!(store.is_held(old.want.id, old.want.root), "it stands there as it did");
+    sim.block_on(&core, async move {
+        store.open_segment(old.want.id).await.expect("held");
+        land(&store, &new).await;
+    });
+}
+
+/// A power cut leaves whoever looks into quarantine to guess.
+#[test]
+fn why_a_file_was_set_aside_outlasts_the_power() {
+    for seed in 111..=114 {
+        let (mut sim, node, core, store) = replica(seed);
+        let segment = segment(1, "x/a.seg", 5000);
+        let damaged = segment.clone();
+        sim.block_on(&core, async move {
+            land(&store, &damaged).await;
+            let why = Why::Content { expected: damaged.want.root, found: Digest([7; 32]) };
+            assert_eq!(store.quarantine(damaged.want.id, why).await, Ok(Gone::File));
+        });
+        sim.power_cut_with(node, Loss::All);
+        let aside = sim.host(node).disk.paths(&format!("{PRIVATE}/quarantine"));
+        assert_eq!(aside.len(), 2, "{aside:?}");
+        let bytes = sim.host(node).disk.file(&aside[1]).expect("it is a file");
+        let told = String::from_utf8(bytes).expect("it is for people");
+        assert!(told.starts_with("x/a.seg\nthe content has root 0707"), "seed {seed}: {told}");
+    }
 }

@@ -5,13 +5,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use ringway::ids::Nanos;
-use ringway::segment::{Edge, Gone, LandError, Sabotage, Step, Store, Verdict};
-use ringway::uring::{Errno, Priority};
+use ringway::limits::CHUNK_BYTES;
+use ringway::segment::{BeginError, Edge, Gone, LandError, Sabotage, Step, Store, Verdict, Want};
+use ringway::uring::{Errno, Priority, timeout};
 
 use crate::crash::rig::{
     PRIVATE, ROOT, Segment, SharedLedger, fill, host, id, land, open, reopened, replica, segment, work,
 };
-use crate::sim::{Ended, Fault, How, OpKind, Rng, Rule, Sim, SimOptions};
+use crate::sim::{Ended, Fault, How, Loss, OpKind, Rng, Rule, Sim, SimOptions};
 
 /// Removes what the store has and nobody wants, as a shard does.
 async fn remove_surplus(store: &Store, wanted: &[Segment]) {
@@ -213,9 +214,11 @@ fn a_landing_that_failed_behind_its_rename_leaves_a_file_that_is_replaced_or_rem
             assert_eq!((store.unfinished(), store.held().count()), (vec![id(1)], 0));
             let (ours, wanted) = (store.clone(), segment.clone());
             sim.block_on(&core, async move {
-                match is_wanted {
-                    true => land(&ours, &wanted).await,
-                    false => assert_eq!(ours.remove(id(1)).await, Ok(Gone::File)),
+                match (is_wanted, place) {
+                    (true, "inventory") => assert_eq!(ours.end_landing(&wanted.want).await, Ok(true)),
+                    // Its name was to be made durable once more, and no second fsync tells whether the first was lost.
+                    (true, _) => land(&ours, &wanted).await,
+                    (false, _) => assert_eq!(ours.remove(id(1)).await, Ok(Gone::File)),
                 }
             });
             assert_eq!(sim.host(node).disk.file(&segment.file()).is_some(), is_wanted, "{place}");
@@ -257,4 +260,118 @@ fn an_inventory_of_the_version_before_is_read_and_gone_on_with_as_one_of_ours() 
     assert_eq!(sim.host(node).disk.file(&inventory).expect("it is there")[8], 2);
     let (_, _, recovery) = reopened(&mut sim, node, store);
     assert_eq!((recovery.held, recovery.inventory_cut), (2, None));
+}
+
+/// Once all of it was fetched again.
+#[test]
+fn a_landing_that_a_full_disk_left_without_its_record_is_ended_when_there_is_room_and_nothing_is_fetched() {
+    for seed in 1..=4 {
+        let (mut sim, node, core, store) = replica(seed);
+        let (old, new) = (segment(1, "x/a.seg", 900), segment(2, "x/a.seg", 3 * CHUNK_BYTES));
+        let (ours, before) = (store.clone(), old.clone());
+        sim.block_on(&core, async move { land(&ours, &before).await });
+        // The intent's write has room; the record's has none, nor that of the file in its stead, and so once more.
+        let full = Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Write).path("inventory").skip(1);
+        sim.fault(node, full.times(3));
+        let (ours, wanted) = (store.clone(), new.clone());
+        sim.block_on(&core, async move {
+            let landing = ours.begin(wanted.want.clone(), wanted.chunks.clone()).await.expect("new");
+            fill(&landing, &wanted).await;
+            landing.checkpoint().await.expect("sound");
+            let full = landing.land().await;
+            assert!(matches!(full, Err(LandError::DiskFull(_))), "{full:?}");
+            assert!(!ours.is_held(wanted.want.id, wanted.want.root));
+            ours.reconcile([]).await.expect("sound");
+            let full = ours.begin(wanted.want.clone(), wanted.chunks.clone()).await.err();
+            assert!(full.as_ref().is_some_and(BeginError::is_disk_full), "{full:?}");
+            let held = ours.begin(wanted.want.clone(), wanted.chunks.clone()).await.err();
+            assert_eq!(held, Some(BeginError::Held), "there is room");
+            assert!(ours.is_held(wanted.want.id, wanted.want.root));
+            assert_eq!((ours.unfinished(), ours.held().count()), (vec![], 1));
+        });
+        assert!(sim.host(node).disk.paths(&format!("{PRIVATE}/staging")).is_empty());
+        let lists = sim.host(node).disk.paths(&format!("{PRIVATE}/digests"));
+        assert_eq!(lists, [format!("{PRIVATE}/digests/{}", new.stem())]);
+        drop((core, store));
+        sim.power_cut_with(node, Loss::All);
+        sim.restart(node);
+        let core = sim.core(node, 0);
+        let (store, recovery) = open(&mut sim, &core, 2);
+        assert!(store.is_held(new.want.id, new.want.root), "seed {seed}: {recovery:?}");
+        assert_eq!(sim.host(node).disk.file(&new.file()).as_ref(), Some(&*new.bytes));
+    }
+}
+
+/// Whoever fetches a segment that is deleted gives up in the middle: once the record came behind the removal.
+#[test]
+fn a_removal_waits_for_the_record_of_a_landing_that_is_being_ended() {
+    let (mut sim, node, core, store) = replica(1);
+    let segment = segment(2, "a.seg", 1000);
+    let full = Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Write).path("inventory").skip(1);
+    sim.fault(node, full.times(2));
+    let (ours, wanted) = (store.clone(), segment.clone());
+    sim.block_on(&core, async move {
+        let landing = ours.begin(wanted.want.clone(), wanted.chunks.clone()).await.expect("new");
+        fill(&landing, &wanted).await;
+        landing.land().await.expect_err("there is no room");
+    });
+    sim.fault(node, Rule::new(Fault::Slow(Nanos::from_secs(1))).on(OpKind::Sync).path("inventory"));
+    let (ours, wanted) = (store.clone(), segment.want.clone());
+    let gone = sim.block_on(&core, async move {
+        let given_up = timeout(Nanos::from_millis(500), ours.end_landing(&wanted)).await;
+        assert!(given_up.is_err(), "it takes a second");
+        ours.remove(wanted.id).await
+    });
+    assert_eq!(gone, Ok(Gone::File));
+    assert_eq!((store.unfinished(), store.held().count()), (vec![], 0));
+    assert_eq!(sim.host(node).disk.file(&segment.file()), None);
+}
+
+#[test]
+fn a_landing_without_its_record_is_not_ended_with_what_somebody_else_has_put_there_or_over_a_newer_one() {
+    for is_replaced in [false, true] {
+        let (mut sim, node, core, store) = replica(1);
+        let segment = segment(2, "a.seg", 1000);
+        let full = Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Write).path("inventory").skip(1);
+        sim.fault(node, full.times(2));
+        let (ours, wanted) = (store.clone(), segment.clone());
+        sim.block_on(&core, async move {
+            let landing = ours.begin(wanted.want.clone(), wanted.chunks.clone()).await.expect("new");
+            fill(&landing, &wanted).await;
+            landing.land().await.expect_err("there is no room");
+            if !is_replaced {
+                // The same content is wanted of a later entry: it is taken as it stands there.
+                let later = Want { id: id(3), ..wanted.want.clone() };
+                ours.reconcile([later.clone()]).await.expect("sound");
+                assert!(ours.is_held(later.id, later.root));
+            }
+        });
+        if is_replaced {
+            sim.host(node).disk.plant_file(&segment.file(), &segment.bytes);
+        }
+        let ours = store.clone();
+        let ended = sim.block_on(&core, async move { ours.end_landing(&segment.want).await });
+        assert_eq!(ended, Ok(false));
+        assert_eq!(store.held().map(|held| held.id).collect::<Vec<_>>().is_empty(), is_replaced);
+    }
+}
+
+/// Its content says nothing of whose it is.
+#[test]
+fn a_file_of_somebody_elses_with_the_segment_s_own_content_is_not_taken_for_the_one_that_was_announced() {
+    let (mut sim, node, core, store) = replica(1);
+    let segment = segment(1, "a.seg", 1000);
+    land_to(&mut sim, &core, &store, &segment, (Step::Renamed, Edge::Before));
+    drop((core, store));
+    sim.kill(node);
+    let theirs = sim.host(node).disk.plant_file(&segment.file(), &segment.bytes);
+    sim.restart(node);
+    let core = sim.core(node, 0);
+    let (store, recovery) = open(&mut sim, &core, 1);
+    assert_eq!((recovery.held, store.unfinished()), (0, vec![]));
+    sim.block_on(&core, async move {
+        store.reconcile([]).await.expect("sound");
+        assert_eq!(store.remove(id(1)).await, Ok(Gone::Unknown));
+    });
+    assert_eq!(sim.host(node).disk.absolute(segment.file().as_bytes()), Ok(theirs));
 }

@@ -6,6 +6,7 @@ use ringway::limits::{
     PROGRESS_TIMEOUT,
 };
 use ringway::transfer::Failure;
+use ringway::uring::Errno;
 use ringway::wire::Refusal;
 
 use super::{Rig, SIZES};
@@ -263,5 +264,25 @@ fn the_same_seed_moves_the_same_bytes_in_the_same_order() {
         let target = rig.start_target();
         rig.finish(&target);
         rig.sim.digest()
+    });
+}
+
+/// Once a segment whose record a full disk refused was fetched again, all of it.
+#[test]
+fn p3_a_segment_that_has_landed_and_has_no_room_for_its_record_is_not_fetched_again() {
+    each_seed(4, |seed| {
+        let mut rig = Rig::new(seed, &[3_500_000]);
+        let full = Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Write).path("inventory").skip(1);
+        let full = rig.sim.fault(rig.target, full.times(4));
+        let target = rig.start_target();
+        while rig.sim.hits(rig.target, full) < 2 {
+            rig.sim.run_for(Nanos::MILLISECOND);
+        }
+        // Nor is anybody asked for it.
+        let (source, target_node) = (rig.source, rig.target);
+        rig.sim.partition(&[source], &[target_node]);
+        rig.finish(&target);
+        assert_eq!(rig.sim.hits(target_node, full), 4, "the record was refused twice");
+        assert_eq!(target.stats.bytes_fetched.get(), rig.total(), "nothing is fetched twice");
     });
 }

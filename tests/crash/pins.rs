@@ -1,0 +1,110 @@
+//! Pins of an engine's files: which file they keep, through what, and what it costs to know them.
+
+use ringway::ids::Nanos;
+use ringway::limits::CHUNK_BYTES;
+use ringway::segment::{Ownership, PinError, Store, Want};
+
+use super::engine_files::{origin, pins, planted, register};
+use super::held::bytes;
+use crate::crash::rig::{ROOT, id, open_as, options, path, segment};
+use crate::sim::{Fault, Loss, OpKind, Rule};
+
+/// The engine has deleted the file: if the new name is lost with the power, so is the segment.
+#[test]
+fn a_pin_that_goes_over_to_another_segment_of_the_same_content_does_so_durably() {
+    for seed in 1..=4 {
+        let (mut sim, node, core, store) = origin(seed);
+        let made = planted(&mut sim, node, 1, "a.seg");
+        let (ours, name) = (store.clone(), made.want.path.clone());
+        sim.block_on(&core, async move { drop(register(&ours, 1, &name).await) });
+        sim.host(node).disk.remove(&made.file());
+        let again = Want { id: id(2), ..made.want.clone() };
+        let want = again.clone();
+        sim.block_on(&core, async move {
+            let done = store.reconcile([want.clone()]).await.expect("sound");
+            assert_eq!(done.adopted, [id(2)]);
+            assert!(store.is_held(id(2), want.root));
+        });
+        drop(core);
+        sim.power_cut_with(node, Loss::All);
+        sim.restart(node);
+        let core = sim.core(node, 0);
+        let (store, recovery) = open_as(&mut sim, &core, options(Ownership::Engine, 2));
+        assert_eq!((recovery.held, recovery.suspects.as_slice()), (1, &[][..]), "seed {seed}");
+        sim.block_on(&core, async move {
+            let reader = store.open_segment(id(2)).await.expect("held");
+            assert_eq!(bytes(&reader).await, *made.bytes);
+        });
+    }
+}
+
+#[test]
+fn a_file_that_changes_in_place_between_digest_and_pin_is_not_pinned() {
+    let (mut sim, node, core, store) = origin(2);
+    let made = planted(&mut sim, node, 1, "a.seg");
+    let (ours, name) = (store.clone(), made.want.path.clone());
+    sim.block_on(&core, async move { drop(ours.digest_file(&name).await.expect("it is sealed")) });
+    let mut changed = made.bytes.to_vec();
+    changed[0] ^= 1;
+    sim.host(node).disk.overwrite(&made.file(), &changed);
+    sim.block_on(&core, async move {
+        let refused = store.pin(&made.want).await;
+        assert!(matches!(refused, Err(PinError::Changed { .. })), "{refused:?}");
+        assert!(!store.is_held(id(1), made.want.root), "its content is another one");
+    });
+    assert_eq!(pins(&sim, node), 0, "no draft is left behind");
+}
+
+/// A manifest says nothing else of the root, unless somebody has made it up.
+#[test]
+fn a_length_that_is_not_the_root_s_is_not_pinned() {
+    let (mut sim, node, core, store) = origin(3);
+    let made = planted(&mut sim, node, 1, "a.seg");
+    sim.block_on(&core, async move {
+        store.digest_file(&made.want.path).await.expect("it is sealed");
+        let refused = store.pin(&Want { len: made.want.len + 1, ..made.want.clone() }).await;
+        assert!(matches!(refused, Err(PinError::Changed { .. })), "{refused:?}");
+    });
+    assert_eq!(pins(&sim, node), 0);
+}
+
+/// Once they were listed for every damaged file.
+#[test]
+fn what_is_pinned_is_listed_once_at_a_start_however_many_files_are_damaged() {
+    let (mut sim, node, core, store) = origin(4);
+    let names: Vec<String> = (1..=20).map(|index| format!("{index}.seg")).collect();
+    let kept = segment(50, "kept.seg", CHUNK_BYTES);
+    sim.host(node).disk.plant_file(&kept.file(), &kept.bytes);
+    let (ours, wanted) = (store.clone(), kept.want.clone());
+    // Digested, and proposed when the process dies.
+    sim.block_on(&core, async move { drop(ours.digest_file(&wanted.path).await.expect("it is sealed")) });
+    drop((core, store));
+    sim.kill(node);
+    for name in &names {
+        sim.host(node).disk.plant_file(&format!("{ROOT}/{name}"), b"something else");
+    }
+    sim.restart(node);
+    let watch = Rule::new(Fault::Slow(Nanos(1))).on(OpKind::List).path("pins").times(u64::MAX);
+    let lists = sim.fault(node, watch);
+    let core = sim.core(node, 0);
+    let of_start = options(Ownership::Ours, 1);
+    let (store, _) = open_as(&mut sim, &core, of_start);
+    let damaged = names.len();
+    let older = segment(40, "kept.seg", 10);
+    let ours: Store = store.clone();
+    let done = sim.block_on(&core, async move {
+        let wants = (1..).zip(&names).map(|(index, name)| segment(index, name, 5000).want);
+        let wants: Vec<Want> = wants.chain([older.want.clone()]).collect();
+        ours.reconcile(wants).await.expect("sound")
+    });
+    assert_eq!(done.quarantined.len(), damaged + 1);
+    assert_eq!(sim.hits(node, lists), 1);
+    assert!(sim.host(node).disk.file(&kept.file()).is_some(), "what is proposed stays in its place");
+    assert!(sim.host(node).disk.file(&format!("{ROOT}/1.seg")).is_none(), "what is not is set aside");
+    let want = kept.want.clone();
+    sim.block_on(&core, async move {
+        assert_eq!(store.sweep_drafts().await, 1, "those of the process before are known");
+        store.pin(&want).await.expect("the engine's file is there");
+        assert!(store.is_held(id(50), want.root), "{}", path("kept.seg"));
+    });
+}
