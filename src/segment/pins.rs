@@ -193,13 +193,19 @@ impl Store {
 
 impl Inner {
     /// The record of an older version of ours, if its file is what stands under a segment's name: it has landed over
-    /// what the engine had put there.
+    /// what the engine had put there. Or its intent, where a full disk has refused the record.
     async fn older_in_place(&self, want: &Want) -> Result<Option<Record>, DiskError> {
-        let known = self.inventory.table().at_path(&want.path).map(|(record, _)| record.clone());
-        let ours = known.filter(|record| record.owner == Ownership::Ours && record.id < want.id);
-        let Some(older) = ours.filter(|_| !broken::is(Broken::NameLeft)) else { return Ok(None) };
+        let ours: Vec<Record> = {
+            let table = self.inventory.table();
+            let recorded = table.at_path(&want.path).map(|(record, _)| record);
+            let known = recorded.into_iter().chain(table.intents_at(&want.path));
+            known.filter(|older| older.owner == Ownership::Ours && older.id < want.id).cloned().collect()
+        };
+        if ours.is_empty() || broken::is(Broken::NameLeft) {
+            return Ok(None);
+        }
         let found = self.look_at_path(&want.path, &Folders::default()).await?;
-        Ok(Some(older).filter(|older| found == Some(older.identity)))
+        Ok(ours.into_iter().find(|older| found == Some(older.identity)))
     }
 
     /// Gives a draft the name that an older version of ours has, durably: as what has landed it is ours from now on.

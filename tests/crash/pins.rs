@@ -2,11 +2,12 @@
 
 use ringway::ids::Nanos;
 use ringway::limits::CHUNK_BYTES;
-use ringway::segment::{Ownership, PinError, Store, Want};
+use ringway::segment::{Gone, Ownership, PinError, Store, Want};
+use ringway::uring::Errno;
 
 use super::engine_files::{origin, pins, planted, register};
 use super::held::bytes;
-use crate::crash::rig::{ROOT, id, open_as, options, path, segment};
+use crate::crash::rig::{ROOT, fill, id, open_as, options, path, replica, segment};
 use crate::sim::{Fault, Loss, OpKind, Rule};
 
 /// The engine has deleted the file: if the new name is lost with the power, so is the segment.
@@ -107,4 +108,26 @@ fn what_is_pinned_is_listed_once_at_a_start_however_many_files_are_damaged() {
         store.pin(&want).await.expect("the engine's file is there");
         assert!(store.is_held(id(50), want.root), "{}", path("kept.seg"));
     });
+}
+
+/// It has landed over the engine's file, and nobody would have known of it any more: it stood there for ever.
+#[test]
+fn a_version_without_its_record_makes_room_for_what_the_engine_has_registered_instead() {
+    let (mut sim, node, core, store) = replica(5);
+    let (older, new) = (segment(1, "a.seg", 5000), segment(2, "a.seg", 6000));
+    sim.host(node).disk.plant_file(&new.file(), &new.bytes);
+    let full = Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Write).path("inventory").skip(1);
+    sim.fault(node, full.times(2));
+    let (ours, next) = (store.clone(), new.clone());
+    sim.block_on(&core, async move {
+        ours.digest_file(&next.want.path).await.expect("it is sealed");
+        let landing = ours.begin(older.want.clone(), older.chunks.clone()).await.expect("new");
+        fill(&landing, &older).await;
+        landing.land().await.expect_err("there is no room for its record");
+        ours.pin(&next.want).await.expect("there is room");
+    });
+    assert_eq!(sim.host(node).disk.file(&new.file()).as_ref(), Some(&*new.bytes));
+    let gone = sim.block_on(&core, async move { store.remove(new.want.id).await });
+    assert_eq!(gone, Ok(Gone::File));
+    assert!(sim.host(node).disk.paths(ROOT).is_empty());
 }
