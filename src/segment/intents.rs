@@ -4,7 +4,7 @@
 //! that name that is the intent's own was renamed there by us, and renamed only after its content was durable; so what
 //! is left to do is the end of the recipe. An intent whose file does not stand there came to nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt};
 
@@ -15,6 +15,7 @@ use crate::uring::{Core, Priority};
 use super::adopt::Hashed;
 use super::fault::DiskError;
 use super::open::Folders;
+use super::path::RelativePath;
 use super::quarantine::{Gone, Why};
 use super::record::{Change, Record};
 use super::store::{Inner, Store, Want};
@@ -75,22 +76,24 @@ impl Inner {
             return Ok(());
         }
         let folders = Folders::default();
-        let looks = stream::iter(intents).map(|intent| self.landed_by(intent, &folders));
+        let looks = stream::iter(intents.clone()).map(|intent| self.landed_by(intent, &folders));
         let found: Vec<_> = looks.buffered(STORE_OPERATIONS_MAX).collect().await;
         let mut landed: Vec<Record> = Vec::new();
         for record in found {
             landed.extend(record?);
         }
-        if let Err(error) = self.end_landings(&landed).await {
+        if let Err(error) = self.end_landings(&intents, &landed).await {
             tracing::warn!(%error, "landings that were cut off could not be ended yet");
         }
         Ok(())
     }
 
-    async fn end_landings(&self, landed: &[Record]) -> Result<(), DiskError> {
-        let folders: BTreeSet<&str> = landed.iter().map(|record| record.path.folder()).collect();
-        for folder in folders {
-            self.sync_folder(folder).await?;
+    /// Makes durable what stands under the names of all intents, and what does not, before their word goes.
+    async fn end_landings(&self, intents: &[Record], landed: &[Record]) -> Result<(), DiskError> {
+        let folders: BTreeMap<&str, &RelativePath> =
+            intents.iter().map(|intent| (intent.path.folder(), &intent.path)).collect();
+        for path in folders.into_values() {
+            self.keep_name(path).await?;
         }
         self.inventory.settle(landed).await
     }
@@ -122,8 +125,9 @@ impl Inner {
             if !self.inventory.table().intents_at(&intent.path).contains(&intent) {
                 continue; // it has landed while we waited for its name
             }
-            if let Some(record) = self.landed_by(intent.clone(), &Folders::default()).await? {
-                gone = self.take_file(&record, why).await?;
+            match self.landed_by(intent.clone(), &Folders::default()).await? {
+                Some(record) => gone = self.take_file(&record, why).await?,
+                None => self.keep_name(&intent.path).await?,
             }
             self.forget(&intent).await?;
         }

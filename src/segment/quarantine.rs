@@ -146,7 +146,10 @@ impl Inner {
             }
         };
         let name = record.path.name();
-        let Some(found) = look_at(&folder, name, path).await? else { return Ok(Gone::Record) };
+        let Some(found) = look_at(&folder, name, path).await? else {
+            self.keep_name(&record.path).await?;
+            return Ok(Gone::Record);
+        };
         let is_known = found == record.identity || self.is_known(&record.path, &found);
         let unknown = Why::Unknown(found);
         match why.or((!is_known).then_some(&unknown)) {

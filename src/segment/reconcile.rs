@@ -195,6 +195,7 @@ impl Store {
     async fn discard_case(&self, case: Case, done: &mut Reconciled) -> Result<(), DiskError> {
         let is_lost = case.found.is_none() && case.want.is_none();
         if let Some(record) = case.record.filter(|record| is_lost && record.id == case.id) {
+            self.0.keep_name(&record.path).await?;
             self.0.forget(&record).await?;
         }
         self.discard_staged(case.id).await?;

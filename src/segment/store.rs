@@ -24,6 +24,7 @@ use super::inventory::Inventory;
 use super::landing::Step;
 use super::locks::Locks;
 use super::names::Stem;
+use super::open::absent;
 use super::path::{PRIVATE_FOLDER, RelativePath};
 use super::record::{Ownership, Record};
 use super::staged::Staging;
@@ -309,6 +310,19 @@ impl Inner {
     pub(super) async fn sync_folder(&self, folder: &str) -> Result<(), DiskError> {
         self.sync_one(folder).await?;
         self.sync_above(folder).await
+    }
+
+    /// Makes durable what stands under a name, or that nothing does, before the word of it goes: a kill may have come
+    /// between a rename or a removal and its fsync, and a power cut would bring back what nobody knows.
+    pub(super) async fn keep_name(&self, path: &RelativePath) -> Result<(), DiskError> {
+        let mut folder = path.folder();
+        loop {
+            match self.sync_folder(folder).await {
+                Err(error) if !folder.is_empty() => absent::<()>(error.errno, error.doing, folder)?,
+                synced => return synced,
+            };
+            folder = above(folder);
+        }
     }
 
     /// Makes a folder's own name durable and those above it, bottom-up, unless they are known to be. A folder that an

@@ -380,9 +380,8 @@ impl Inner {
             driver.forget(entry.id);
         }
         self.refill();
-        if !self.store.is_held(entry.id, entry.root) {
-            self.installed.borrow_mut().settled(entry.id);
-        }
+        // Held or not: what has just landed may not have been told, and is not told any more.
+        self.installed.borrow_mut().settled(entry.id);
     }
 
     fn remove_superseded(self: &Rc<Self>, id: SegmentId) {

@@ -4,7 +4,7 @@ use ringway::broken::Broken;
 use ringway::engine::{Ask, Durability};
 use ringway::ids::{NodeId, ShardId};
 
-use crate::sim::SimOptions;
+use crate::sim::{Fault, OpKind, Rule, SimOptions};
 
 use super::broken::{first_found, is_quiet, leader_first};
 use super::campaign::three;
@@ -100,4 +100,36 @@ fn overtaken(seed: u64) -> Result<(), Found> {
 fn the_newest_version_takes_its_name_back_from_one_that_landed_there_late() {
     is_quiet(1..=8, overtaken);
     first_found(Broken::NameLeft, overtaken, "never_older");
+}
+
+/// A version lands at a node and is superseded before the node's shard is told that it has landed.
+fn superseded_untold(seed: u64) -> Result<(), Found> {
+    let mut cluster = founded(seed)?;
+    let [_, one, other] = leader_first(&cluster);
+    let files = vec![(PATH.to_owned(), content(seed, 5000).to_vec())];
+    cluster.ask(one, SHARD, files, ask(Durability::Landed(3)));
+    cluster.until(secs(20), |cluster| cluster.ledger.tasks.is_empty())?;
+    // Of the version before something is still to be removed when the second is held.
+    let slow = Rule::new(Fault::Slow(millis(800))).on(OpKind::Unlink).path("digests");
+    let slow = cluster.sim.fault(other, slow);
+    for number in [2, 3] {
+        let wish = cluster.seal_over(one, SHARD, PATH.to_owned());
+        begin(&mut cluster, one, wish);
+        cluster.until(secs(20), |cluster| versions(cluster) == number)?;
+        if number == 2 {
+            cluster.until(secs(20), |cluster| cluster.sim.hits(other, slow) == 1)?;
+            assert_eq!(
+                cluster.shard(other, SHARD).expect("it runs").transfers(0).in_flight,
+                1,
+                "seed {seed}"
+            );
+        }
+    }
+    cluster.settle()
+}
+
+/// Seed 193 of the campaign: it was missing for ever then, and `installed` stood still below it.
+#[test]
+fn what_landed_and_was_superseded_untold_is_not_missed() {
+    is_quiet(1..=4, superseded_untold);
 }
