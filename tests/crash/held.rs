@@ -252,8 +252,8 @@ fn cut_off_removal(nth: u64, is_recorded: bool) -> Option<bool> {
     let (mut sim, node, core, store) = replica(21);
     let goes = segment(1, "x/a.seg", 100);
     if !is_recorded {
-        let refused = Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Sync).path("inventory").skip(1);
-        sim.fault(node, refused.times(2));
+        let full = Rule::new(Fault::Fail(Errno::NO_SPACE)).on(OpKind::Write).path("inventory").skip(1);
+        sim.fault(node, full.times(2));
     }
     let (ours, wanted) = (store.clone(), goes.clone());
     sim.block_on(&core, async move {
