@@ -11,8 +11,8 @@ mod cluster;
 use std::path::Path;
 use std::time::Duration;
 
-use cluster::{Failure, SEGMENTS, content, prepare};
-use ringway::engine::{Ask, Durability, Engine, GuestNode, Sealed};
+use cluster::{Failure, prepare};
+use ringway::engine::{Engine, GuestNode};
 use tokio_uring::fs::File;
 
 fn main() -> Result<(), Failure> {
@@ -31,20 +31,7 @@ async fn application(nodes: Vec<GuestNode>) -> Result<(), Failure> {
     }
     engines[0].bootstrap().await?;
 
-    let origin = engines[0].shards().next().expect("one, unless more are asked for");
-    let asked = Ask::durable(Durability::Landed(3)).within(Duration::from_secs(60));
-    for number in 0..SEGMENTS {
-        let name = format!("{number:06}.seg");
-        write(&origin.directory().join(&name), content(number)).await?;
-        let done = origin.register(Sealed::at(name.as_str()), asked).await?;
-        println!("{name}: committed at {}, landed on {} of {}", done.index, done.landed, done.replicas);
-    }
-    let replica = engines[2].shards().next().expect("as many as the origin has");
-    for number in 0..SEGMENTS {
-        let found = read(&replica.directory().join(format!("{number:06}.seg"))).await?;
-        assert!(found == content(number), "segment {number} is what the application wrote");
-    }
-    println!("the third node holds all {SEGMENTS}, read back by the application's own ring");
+    cluster::keep(&engines, write, read).await?;
 
     engines.into_iter().for_each(Engine::shut_down);
     for core in cores {

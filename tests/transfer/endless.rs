@@ -12,7 +12,7 @@ use ringway::transport::{Peer, Stream, StreamError};
 use ringway::uring::{Buffer, Core, Priority, sleep};
 use ringway::wire::{Body, Chunk, ChunkList, Fetch};
 
-use super::{GROUP, LONG, PORT, Rig, SOURCE, dest_options, transport, tree};
+use super::{GROUP, LONG, PORT, Rig, SOURCE, dest_options, start_source, transport, tree};
 
 /// What it does instead.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -61,22 +61,10 @@ async fn lie(mut stream: Stream, lie: Lie, samples: Rc<Vec<Vec<u8>>>) -> Result<
 
 /// Begins its process; it serves every stream by lying.
 fn start_liar(rig: &mut Rig, is: Lie) {
-    let node = rig.sim.node(LIAR.0);
-    let core = rig.sim.core(node, 0);
-    let (transport, address) = (transport(&core, LIAR), rig.sim.address(node, PORT));
     let samples: Rc<Vec<_>> = Rc::new(rig.samples.iter().map(|sample| sample.bytes.clone()).collect());
-    let server = core.clone();
-    rig.sim.block_on(&core, async move {
-        let mut incoming = transport.incoming();
-        transport.listen(address).await.expect("free");
-        let accept = async move {
-            let _transport = transport;
-            while let Some(next) = incoming.receive().await {
-                let lying = lie(next.stream, is, Rc::clone(&samples));
-                drop(Core::current().spawn(Priority::Bulk, async move { drop(lying.await) }));
-            }
-        };
-        drop(server.spawn(Priority::Urgent, accept));
+    start_source(rig, LIAR, move |stream| {
+        let lying = lie(stream, is, Rc::clone(&samples));
+        async move { drop(lying.await) }
     });
 }
 

@@ -5,6 +5,7 @@ mod faults;
 mod liar;
 mod sessions;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringway::auth::{Secret, SecretSet};
@@ -13,7 +14,7 @@ use ringway::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, Seg
 use ringway::segment::{Ownership, Store, StoreOptions};
 use ringway::stats::TransferStats;
 use ringway::transfer::{Desk, Directory, Driver, Fetcher, Holdings, Served, Want, serve};
-use ringway::transport::{Peer, Transport, TransportOptions};
+use ringway::transport::{Peer, Stream, Transport, TransportOptions};
 use ringway::uring::{Core, Dir, Gate, Notify, OpenOptions, Priority};
 use ringway::wire::{Body, Class, Fetch, Purpose, Refusal};
 
@@ -73,6 +74,29 @@ fn transport(core: &Core, node: NodeId) -> Transport {
 
 /// Sizes that go wrong first.
 pub const SIZES: [usize; 8] = [0, 1, 4095, 65_537, 1 << 20, (1 << 20) + 1, 3_500_000, 5 << 20];
+
+/// Begins the process of a source that is none of ours: `serve` answers each stream that is opened to it.
+fn start_source<F>(rig: &mut Rig, node: NodeId, serve: impl Fn(Stream) -> F + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + 'static,
+{
+    let node = rig.sim.node(node.0);
+    let core = rig.sim.core(node, 0);
+    let (transport, address) = (transport(&core, node), rig.sim.address(node, PORT));
+    let server = core.clone();
+    rig.sim.block_on(&core, async move {
+        let mut incoming = transport.incoming();
+        transport.listen(address).await.expect("free");
+        let accept = async move {
+            let _transport = transport;
+            while let Some(next) = incoming.receive().await {
+                drop(Core::current().spawn(Priority::Bulk, serve(next.stream)));
+            }
+        };
+        drop(server.spawn(Priority::Urgent, accept));
+    });
+    address
+}
 
 impl Rig {
     /// A source of files of these sizes, listening and serving.

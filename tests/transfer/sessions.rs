@@ -12,7 +12,7 @@ use ringway::transport::{Peer, Stream};
 use ringway::uring::{Buffer, Core, Notify, Priority};
 use ringway::wire::{Body, Chunk, Class, Fetch, Purpose};
 
-use super::{GROUP, LONG, PORT, Rig, dest_options, transport, tree};
+use super::{GROUP, LONG, Rig, dest_options, start_source, transport, tree};
 
 /// Once what came for a segment that was given up counted for nobody: whoever waited behind it gave the source up in
 /// the middle of its answers.
@@ -35,26 +35,15 @@ fn what_still_comes_of_a_segment_that_was_given_up_is_progress_for_those_behind_
 
 /// A source that reads its first request when it is told to.
 fn slow_reader(rig: &mut Rig) -> (Peer, Rc<Cell<bool>>, Rc<Notify>) {
-    let node = rig.sim.node(9);
-    let core = rig.sim.core(node, 0);
-    let (transport, address) = (transport(&core, node), rig.sim.address(node, PORT));
     let samples: Rc<Vec<_>> = Rc::new(rig.samples.iter().map(|sample| sample.bytes.clone()).collect());
     let (reads, told) = (Rc::new(Cell::new(false)), Rc::new(Notify::default()));
-    let (go, wait, server) = (Rc::clone(&reads), Rc::clone(&told), core.clone());
-    rig.sim.block_on(&core, async move {
-        let mut incoming = transport.incoming();
-        transport.listen(address).await.expect("free");
-        let accept = async move {
-            let _transport = transport;
-            while let Some(next) = incoming.receive().await {
-                let (go, wait, samples) = (Rc::clone(&go), Rc::clone(&wait), Rc::clone(&samples));
-                drop(Core::current().spawn(Priority::Bulk, async move {
-                    wait.until(|| go.get().then_some(())).await;
-                    answer(next.stream, &samples).await;
-                }));
-            }
-        };
-        drop(server.spawn(Priority::Urgent, accept));
+    let (go, wait) = (Rc::clone(&reads), Rc::clone(&told));
+    let address = start_source(rig, NodeId(9), move |stream| {
+        let (go, wait, samples) = (Rc::clone(&go), Rc::clone(&wait), Rc::clone(&samples));
+        async move {
+            wait.until(|| go.get().then_some(())).await;
+            answer(stream, &samples).await;
+        }
     });
     (Peer { node: Some(NodeId(9)), address }, reads, told)
 }
