@@ -15,6 +15,7 @@ mod crash {
     mod pins;
     mod race;
     mod recovery;
+    mod removal;
     pub mod rig;
     mod session;
     mod stray;
