@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     DiskFull = 5,
     /// Nobody answers, or no leader was reached.
     Unreachable = 6,
-    /// Bytes on disk are not what their digest says.
+    /// A log, a snapshot or an identity on disk is not what its digest says.
     Damaged = 7,
     /// Ctrl-C or SIGTERM before the work was done.
     Interrupted = 130,

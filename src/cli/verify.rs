@@ -70,7 +70,7 @@ pub(crate) fn run(root: &Path, output: Output, quiet: bool) -> Result<(), Failur
         damaged => {
             let read = count(report.segments, "segment");
             let why = format!("{damaged} damaged, {read} read; `ringway verify --help` says what to do");
-            Err(Failure::new(Exit::Damaged, why))
+            Err(Failure::failed(why))
         }
     }
 }
