@@ -12,11 +12,12 @@ mod crash {
     mod failing_disk;
     mod held;
     mod landing;
+    mod owned;
     mod pins;
     mod race;
     mod recovery;
     mod removal;
     pub mod rig;
     mod session;
-    mod stray;
+    pub mod stray;
 }

@@ -75,7 +75,7 @@ pub(crate) enum Command {
     TransferLeader(TransferLeader),
     /// Reads every landed segment again and compares it with its digest.
     ///
-    /// Exit code 1 and the list say what is damaged; nothing is changed. A node finds damage at its start where a file's
+    /// Exit code 1 and a list say what is damaged; nothing is changed. A node finds damage at its start where a file's
     /// size or time of change betray it, and no other: stop it, remove each file that is named together with what the
     /// node keeps of it (`find NODE_ROOT -samefile FILE -delete`), and start it, so that it fetches them from its
     /// peers. An inventory that is damaged is made anew at the start. What `ringway pull` brought is no node's root:

@@ -64,13 +64,12 @@ impl Inner {
             return Ok(Hashed::Neither(after, Why::Unknown(after)));
         }
         let is = |root, len| (tree.root, tree.len) == (root, len);
-        if want.is_some_and(|want| is(want.root, want.len)) {
+        let is_wanted = want.is_some_and(|want| is(want.root, want.len));
+        let is_recorded = record.is_some_and(|record| is(record.root, record.len));
+        if is_wanted || is_recorded {
             // Whoever put it there may not have made it durable.
             file.0.sync_data().await.map_err(failed(Doing::SyncData, path))?;
-            return Ok(Hashed::Wanted(tree, after));
-        }
-        if record.is_some_and(|record| is(record.root, record.len)) {
-            return Ok(Hashed::Recorded(after));
+            return Ok(if is_wanted { Hashed::Wanted(tree, after) } else { Hashed::Recorded(after) });
         }
         let expected = want.map_or(stem.root, |want| want.root);
         Ok(Hashed::Neither(after, Why::Content { expected, found: tree.root }))

@@ -113,8 +113,8 @@ impl Inner {
         for name in names {
             match self.open_draft(name, want).await {
                 Ok(None) => {}
-                // Its sectors are gone: what waits for it would wait for ever.
-                Err(error) if error.errno == Errno::IO => {
+                // What waits for it would wait for ever.
+                Err(error) if error.errno.is_unreadable() => {
                     tracing::warn!(%error, "a draft pin cannot be read")
                 }
                 Err(error) => unread = Some(error),

@@ -35,7 +35,7 @@ impl Inner {
         let Err(errno) = staging.exchange(&name, folder, path.name()).await else {
             return self.look_at_exchanged(swap, folder, path).await;
         };
-        self.end_exchange(swap).await?;
+        self.take_back(swap).await?;
         if errno == Errno::INVALID {
             self.note_flags_refused();
             return Ok(Tried::Again(errno));
@@ -64,12 +64,18 @@ impl Inner {
         let Err(error) = aside else { return Ok(Tried::Named) };
         // Both get their names back; who has come under the final name since is not replaced either.
         let back = staging.exchange(&name, folder, path.name()).await;
-        let mut ended = self.end_exchange(swap).await;
-        if !self.staged.borrow().contains(&swap.stem()) {
-            ended = ended.and(self.unlink_staged(swap.stem()).await);
-        }
+        let ended = self.take_back(swap).await;
         tracing::warn!(%path, ?back, ?ended, "what came under a final name could not be set aside");
         Err(error)
+    }
+
+    /// Ends an exchange that was refused or undone. Without our file its map is of no use.
+    async fn take_back(&self, swap: SwapName) -> Result<(), DiskError> {
+        let ended = self.end_exchange(swap).await;
+        if self.staged.borrow().contains(&swap.stem()) {
+            return ended;
+        }
+        ended.and(self.unlink_staged(swap.stem()).await)
     }
 
     /// Sets aside what came out from under a final name and is not what was thought to stand there. A directory is told

@@ -14,10 +14,7 @@ impl Inner {
     /// Removes the directory under a segment's name, if no file stands in it, nor below.
     pub(super) async fn remove_hollow(&self, folder: &Dir, path: &RelativePath) -> Result<(), DiskError> {
         // Whatever becomes of it, no folder there is known to be durable any more.
-        let below = format!("{path}/");
-        self.durable_folders
-            .borrow_mut()
-            .retain(|known| known != path.as_str() && !known.starts_with(&below));
+        self.forget_durable(path.as_str());
         let folders = hollow(folder, path.name()).await.map_err(failed(Doing::Rename, path))?;
         for (above, name) in folders.into_iter().rev() {
             match above.remove_dir(&name).await {

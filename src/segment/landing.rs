@@ -16,6 +16,7 @@ use crate::uring::{Core, Dir, Priority};
 use super::fault::{DiskError, Doing, failed};
 use super::hooks::{Edge, Sabotage};
 use super::identity::Identity;
+use super::inventory::Standing;
 use super::landing_error::LandError;
 use super::names::Stem;
 use super::record::{Change, Ownership, Record};
@@ -165,7 +166,8 @@ impl Inner {
         stream::iter(going).for_each_concurrent(STORE_OPERATIONS_MAX, one).await;
     }
 
-    /// Of several landings for one path the newest lands, and none that is older than what stands there.
+    /// Of several landings for one path the newest lands, none that is older than what stands there, and none of what
+    /// is held by now: that may be the engine's file.
     fn refuse_older(&self, flights: &mut [Flight]) {
         let mut newest = BTreeMap::new();
         let table = self.inventory.table();
@@ -176,11 +178,16 @@ impl Inner {
             *newest = known.max(*newest);
         }
         for flight in flights {
-            let by = newest[&flight.staging.want.path];
-            if by != flight.staging.want.id {
+            let want = &flight.staging.want;
+            let by = newest[&want.path];
+            let known = table.at_path(&want.path);
+            if by != want.id {
                 flight.failed = Some(LandError::Superseded { by });
+            } else if known
+                .is_some_and(|(record, standing)| record.stem() == want.stem() && *standing == Standing::Held)
+            {
+                flight.failed = Some(LandError::Held);
             }
-            let known = table.at_path(&flight.staging.want.path);
             flight.replaced = known.map(|(record, _)| record.stem());
         }
     }
@@ -283,6 +290,9 @@ impl Inner {
             self.tidy_one(stem, flight.staging.has_map(), flight.replaced).await;
         };
         stream::iter(landed).for_each_concurrent(STORE_OPERATIONS_MAX, one).await;
+        for flight in flights.iter().filter(|flight| flight.failed == Some(LandError::Held)) {
+            self.tidy_one(flight.staging.want.stem(), flight.staging.has_map(), None).await;
+        }
     }
 
     /// Removes what is still staged of what has landed, and what is kept beside the version before. What fails here is

@@ -21,6 +21,8 @@ pub enum LandError {
         /// The newer one.
         by: SegmentId,
     },
+    /// The segment is held: it was pinned or adopted meanwhile.
+    Held,
     /// The file has another length than the segment: somebody else writes to it.
     Length {
         /// The segment's, in bytes.
@@ -57,6 +59,7 @@ impl fmt::Display for LandError {
         match self {
             Self::Incomplete { expected, found } => write!(f, "{found} of {expected} chunks are there"),
             Self::Superseded { by } => write!(f, "segment {by} has taken the path since"),
+            Self::Held => f.write_str("the segment has come to be held meanwhile"),
             Self::Length { expected, found } => {
                 write!(f, "the file has {found} bytes, the segment {expected}")
             }

@@ -83,9 +83,13 @@ impl Inner {
 
     /// Whether a file under a name was brought there by us: recorded, or announced by a landing that failed later.
     pub(super) fn is_known(&self, path: &RelativePath, found: &Identity) -> bool {
-        let table = self.inventory.table();
-        table.at_path(path).is_some_and(|(record, _)| record.identity == *found)
-            || table.intents_at(path).iter().any(|intent| intent.identity == *found)
+        let recorded = self.inventory.table().at_path(path).map(|(record, _)| record.identity);
+        recorded == Some(*found) || self.is_landing(path, found)
+    }
+
+    /// Whether a file under a name was announced by a landing that has no record yet.
+    pub(super) fn is_landing(&self, path: &RelativePath, found: &Identity) -> bool {
+        self.inventory.table().intents_at(path).iter().any(|intent| intent.identity == *found)
     }
 
     async fn name_new(&self, stem: Stem, folder: &Dir, path: &RelativePath) -> Result<Tried, DiskError> {

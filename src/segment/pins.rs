@@ -15,7 +15,7 @@ use crate::uring::{Errno, File, FileKind, OpenOptions};
 use super::drafts::Draft;
 use super::fault::{DiskError, Doing, failed, from_disk};
 use super::identity::Identity;
-use super::names::draft_name;
+use super::names::{Stem, draft_name};
 use super::open::Folders;
 use super::path::RelativePath;
 use super::record::{Change, Ownership, Record};
@@ -214,11 +214,14 @@ impl Inner {
         if draft.chunks.chunk_count() > 1 {
             self.write_list(stem, &draft.chunks).await?;
         }
-        // Until it is recorded the draft is what a restart finds it by.
+        // The engine may delete what stands under its name: the pin stays all the same. Until it is recorded, a restart
+        // finds it by that.
+        self.name_pin(stem, name).await?;
         self.unlink_staged(stem).await?;
         let folder = self.make_folder(want.path.folder()).await?;
-        let linked = self.folders.pins.link(name, &self.folders.staging, &stem.to_string()).await;
-        linked.map_err(failed(Doing::Link, name))?;
+        let pin = stem.to_string();
+        let linked = self.folders.pins.link(&pin, &self.folders.staging, &pin).await;
+        linked.map_err(failed(Doing::Link, pin))?;
         self.staged.borrow_mut().insert(stem);
         let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
         let record = Record { id, root, len, path, identity: draft.identity, owner: Ownership::Ours };
@@ -226,27 +229,26 @@ impl Inner {
         self.give_name((stem, &draft.identity), &folder, &want.path).await?;
         self.sync_folder(want.path.folder()).await?;
         self.inventory.append(vec![Change::Put(record)]).await?;
-        self.drop_private(older.stem()).await?;
-        self.drop_pins(want.id).await?;
-        self.folders.pins.remove(name).await.map_err(failed(Doing::Unlink, name))?;
-        self.draft_names.borrow_mut().remove(name);
-        Ok(())
+        Ok(self.drop_private(older.stem()).await?)
+    }
+
+    /// Makes a draft's second name the segment's pin, durably.
+    async fn name_pin(&self, stem: Stem, name: &str) -> Result<(), DiskError> {
+        let (pins, to) = (&self.folders.pins, stem.to_string());
+        if *name != to {
+            pins.rename(name, pins, &to).await.map_err(failed(Doing::Rename, name))?;
+            self.draft_names.borrow_mut().remove(name);
+        }
+        self.pinned.borrow_mut().insert(stem);
+        pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))
     }
 
     /// Makes a draft the segment's pin and records it.
     async fn settle_pin(&self, want: &Want, draft: Draft) -> Result<(), PinError> {
         let stem = want.stem();
-        let pins = &self.folders.pins;
-        if let Some(name) = &draft.name {
-            let to = stem.to_string();
-            if *name != to {
-                pins.rename(name, pins, &to).await.map_err(failed(Doing::Rename, name))?;
-                self.draft_names.borrow_mut().remove(name);
-            }
-            self.pinned.borrow_mut().insert(stem);
-            pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
-        } else {
-            self.held_open.borrow_mut().insert(want.id, draft.file.clone());
+        match &draft.name {
+            Some(name) => self.name_pin(stem, name).await?,
+            None => drop(self.held_open.borrow_mut().insert(want.id, draft.file.clone())),
         }
         if draft.chunks.chunk_count() > 1 {
             self.write_list(stem, &draft.chunks).await?;

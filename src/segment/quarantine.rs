@@ -13,7 +13,7 @@ use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
 use super::inventory::Standing;
 use super::names::{GoneName, Stem};
-use super::open::look_at;
+use super::open::{absent, look_at};
 use super::path::RelativePath;
 use super::reader::ReadError;
 use super::record::{Ownership, Record};
@@ -142,11 +142,16 @@ impl Inner {
         let folder = match self.folder_of(&record.path).await {
             Ok(folder) => folder,
             Err(errno) => {
-                return super::open::absent(errno, Doing::Open, path).map(|_: Option<()>| Gone::Record);
+                absent::<()>(errno, Doing::Open, path)?;
+                return self.keep_name(&record.path).await.map(|()| Gone::Record);
             }
         };
         let name = record.path.name();
-        let Some(found) = look_at(&folder, name, path).await? else {
+        let left = match look_at(&folder, name, path).await? {
+            Some(found) if !self.is_of_another(record, &found).await? => Some(found),
+            Some(_) | None => None,
+        };
+        let Some(found) = left else {
             self.keep_name(&record.path).await?;
             return Ok(Gone::Record);
         };
@@ -161,6 +166,21 @@ impl Inner {
         }
         self.sync_folder(record.path.folder()).await?;
         Ok(Gone::File)
+    }
+
+    /// Whether what stands under a record's name is a newer segment's: it has landed and is not recorded yet, or the
+    /// engine has put it there to be registered.
+    async fn is_of_another(&self, record: &Record, found: &Identity) -> Result<bool, DiskError> {
+        if *found == record.identity {
+            return Ok(false);
+        }
+        let is_landed = self
+            .inventory
+            .table()
+            .intents_at(&record.path)
+            .iter()
+            .any(|intent| intent.identity == *found && intent.id != record.id);
+        Ok(is_landed || self.is_proposed(found).await?)
     }
 
     /// Unlinks the very file that was looked at. Somebody may have put another one in its place since: so what stands
@@ -187,8 +207,15 @@ impl Inner {
             }
             Err(errno) => return Err(failed(Doing::Rename, path)(errno)),
         }
-        if look_at(staging, &gone, path.as_str()).await? == Some(*found) {
+        let came = look_at(staging, &gone, path.as_str()).await?;
+        if came == Some(*found) {
             return staging.unlink(&gone).await.map_err(failed(Doing::Unlink, path));
+        }
+        if let Some(came) = came
+            && self.is_proposed(&came).await?
+            && self.rename_to_free((staging, &gone), (folder, path.name())).await.is_ok()
+        {
+            return Ok(());
         }
         let aside = self.set_exchanged_aside(&gone, path).await;
         if aside.is_err() {

@@ -195,7 +195,10 @@ impl Store {
     async fn discard_case(&self, case: Case, done: &mut Reconciled) -> Result<(), DiskError> {
         let is_lost = case.found.is_none() && case.want.is_none();
         if let Some(record) = case.record.filter(|record| is_lost && record.id == case.id) {
-            self.0.keep_name(&record.path).await?;
+            if let Err(error) = self.0.keep_name(&record.path).await {
+                tracing::warn!(%error, segment = %case.id, "the record of a lost file stays for now");
+                return Ok(());
+            }
             self.0.forget(&record).await?;
         }
         self.discard_staged(case.id).await?;
@@ -224,6 +227,9 @@ impl Store {
             Hashed::Wanted(tree, identity) => {
                 let want = case.want.expect("a file is what is wanted only if something is");
                 let Want { id, ref path, len, root } = want;
+                // What the engine has registered is its own, whoever had the name before.
+                let is_proposed = self.0.is_proposed(&identity).await?;
+                let owner = if is_proposed { Ownership::Engine } else { owner };
                 let record = Record { id, root, len, path: path.clone(), identity, owner };
                 self.0.keep_adopted(&record, tree).await?;
                 Ok(next(Final::This, Some(want), Some(record), Some(identity)))
@@ -231,18 +237,21 @@ impl Store {
             Hashed::Recorded(identity) => {
                 let record = case.record.expect("a file is what its record says only if there is one");
                 let record = Record { identity, ..record };
+                self.0.sync_folder(path.folder()).await?;
                 self.0.inventory.append(vec![Change::Put(record.clone())]).await?;
                 let at_name = if case.want.is_some() { Final::Other } else { Final::This };
                 Ok(next(at_name, case.want, Some(record), Some(identity)))
             }
             Hashed::Neither(identity, why) => {
-                // What the engine has proposed as the path's new content stays in its place: the log may not have come
-                // back yet to its commit.
-                let is_proposed = self.0.is_proposed(&identity).await?;
-                let owner = if is_proposed { Ownership::Engine } else { owner };
-                let (record, is_wanted) = (case.record.as_ref(), case.want.is_some());
-                self.0.put_away(record, &path, &identity, owner, &why, is_wanted).await?;
-                done.quarantined.push(id);
+                // What the engine has proposed as the path's new content stays in its place, as does what has landed as
+                // that: the log may not have come back yet to its commit.
+                if !self.0.is_landing(&path, &identity) {
+                    let is_proposed = self.0.is_proposed(&identity).await?;
+                    let owner = if is_proposed { Ownership::Engine } else { owner };
+                    let (record, is_wanted) = (case.record.as_ref(), case.want.is_some());
+                    self.0.put_away(record, &path, &identity, owner, &why, is_wanted).await?;
+                    done.quarantined.push(id);
+                }
                 Ok(next(Final::Absent, case.want, None, None))
             }
             Hashed::Gone => Ok(next(Final::Lost, case.want, case.record, None)),

@@ -298,12 +298,34 @@ impl Inner {
     /// The folder of a path, made if it is not there, its own name durable: a file that is renamed into a folder which
     /// a power cut takes back would be lost with it, staged and all.
     pub(super) async fn make_folder(&self, folder: &str) -> Result<Dir, DiskError> {
-        let mut at = self.segments.clone();
-        for component in folder.split('/').filter(|component| !component.is_empty()) {
-            at = at.make_dir(component).await.map_err(failed(Doing::Create, folder))?;
+        let mut at = match folder {
+            "" => return Ok(self.segments.clone()),
+            _ => self.segments.open_dir(folder).await,
+        };
+        if matches!(at, Err(Errno::NOT_FOUND)) {
+            // One that was durable may have been removed since.
+            self.forget_durable(folder);
+            at = self.make_all(folder).await;
         }
+        let at = at.map_err(failed(Doing::Create, folder))?;
         self.sync_above(folder).await?;
         Ok(at)
+    }
+
+    async fn make_all(&self, folder: &str) -> Result<Dir, Errno> {
+        let mut at = self.segments.clone();
+        for component in folder.split('/') {
+            at = at.make_dir(component).await?;
+        }
+        Ok(at)
+    }
+
+    /// Of a folder, those above it and those below it none is known to be durable any more.
+    pub(super) fn forget_durable(&self, folder: &str) {
+        let is_in =
+            |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+        let is_near = |known: &str| known == folder || is_in(known, folder) || is_in(folder, known);
+        self.durable_folders.borrow_mut().retain(|known| !is_near(known));
     }
 
     /// Makes the names in a folder durable, and the folder's own name.

@@ -123,7 +123,7 @@ impl Fetcher {
         }
         drop((asker, answers));
         match received {
-            Ok(()) => self.lander.land(landing).await.map(|_| ()),
+            Ok(()) => self.lander.land(landing).await,
             Err(failure) => {
                 if let Err(error) = landing.checkpoint().await {
                     tracing::warn!(%error, "what was verified could not be kept");

@@ -30,13 +30,13 @@ impl Lander {
     ///
     /// # Errors
     /// This disk's fault.
-    pub async fn land(&self, landing: Landing) -> Result<Landed, Failure> {
+    pub async fn land(&self, landing: Landing) -> Result<(), Failure> {
         let (answer, waiting) = question();
         if self.0.send(Complete { landing, answer }).await.is_err() {
             return Err(Failure::Disk);
         }
         match waiting.await {
-            Some(Ok(landed)) => Ok(landed),
+            Some(Ok(_) | Err(LandError::Held)) => Ok(()),
             Some(Err(error)) => Err(failure(&error)),
             None => Err(Failure::Disk),
         }

@@ -57,6 +57,13 @@ impl Errno {
     pub fn is_disk_full(self) -> bool {
         self.0 == libc::ENOSPC || self.0 == libc::EDQUOT
     }
+
+    /// A file cannot be read, and asking again does not help: the device fails, the file system is damaged, or it is
+    /// not ours to read.
+    #[must_use]
+    pub fn is_unreadable(self) -> bool {
+        [libc::EIO, libc::EUCLEAN, libc::EBADMSG, libc::EACCES, libc::EPERM].contains(&self.0)
+    }
 }
 
 impl fmt::Display for Errno {

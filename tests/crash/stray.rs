@@ -104,7 +104,13 @@ fn a_rename_without_its_intent_is_noticed() {
 }
 
 /// Stages a segment and lets its landing come to a step and no further.
-fn land_to(sim: &mut Sim, core: &ringway::uring::Core, store: &Store, segment: &Segment, at: (Step, Edge)) {
+pub fn land_to(
+    sim: &mut Sim,
+    core: &ringway::uring::Core,
+    store: &Store,
+    segment: &Segment,
+    at: (Step, Edge),
+) {
     let reached = Rc::new(Cell::new(false));
     let there = Rc::clone(&reached);
     store.watch(move |step, edge| {
