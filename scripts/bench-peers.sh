@@ -95,6 +95,7 @@ rsync_up() {
 port = $RSYNC_PORT
 address = 127.0.0.1
 use chroot = no
+$([ "$(id -u)" != 0 ] || printf "uid = root\ngid = root\n")
 reverse lookup = no
 [source]
 path = $SOURCE

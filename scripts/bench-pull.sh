@@ -42,6 +42,7 @@ cat >"$dir/rsyncd.conf" <<END
 port = 18730
 address = 127.0.0.1
 use chroot = no
+$([ "$(id -u)" != 0 ] || printf "uid = root\ngid = root\n")
 reverse lookup = no
 [source]
 path = $dir/source
