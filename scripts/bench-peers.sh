@@ -64,7 +64,7 @@ if [ "$congestion" != keep ]; then
 fi
 
 # What the movers need is exported: each runs in a bash of its own, so that `time` sees all of its processes.
-export RINGWAY DIR=$dir SOURCE=$dir/source TARGET=$dir/target
+export RINGWAY DIR=$dir SOURCE=$dir/source TARGET=$dir/target-0
 export RSYNC_PORT=18730 NGINX_PORT=18731
 # Openssl ends by a signal when head has enough.
 random() { { openssl enc -aes-128-ctr -pass "pass:$1" -nosalt -pbkdf2 -in /dev/zero 2>/dev/null || true; } | head -c "$2"; }
@@ -85,7 +85,8 @@ has() { [ -n "$(type -P "$1")" ] || { missing+=("$2"); return 1; }; }
 serve_up() {
     "$RINGWAY" secret new "$DIR/secret"
     "$RINGWAY" serve "$SOURCE" --listen 127.0.0.1:0 --secret-file "$DIR/secret" --cache "$DIR/cache" -o json -q >"$DIR/serve" &
-    started+=($!)
+    server=$!
+    started+=($server)
     until [ -s "$DIR/serve" ]; do sleep 0.1; done
     ADDRESS=$(sed 's/.*"listening":"\([^"]*\)".*/\1/' "$DIR/serve")
     export ADDRESS
@@ -209,8 +210,17 @@ written() { awk -v d="$device" '$1":"$2 == d {printf "%d\n", $10 / 2; found = 1}
 # measure MOVER: appends "mover seconds cpu_seconds peak_kib written_bytes" to the samples, or the mover to the failures.
 measure() {
     local name=$1 cpu start end disk
-    rm -rf "$TARGET" && sync && find "$SOURCE" -type f -print0 | xargs -0 cat >/dev/null
-    [ "$source" = memory ] || find "$SOURCE" -type f -exec dd if={} iflag=nocache count=0 status=none \;
+    # Ext4 gives no inode again for minutes after its file went and searches on and on for others: of many small files
+    # all targets stay to the end.
+    [ "$files" -gt 1000 ] || rm -rf "$TARGET"
+    turn=$((turn + 1))
+    export TARGET=$DIR/target-$turn
+    sync
+    if [ "$source" = memory ]; then
+        find "$SOURCE" -type f -print0 | xargs -0 cat >/dev/null
+    else
+        find "$SOURCE" -type f -exec dd if={} iflag=nocache count=0 status=none \;
+    fi
     cpu=$(busy) disk=$(written) start=$(date +%s.%N)
     if ! "$(type -P time)" -q -f %M -o "$dir/peak" bash -c "mover_$name" >/dev/null 2>"$dir/error"; then
         echo "$name $(tail -1 "$dir/error")" >>"$dir/failures"
@@ -225,6 +235,7 @@ measure() {
 }
 : >"$dir/samples"
 : >"$dir/failures"
+turn=0
 for _ in $(seq "$rounds"); do
     for name in "${chosen[@]}"; do measure "$name"; done
 done
@@ -250,6 +261,7 @@ done
 [ ${#missing[@]} -eq 0 ] || printf '# not installed here: %s\n' "${missing[@]}"
 printf '%-13s %-3s %9s %8s %10s %9s %9s\n' mover '' seconds GB/s 'CPU s/GB' 'peak MiB' 'written/B'
 table | tee "$dir/table"
+echo "# peak MiB of ringway serve: $(awk '/VmHWM/{printf "%.1f", $2 / 1024}' "/proc/$server/status")"
 
 # Two panels of bars, ours first.
 if [ -n "$plot" ]; then

@@ -99,7 +99,8 @@ impl<M: Machine> Server<M> {
             let (id, number) = (request.id, request.rpc);
             // The argument is the body's last field.
             let start = message.body.len() - request.bytes.len();
-            let argument = Argument { range: start..message.body.len(), memory: Rc::new(message.body) };
+            let argument =
+                Argument { range: start..message.body.len(), memory: Rc::new(message.body.into_memory()) };
             let server = self.clone();
             let (sender, place) = (Rc::clone(&sender), running.take());
             // Tasks begin in the order in which they are made, and so calls reach openraft in their order.

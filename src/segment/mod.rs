@@ -37,6 +37,7 @@ mod staged;
 mod staging;
 mod staging_error;
 mod store;
+mod writer;
 
 pub use chunked::{ChunkUnread, ChunkedFile, is_resident};
 pub use fault::{DiskError, Doing};
@@ -59,3 +60,4 @@ pub use record::{InventoryCut, Ownership, Record};
 pub use staging::{Landing, VerifiedChunk, WithBuffer};
 pub use staging_error::{BeginError, CheckpointError, WriteError};
 pub use store::{Held, Paths, Store, StoreOptions, Want};
+pub use writer::ChunkWriter;

@@ -1,7 +1,6 @@
 //! The staging file of one segment: where its chunks are written, what of it is durable, and when it is quiet.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -51,7 +50,7 @@ pub(super) struct Progress {
     /// Written.
     pub(super) written: Bits,
     /// Being written.
-    pub(super) writing: BTreeSet<u32>,
+    pub(super) writing: Vec<u32>,
     /// How many are in the durable map; `None` if it has others.
     pub(super) kept: Option<u32>,
 }
@@ -71,7 +70,7 @@ impl Staging {
             chunks,
             file,
             direct,
-            state: RefCell::new(Progress { written, writing: BTreeSet::new(), kept: Some(0) }),
+            state: RefCell::new(Progress { written, writing: Vec::new(), kept: Some(0) }),
             is_ruined: Cell::new(false),
             is_exact: Cell::new(false),
             list_durable: Cell::new(false),
@@ -97,7 +96,8 @@ impl Staging {
         (bytes, if self.direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes })
     }
 
-    async fn put(self: Rc<Self>, index: u32, mut buffer: Buffer) -> WithBuffer<WriteError> {
+    /// Writes a verified chunk that is marked as being written.
+    pub(super) async fn put(self: Rc<Self>, index: u32, mut buffer: Buffer) -> WithBuffer<WriteError> {
         self.store.hooks.reach(Step::Written, Edge::Before).await;
         let (bytes, span) = self.spans(index);
         buffer.memory_mut()[bytes..span].fill(0); // nothing of an earlier use of the buffer reaches the disk
@@ -110,7 +110,7 @@ impl Staging {
             self.store.more.notify();
         }
         self.store.hooks.reach(Step::Written, Edge::After).await;
-        self.state.borrow_mut().writing.remove(&index);
+        self.state.borrow_mut().writing.retain(|other| *other != index);
         self.quiet.notify();
         (result.map_err(|errno| failed_at(Doing::Write, &self.want.path, at)(errno).into()), buffer)
     }

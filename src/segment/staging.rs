@@ -137,22 +137,12 @@ impl Landing {
     /// # Errors
     /// The disk refuses it or is full (the chunk is then missing still), or the chunk is being written.
     pub async fn write(&self, chunk: VerifiedChunk) -> WithBuffer<WriteError> {
-        let staging = &self.0;
-        let VerifiedChunk { index, root, buffer } = chunk;
-        assert_eq!(root, staging.want.root, "a chunk is written to the segment that it was verified for");
-        if staging.is_ruined.get() {
-            return (Err(WriteError::Ruined), buffer);
+        let marked = self.0.mark(&chunk);
+        let VerifiedChunk { index, buffer, .. } = chunk;
+        match marked {
+            Ok(true) => Write::of(Rc::clone(&self.0), index, buffer).await,
+            done => (done.map(drop), buffer),
         }
-        {
-            let mut state = staging.state.borrow_mut();
-            if state.written.contains(index) {
-                return (Ok(()), buffer);
-            }
-            if !state.writing.insert(index) {
-                return (Err(WriteError::Busy { index }), buffer);
-            }
-        }
-        Write::of(Rc::clone(staging), index, buffer).await
     }
 
     /// Makes what is there durable, so that a restart does not fetch it again: the data first, then the bitmap.
@@ -182,5 +172,25 @@ impl Landing {
             }
             Err(error) => Err(CheckpointError::Disk(error)),
         }
+    }
+}
+
+impl Staging {
+    /// Marks a chunk as being written; false if it is there already.
+    pub(super) fn mark(&self, chunk: &VerifiedChunk) -> Result<bool, WriteError> {
+        let index = chunk.index;
+        assert_eq!(chunk.root, self.want.root, "a chunk is written to the segment that it was verified for");
+        if self.is_ruined.get() {
+            return Err(WriteError::Ruined);
+        }
+        let mut state = self.state.borrow_mut();
+        if state.written.contains(index) {
+            return Ok(false);
+        }
+        if state.writing.contains(&index) {
+            return Err(WriteError::Busy { index });
+        }
+        state.writing.push(index);
+        Ok(true)
     }
 }

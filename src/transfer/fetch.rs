@@ -13,7 +13,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::ids::{GroupId, NodeId};
 use crate::limits::{FETCH_RANGES_MAX, SPREAD_ASKS_MAX, SPREAD_PATIENCE, SPREAD_PAUSE, WRITES_MAX};
-use crate::segment::{self, DiskError, Landing, Store};
+use crate::segment::{self, ChunkWriter, DiskError, Landing, Store, WriteError};
 use crate::stats::TransferStats;
 use crate::transport::{Peer, Transport};
 use crate::uring::{sleep, timeout};
@@ -23,7 +23,6 @@ use super::land::Lander;
 use super::plan::Failure;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 use super::spread::Part;
-use super::writes::Writes;
 
 /// A part of a segment, and where its node is.
 #[derive(Clone, Debug)]
@@ -221,10 +220,10 @@ impl Fetcher {
         landing: &Landing,
         mut expected: u32,
     ) -> Result<(), Failure> {
-        let mut writes = Writes::new(landing, WRITES_MAX);
+        let mut writer = landing.writer(WRITES_MAX);
         let mut is_corrupt = false;
         while expected > 0 {
-            let message = writes.beside(answers.receive()).await?;
+            let message = unless_refused(&writer, answers.receive()).await?;
             let Ok(Body::Chunk(chunk)) = message.decode() else { return Err(Failure::Corrupt) };
             let index = chunk.chunk;
             let Some(payload) = message.payload else { return Err(Failure::Corrupt) };
@@ -236,7 +235,7 @@ impl Fetcher {
                 return Err(Failure::Corrupt);
             }
             match landing.verify(index, payload) {
-                Ok(verified) => writes.begin(verified).await?,
+                Ok(verified) => writer.write(verified).await.map_err(|error| unwritten(&error))?,
                 Err((error, payload)) => {
                     self.stats.bytes_refetched.add(payload.filled().len() as u64);
                     tracing::warn!(%error, %source, segment = %landing.want().id, "a chunk arrived damaged");
@@ -245,8 +244,30 @@ impl Fetcher {
                 }
             }
         }
-        writes.finish().await?;
+        writer.finish().await.map_err(|error| unwritten(&error))?;
         if is_corrupt { Err(Failure::Corrupt) } else { Ok(()) }
+    }
+}
+
+/// What is waited for, or why a chunk could not be written meanwhile.
+async fn unless_refused<T>(
+    writer: &ChunkWriter,
+    other: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match select(pin!(other), pin!(writer.failure())).await {
+        Either::Left((done, _)) => done,
+        Either::Right((error, _)) => Err(unwritten(&error)),
+    }
+}
+
+fn unwritten(error: &WriteError) -> Failure {
+    match error {
+        WriteError::DiskFull(_) => Failure::DiskFull,
+        WriteError::Content(_) => Failure::Corrupt,
+        WriteError::Busy { .. } | WriteError::Missing { .. } | WriteError::Ruined | WriteError::Disk(_) => {
+            tracing::warn!(%error, "a chunk could not be written");
+            Failure::Disk
+        }
     }
 }
 

@@ -12,7 +12,6 @@ mod serve;
 mod session;
 mod source;
 mod spread;
-mod writes;
 
 pub use directory::{Directory, Served};
 pub use drive::{Driver, Hook};

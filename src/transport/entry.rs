@@ -9,12 +9,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use rkyv::util::AlignedVec;
-
 use crate::ids::{GroupId, StreamId};
 use crate::uring::{Buffer, Notify};
 use crate::wire::{Body, BodyError, Kind, Purpose};
 
+use super::body::BodyBytes;
 use super::credit::{Budget, Inflow, Outflow, charge};
 use super::error::{Cut, ResetCode, StreamError};
 
@@ -24,7 +23,7 @@ pub struct Message {
     /// What it is.
     pub kind: Kind,
     /// Its body, aligned to 16 bytes. Checked: it is what the peer sent, at its place in the order.
-    pub body: AlignedVec,
+    pub body: BodyBytes,
     /// Its payload, whole and not checked: that is for the digest. From the core's slab unless it is small or
     /// the slab was short.
     pub payload: Option<Buffer>,

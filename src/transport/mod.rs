@@ -12,6 +12,7 @@
 //!                     '---- covered by the tag ----'   held against the committed digest
 //! ```
 
+mod body;
 mod connection;
 mod credit;
 mod dial;
@@ -30,6 +31,7 @@ mod transport;
 mod writer;
 
 pub use crate::wire::{Class, Purpose, Role};
+pub use body::BodyBytes;
 pub use entry::Message;
 pub use error::{Cut, DialError, DialPhase, RefusedCode, ResetCode, StreamError};
 pub use hand_over::HandOver;

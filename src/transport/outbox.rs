@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::ids::{GroupId, StreamId};
 use crate::limits::OUTBOX_BYTES_MAX;
-use crate::uring::{Answer, Buffer, Extent, Notify, Span};
+use crate::uring::{Answer, Buffer, Extent, Notify, Questions, Span};
 use crate::wire::Kind;
 
 use super::error::{ResetCode, StreamError};
@@ -75,7 +75,8 @@ pub(super) struct Outbox {
     pong: Cell<Option<u64>>,
     ping: Cell<Option<u64>>,
     resets: RefCell<BTreeMap<StreamId, (GroupId, ResetCode)>>,
-    credits: RefCell<BTreeSet<StreamId>>,
+    /// Ordered, each once.
+    credits: RefCell<Vec<StreamId>>,
     data: RefCell<VecDeque<Outgoing>>,
     /// Streams whose Close waits in `data`.
     closes: RefCell<BTreeSet<StreamId>>,
@@ -86,6 +87,10 @@ pub(super) struct Outbox {
     /// There is room again, or nothing ever will be sent.
     pub(super) room: Notify,
     spare: RefCell<Vec<Vec<u8>>>,
+    /// Of payloads in memory.
+    pub(super) deliveries: Questions<Delivered>,
+    /// Of payloads out of the page cache.
+    pub(super) sendings: Questions<Result<(), StreamError>>,
 }
 
 /// Bodies kept for use again, each of at most this many bytes.
@@ -140,7 +145,11 @@ impl Outbox {
     }
 
     pub(super) fn credit(&self, stream: StreamId) {
-        self.credits.borrow_mut().insert(stream);
+        let mut credits = self.credits.borrow_mut();
+        if let Err(place) = credits.binary_search(&stream) {
+            credits.insert(place, stream);
+        }
+        drop(credits);
         self.work.notify();
     }
 
@@ -165,7 +174,7 @@ impl Outbox {
             }
         }
         self.data.replace(kept);
-        self.credits.borrow_mut().remove(&stream);
+        self.credits.borrow_mut().retain(|waiting| *waiting != stream);
         if !unheard {
             self.resets.borrow_mut().insert(stream, (group, code));
         }
@@ -209,9 +218,8 @@ impl Outbox {
             self.data.borrow().iter().any(|o| o.kind == Kind::Open && o.stream == *stream)
         };
         let mut credits = self.credits.borrow_mut();
-        let stream = credits.iter().find(|stream| !waiting(stream)).copied()?;
-        credits.remove(&stream);
-        Some(Own::Credit(stream))
+        let place = credits.iter().position(|stream| !waiting(stream))?;
+        Some(Own::Credit(credits.remove(place)))
     }
 
     /// The next frame of a stream, if it fits.

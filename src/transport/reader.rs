@@ -4,13 +4,12 @@
 
 use std::rc::Rc;
 
-use rkyv::util::AlignedVec;
-
 use crate::auth::Checker;
 use crate::limits::PAYLOAD_SMALL_BYTES;
 use crate::uring::{Buffer, Core};
 use crate::wire::{Body, FrameError, HEADER_BYTES, Header, TAG_BYTES};
 
+use super::body::BodyBytes;
 use super::connection::{Connection, is_message};
 use super::entry::{End, Message};
 use super::error::{Cut, ResetCode};
@@ -55,14 +54,13 @@ impl Reader {
     }
 
     /// The body of a message, checked.
-    async fn body(&mut self, head: &[u8; HEADER_BYTES], header: &Header) -> Result<AlignedVec, Cut> {
+    async fn body(&mut self, head: &[u8; HEADER_BYTES], header: &Header) -> Result<BodyBytes, Cut> {
         let whole = HEADER_BYTES + header.control_bytes();
         if whole <= self.intake.capacity() {
             self.intake.fill(whole).await?;
             let control = self.intake.ahead().get(HEADER_BYTES..whole).unwrap_or_default();
             let body = check(&mut self.checker, head, header, control)?;
-            let mut own = AlignedVec::with_capacity(body.len());
-            own.extend_from_slice(body);
+            let own = BodyBytes::of(body);
             self.intake.consume(whole);
             return Ok(own);
         }
@@ -70,7 +68,7 @@ impl Reader {
         let mut control = self.intake.long(header.control_bytes()).await?;
         check(&mut self.checker, head, header, &control)?;
         control.resize(header.body_bytes, 0);
-        Ok(control)
+        Ok(control.into())
     }
 
     /// A frame of the connection itself; it lies whole in the read-ahead.
@@ -114,7 +112,7 @@ impl Reader {
         self.connection.peer_ended(&entry, end)
     }
 
-    async fn message(&mut self, header: Header, body: AlignedVec) -> Result<(), Cut> {
+    async fn message(&mut self, header: Header, body: BodyBytes) -> Result<(), Cut> {
         let stream = header.stream;
         let connection = Rc::clone(&self.connection);
         let budget = &connection.budget;

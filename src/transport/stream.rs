@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use crate::ids::GroupId;
 use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
-use crate::uring::{Buffer, Extent, Place, Question, Span, question};
+use crate::uring::{Buffer, Extent, Place, Question, Span};
 use crate::wire::{Body, Class, Purpose};
 
 use super::connection::{Connection, is_message};
@@ -172,7 +172,7 @@ impl StreamSender {
         let bytes = extent.bytes;
         let outgoing = self.0.encode(&body.into(), bytes)?;
         self.0.pass(outgoing.body.len(), bytes).await?;
-        let (answer, question) = question();
+        let (answer, question) = self.0.connection.outbox.sendings.question();
         // An error comes back through the answer.
         let _answered =
             self.0.push(Outgoing { freight: Some(Freight::Cached { extent, answer }), ..outgoing });
@@ -200,7 +200,7 @@ impl StreamSender {
         if let Err(error) = self.0.pass(outgoing.body.len(), bytes).await {
             return Err((error, buffer));
         }
-        let (answer, question) = question();
+        let (answer, question) = self.0.connection.outbox.deliveries.question();
         if bytes == 0 {
             let sent = self.0.push(outgoing);
             let _the_question_waits = answer.give((sent, buffer));

@@ -60,9 +60,12 @@ impl Notify {
     /// Wakes all who wait now.
     pub fn notify(&self) {
         self.round.set(self.round.get() + 1);
-        for (_, waker) in self.waiting.take() {
+        let mut waiting = self.waiting.take();
+        for (_, waker) in waiting.drain(..) {
             waker.wake();
         }
+        // The room is kept for those who wait again.
+        self.waiting.replace_with(|woken| if woken.is_empty() { waiting } else { std::mem::take(woken) });
     }
 
     /// Waits for the next `notify` after this call.
@@ -86,7 +89,10 @@ impl Notify {
 struct Once<T> {
     value: RefCell<Option<T>>,
     waker: RefCell<Option<Waker>>,
+    /// It can still be answered.
     open: Cell<bool>,
+    /// Somebody waits.
+    waiting: Cell<bool>,
 }
 
 /// Gives the one answer.
@@ -100,8 +106,46 @@ pub struct Question<T>(Rc<Once<T>>);
 /// A one-time answer.
 #[must_use]
 pub fn question<T>() -> (Answer<T>, Question<T>) {
-    let once = Rc::new(Once { value: RefCell::new(None), waker: RefCell::new(None), open: Cell::new(true) });
-    (Answer(Rc::clone(&once)), Question(once))
+    asked(&Rc::new(Once {
+        value: RefCell::new(None),
+        waker: RefCell::new(None),
+        open: Cell::new(false),
+        waiting: Cell::new(false),
+    }))
+}
+
+fn asked<T>(once: &Rc<Once<T>>) -> (Answer<T>, Question<T>) {
+    once.open.set(true);
+    once.waiting.set(true);
+    (Answer(Rc::clone(once)), Question(Rc::clone(once)))
+}
+
+/// Questions whose memory is used again, so that a steady flow of them allocates nothing.
+#[derive(Debug)]
+pub struct Questions<T>(RefCell<Vec<Rc<Once<T>>>>);
+
+/// Questions that are kept.
+const QUESTIONS_KEPT_MAX: usize = 8;
+
+impl<T> Default for Questions<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T> Questions<T> {
+    /// A one-time answer.
+    pub fn question(&self) -> (Answer<T>, Question<T>) {
+        let mut kept = self.0.borrow_mut();
+        if let Some(free) = kept.iter().find(|once| Rc::strong_count(once) == 1) {
+            return asked(free);
+        }
+        let (answer, question) = question();
+        if kept.len() < QUESTIONS_KEPT_MAX {
+            kept.push(Rc::clone(&question.0));
+        }
+        (answer, question)
+    }
 }
 
 impl<T> Answer<T> {
@@ -110,7 +154,7 @@ impl<T> Answer<T> {
     /// # Errors
     /// The value.
     pub fn give(self, value: T) -> Result<(), T> {
-        if Rc::strong_count(&self.0) == 1 {
+        if !self.0.waiting.get() {
             return Err(value);
         }
         *self.0.value.borrow_mut() = Some(value);
@@ -124,6 +168,14 @@ impl<T> Drop for Answer<T> {
         if let Some(waker) = self.0.waker.take() {
             waker.wake();
         }
+    }
+}
+
+impl<T> Drop for Question<T> {
+    fn drop(&mut self) {
+        self.0.waiting.set(false);
+        // An answer that nobody took ends with the question, not when its memory is used again.
+        drop((self.0.value.take(), self.0.waker.take()));
     }
 }
 
@@ -276,5 +328,24 @@ mod tests {
         assert_eq!((poll(&mut first), poll(&mut third)), (Poll::Ready(()), Poll::Ready(())));
         drop((first, third));
         assert!(notify.waiting.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_question_that_is_used_again_knows_nothing_of_the_one_before() {
+        let questions = Questions::default();
+        let (first, never) = questions.question();
+        drop(never);
+        assert_eq!(first.give(1), Err(1), "nobody waits");
+        let (second, mut waits) = questions.question();
+        let (third, _also_waits) = questions.question();
+        assert_eq!(questions.0.borrow().len(), 2, "the first one's memory serves again");
+        assert_eq!((second.give(2), third.give(3)), (Ok(()), Ok(())));
+        let context = &mut Context::from_waker(Waker::noop());
+        assert_eq!(Pin::new(&mut waits).poll(context), Poll::Ready(Some(2)));
+        drop(waits);
+        let (fourth, mut waits) = questions.question();
+        assert_eq!(Pin::new(&mut waits).poll(context), Poll::Pending);
+        drop(fourth);
+        assert_eq!(Pin::new(&mut waits).poll(context), Poll::Ready(None));
     }
 }

@@ -43,7 +43,7 @@ pub use guest::{Guest, Hosting};
 pub use handle::Handle;
 pub use host::{HostError, Pinned, block_on, pinned, run};
 pub use kernel::{KernelOptions, KernelRing, RingError};
-pub use local::{Answer, Notify, Question, QueueReceiver, QueueSender, question, queue};
+pub use local::{Answer, Notify, Question, Questions, QueueReceiver, QueueSender, question, queue};
 pub use mailbox::{MailReceiver, MailSender, SendError, mailbox};
 pub use map::Mapping;
 pub use op::{
