@@ -260,6 +260,10 @@ impl Core {
         self.0.ring.borrow_mut().adopt(raw);
     }
 
+    pub(crate) fn congestion(&self, raw: i32) -> Result<String, Errno> {
+        self.0.ring.borrow().congestion(raw)
+    }
+
     /// Ends all tasks, cancels what is in flight and waits for it: a core is dropped only after this.
     pub fn shut_down(&self) {
         self.enter(|| {

@@ -37,6 +37,8 @@ impl Errno {
     pub const AGAIN: Self = Self(libc::EAGAIN);
     /// Memory that may be locked is used up, or memory is.
     pub const NO_MEMORY: Self = Self(libc::ENOMEM);
+    /// The socket, or the system, has no more memory for what is to be sent.
+    pub const NO_BUFFERS: Self = Self(libc::ENOBUFS);
     /// The path leaves its directory (openat2's RESOLVE_BENEATH), or the link crosses file systems.
     pub const CROSSES: Self = Self(libc::EXDEV);
     /// A symbolic link where none may be (openat2's RESOLVE_NO_SYMLINKS).
@@ -56,6 +58,12 @@ impl Errno {
     #[must_use]
     pub fn is_disk_full(self) -> bool {
         self.0 == libc::ENOSPC || self.0 == libc::EDQUOT
+    }
+
+    /// The system does not let this process do it: a right that it lacks, or a filter.
+    #[must_use]
+    pub fn is_forbidden(self) -> bool {
+        [libc::EPERM, libc::EACCES, libc::ENOSYS].contains(&self.0)
     }
 
     /// A file cannot be read, and asking again does not help: the device fails, the file system is damaged, or it is

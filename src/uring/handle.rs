@@ -27,6 +27,11 @@ impl Handle {
         self.raw.get().expect("a released handle is not used again")
     }
 
+    /// The core that it belongs to, if that is still there.
+    pub(crate) fn core(&self) -> Option<Core> {
+        self.core.upgrade()
+    }
+
     /// Gives the descriptor away; the ring no longer closes it.
     pub(crate) fn release(&self) -> i32 {
         let raw = self.raw.take().expect("a handle is released once");

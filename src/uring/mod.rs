@@ -51,7 +51,7 @@ pub use op::{
 };
 pub use operation::{Completed, Operation};
 pub use places::{Place, Places, Shares};
-pub use probe::{Finding, Probe};
+pub use probe::{Finding, Probe, REGISTERED_BUFFERS, ZERO_COPY_SEND};
 pub use ring::{Ring, SignalReads, Unpark};
 pub use socket::{Listener, Loose, Socket, ZeroCopySend};
 pub use task::{Priority, Task};

@@ -125,6 +125,26 @@ pub enum Congestion {
     Bbr,
 }
 
+impl Congestion {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Cubic, Self::Bbr];
+
+    /// The kernel's name for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cubic => "cubic",
+            Self::Bbr => "bbr",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|congestion| congestion.name() == name)
+    }
+}
+
 /// The value of a successful operation.
 #[derive(Debug)]
 pub enum Outcome {

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+/// Name of the finding on the slab's registration.
+pub const REGISTERED_BUFFERS: &str = "registered buffers";
+/// Name of the finding on sends without copying.
+pub const ZERO_COPY_SEND: &str = "zero-copy send";
+
 /// One capability: in use, or what stands in for it and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {

@@ -62,6 +62,14 @@ pub trait Ring {
 
     /// What this ring found it can do.
     fn probe(&self) -> &Probe;
+
+    /// The congestion control in force on a connection.
+    ///
+    /// # Errors
+    /// The kernel's; `NOT_SUPPORTED` of a ring that has none.
+    fn congestion(&self, _raw: i32) -> Result<String, Errno> {
+        Err(Errno::NOT_SUPPORTED)
+    }
 }
 
 /// What a read of a lent signal does while nothing has been signalled.

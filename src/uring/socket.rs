@@ -205,6 +205,12 @@ impl Socket {
         Ok(true)
     }
 
+    /// The congestion control in force, where the ring can tell.
+    #[must_use]
+    pub fn congestion(&self) -> Option<String> {
+        self.0.core()?.congestion(self.0.raw()).ok()
+    }
+
     /// Ends the connection in both directions; waiting receives and sends complete.
     pub async fn shut_down(&self) {
         let _already_down = submit(Op::Shutdown { socket: Rc::clone(&self.0) }).await.0;

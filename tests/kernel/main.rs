@@ -15,6 +15,8 @@ mod scenes;
 mod segments;
 mod sockets;
 mod transport;
+#[path = "../binary/without.rs"]
+mod without;
 
 use std::cell::RefCell;
 use std::future::Future;

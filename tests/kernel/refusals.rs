@@ -1,6 +1,5 @@
-//! Hosts that refuse: io_uring behind seccomp, too little memory to lock.
-
-#![expect(unsafe_code, reason = "drops rights of one test thread, which only the kernel can do")]
+//! Hosts that refuse: io_uring behind seccomp, too little memory to lock. The binary on such hosts stands in
+//! `tests/bad_input/hosts.rs`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -13,32 +12,17 @@ use ringway::engine::{
     ServeError, ServeOptions, verify_segments,
 };
 use ringway::ids::{ClusterId, NodeId};
-use ringway::uring::{Core, Errno, KernelOptions, KernelRing, OpenOptions, RingError};
+use ringway::uring::{Core, Errno, KernelOptions, KernelRing, OpenOptions, REGISTERED_BUFFERS, RingError};
 
+use super::without::{Forbidden, REGISTER_BUFFERS, give_up_rights, memlock};
 use super::{drive, open, scratch, skip};
 
-/// Makes `call` fail with `errno` on this thread from now on.
-fn forbid(call: u32, errno: u32) {
-    let filter = [
-        // Load the number of the call; if it is this one, answer the error; else allow.
-        libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
-        libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: call },
-        libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | errno },
-        libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
-    ];
-    let program = libc::sock_fprog { len: 4, filter: filter.as_ptr().cast_mut() };
-    // SAFETY: takes no memory.
-    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(result, 0, "a right that everybody may give up");
-    // SAFETY: `program` and its filter live through the call, which copies them.
-    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-    assert_eq!(result, 0, "seccomp filters are part of every kernel with io_uring");
-}
+const SETUP: Forbidden = Forbidden::always(libc::SYS_io_uring_setup, libc::EPERM);
 
 #[test]
 fn a_seccomp_filter_gives_an_error_that_says_what_to_allow() {
     let thread = std::thread::spawn(|| {
-        forbid(libc::SYS_io_uring_setup as u32, libc::EPERM as u32);
+        SETUP.here();
         KernelRing::open(KernelOptions::default()).map(|_| ())
     });
     let error = thread.join().expect("it ends").expect_err("it was forbidden");
@@ -49,10 +33,68 @@ fn a_seccomp_filter_gives_an_error_that_says_what_to_allow() {
     }
 }
 
+/// With io_uring_setup allowed and another call not, the first one failed without saying what to allow, and a core
+/// ended its process at its first turn.
+#[test]
+fn a_filter_that_forbids_only_one_of_the_three_calls_is_told_as_such() {
+    for (call, name) in
+        [(libc::SYS_io_uring_enter, "io_uring_enter"), (libc::SYS_io_uring_register, "io_uring_register")]
+    {
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            let thread = std::thread::spawn(move || {
+                Forbidden::always(call, errno).here();
+                KernelRing::open(KernelOptions::default()).map(drop)
+            });
+            let error = thread.join().expect("it ends").expect_err("it was forbidden");
+            let is_it = matches!(error, RingError::Refused { call, errno: found, .. }
+                if call == name && found == Errno(errno));
+            assert!(is_it && error.to_string().contains("seccomp"), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn buffers_that_may_not_be_registered_are_told_with_what_to_allow_and_plain_io_does_the_work() {
+    for (errno, words) in [
+        (libc::EPERM, "allow io_uring_register with all of its operations"),
+        (libc::ENOMEM, "RLIMIT_MEMLOCK"),
+        (libc::EINVAL, "Invalid argument"),
+    ] {
+        let thread = std::thread::spawn(move || {
+            Forbidden { call: libc::SYS_io_uring_register, errno, with: &[REGISTER_BUFFERS] }.here();
+            let ring = KernelRing::open(KernelOptions::default()).expect("all else is allowed");
+            let core = Core::new(Box::new(ring), 8, 1 << 20);
+            let finding =
+                core.probe().findings.into_iter().find(|finding| finding.name == REGISTERED_BUFFERS);
+            let finding = finding.expect("it was looked for");
+            assert!(!finding.in_use && finding.note.contains(words), "{finding:?}");
+            writes_and_reads(&core);
+        });
+        thread.join().expect("it ends");
+    }
+}
+
+/// Writes out of a buffer of the slab, and reads it back.
+fn writes_and_reads(core: &Core) {
+    let (folder, inner) = (scratch(), core.clone());
+    drive(core, async move {
+        let dir = open(&folder).await;
+        let new = OpenOptions { write: true, create: true, ..OpenOptions::default() };
+        let file = dir.open("f", new).await.expect("room");
+        let mut buffer = inner.slab().take().await;
+        buffer.memory_mut()[..3].copy_from_slice(b"abc");
+        let (written, buffer) = file.write_at(buffer, 0..3, 0).await;
+        written.expect("room");
+        let (count, buffer) = file.read_at(buffer, 10..20, 0).await;
+        assert_eq!((count, &buffer.memory()[10..13]), (Ok(3), &b"abc"[..]));
+    });
+    core.shut_down();
+}
+
 #[test]
 fn a_kernel_without_io_uring_gives_the_same_kind_of_error() {
     let thread = std::thread::spawn(|| {
-        forbid(libc::SYS_io_uring_setup as u32, libc::ENOSYS as u32);
+        Forbidden { errno: libc::ENOSYS, ..SETUP }.here();
         KernelRing::open(KernelOptions::default()).map(|_| ())
     });
     let error = thread.join().expect("it ends").expect_err("it was forbidden");
@@ -75,7 +117,7 @@ fn whatever_needs_a_ring_says_that_it_has_none_and_what_to_allow() {
     engine.shut_down();
     fs::create_dir(dir.join("source")).expect("made");
     let thread = std::thread::spawn(move || {
-        forbid(libc::SYS_io_uring_setup as u32, libc::EPERM as u32);
+        SETUP.here();
         let (stop, any) = (AtomicBool::new(false), "127.0.0.1:0".parse().expect("an address"));
         let serve = ServeOptions { dir: dir.join("source"), listen: any, cache: Some(dir.join("cache")) };
         let served = engine::serve(&serve, SECRET, &stop, &|_| {}, |_| {});
@@ -131,44 +173,12 @@ fn a_segment_that_may_not_be_read_is_told_as_that_and_as_no_other_damage() {
     assert!(verified(&segments).is_empty());
 }
 
-#[repr(C)]
-struct Header {
-    version: u32,
-    process: i32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Rights {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-/// Gives up all capabilities of this thread (capset(2), version 3).
-fn give_up_rights() {
-    let header = Header { version: 0x2008_0522, process: 0 };
-    let none = [Rights { effective: 0, permitted: 0, inheritable: 0 }; 2];
-    // SAFETY: both structures are laid out as capset(2) says and live through the call.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
-    assert_eq!(result, 0, "everybody may give rights up");
-}
-
-fn memlock() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a live rlimit.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
-    assert_eq!(result, 0);
-    limit.rlim_cur
-}
-
 #[test]
 fn too_little_memory_to_lock_is_told_with_figures_and_plain_io_does_the_work() {
     let limit = memlock();
     if limit > 256 << 20 {
         return skip(&format!("memlock limit of {limit} bytes cannot be passed by a test's slab"));
     }
-    let folder = scratch();
     let thread = std::thread::spawn(move || {
         give_up_rights();
         let ring = match KernelRing::open(KernelOptions::default()) {
@@ -185,19 +195,7 @@ fn too_little_memory_to_lock_is_told_with_figures_and_plain_io_does_the_work() {
         for word in [&wanted.to_string(), &limit.to_string(), "RLIMIT_MEMLOCK", "CAP_IPC_LOCK", "at most"] {
             assert!(text.contains(word), "{word} is not in: {text}");
         }
-        let inner = core.clone();
-        drive(&core, async move {
-            let dir = open(&folder).await;
-            let new = OpenOptions { write: true, create: true, ..OpenOptions::default() };
-            let file = dir.open("f", new).await.expect("room");
-            let mut buffer = inner.slab().take().await;
-            buffer.memory_mut()[..3].copy_from_slice(b"abc");
-            let (written, buffer) = file.write_at(buffer, 0..3, 0).await;
-            written.expect("room");
-            let (count, buffer) = file.read_at(buffer, 10..20, 0).await;
-            assert_eq!((count, &buffer.memory()[10..13]), (Ok(3), &b"abc"[..]));
-        });
-        core.shut_down();
+        writes_and_reads(&core);
     });
     thread.join().expect("it ends");
 }

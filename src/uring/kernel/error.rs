@@ -9,7 +9,9 @@ use crate::uring::errno::Errno;
 pub enum RingError {
     /// The system refuses io_uring to this process: a sysctl, or a seccomp filter.
     Refused {
-        /// What io_uring_setup answered: EPERM or ENOSYS.
+        /// The first of the three system calls that is refused.
+        call: &'static str,
+        /// What it answered: EPERM, EACCES or ENOSYS.
         errno: Errno,
         /// kernel.io_uring_disabled, where it can be read.
         disabled: Option<u8>,
@@ -38,15 +40,15 @@ pub enum RingError {
 impl fmt::Display for RingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused { errno, disabled: Some(level @ 1..) } => write!(
+            Self::Refused { call, errno, disabled: Some(level @ 1..) } => write!(
                 f,
-                "io_uring is switched off on this host (io_uring_setup: {errno}; kernel.io_uring_disabled = \
+                "io_uring is switched off on this host ({call}: {errno}; kernel.io_uring_disabled = \
                  {level}): set `sysctl kernel.io_uring_disabled=0`, or 1 and kernel.io_uring_group to a group of \
                  this process"
             ),
-            Self::Refused { errno, disabled } => write!(
+            Self::Refused { call, errno, disabled } => write!(
                 f,
-                "io_uring is refused to this process (io_uring_setup: {errno}; kernel.io_uring_disabled {}): a \
+                "io_uring is refused to this process ({call}: {errno}; kernel.io_uring_disabled {}): a \
                  seccomp filter forbids it, as the default profiles of container runtimes do: allow \
                  io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile (docker: \
                  --security-opt seccomp=PROFILE; kubernetes: seccompProfile.localhostProfile; systemd: \

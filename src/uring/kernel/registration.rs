@@ -3,9 +3,10 @@
 
 use io_uring::IoUring;
 
+use crate::limits::SLAB_BUFFERS_MIN;
 use crate::uring::buffer::{Buffer, Slab};
 use crate::uring::errno::Errno;
-use crate::uring::probe::Probe;
+use crate::uring::probe::{Probe, REGISTERED_BUFFERS};
 
 use super::sys;
 
@@ -14,9 +15,6 @@ use super::sys;
 pub(super) struct Registration {
     starts: Vec<usize>,
 }
-
-/// The finding's name.
-pub(super) const NAME: &str = "registered buffers";
 
 impl Registration {
     /// Registers all of the slab, or notes why not and what to change.
@@ -32,7 +30,11 @@ impl Registration {
         let result = unsafe { uring.submitter().register_buffers(&vectors) };
         match result.map_err(Errno::from) {
             Ok(()) => {
-                probe.note(NAME, true, format!("{} of {} bytes", slab.count(), slab.buffer_bytes()));
+                probe.note(
+                    REGISTERED_BUFFERS,
+                    true,
+                    format!("{} of {} bytes", slab.count(), slab.buffer_bytes()),
+                );
                 // Registration has touched every page, so that it can be told on what kind they are.
                 let huge = std::fs::read_to_string("/proc/self/smaps").map_or(0, |maps| {
                     huge_bytes(&maps, regions.first().map_or(0, |(start, _)| start.addr()))
@@ -41,7 +43,11 @@ impl Registration {
                 Self { starts: regions.iter().map(|(start, _)| start.addr()).collect() }
             }
             Err(errno) => {
-                probe.note(NAME, false, refusal(errno, bytes, slab));
+                probe.note(
+                    REGISTERED_BUFFERS,
+                    false,
+                    refusal(errno, sys::memlock_limit(), bytes, slab.buffer_bytes()),
+                );
                 Self::default()
             }
         }
@@ -75,22 +81,50 @@ fn huge_bytes(maps: &str, address: usize) -> usize {
     0
 }
 
-fn refusal(errno: Errno, bytes: usize, slab: &Slab) -> String {
-    if errno != Errno::NO_MEMORY && errno != Errno(libc::EPERM) {
-        return format!("plain reads and writes instead: io_uring_register: {errno}");
+/// What is done instead, and what to allow.
+fn refusal(errno: Errno, limit: u64, bytes: usize, buffer_bytes: usize) -> String {
+    const INSTEAD: &str = "plain reads and writes, and copying sends, instead";
+    if errno.is_forbidden() {
+        return format!(
+            "{INSTEAD}: io_uring_register(IORING_REGISTER_BUFFERS): {errno}: a seccomp filter or a security module \
+             forbids it: allow io_uring_register with all of its operations"
+        );
     }
-    let limit = sys::memlock_limit();
-    let fit = usize::try_from(limit).unwrap_or(usize::MAX) / slab.buffer_bytes();
+    if errno != Errno::NO_MEMORY {
+        return format!("{INSTEAD}: io_uring_register(IORING_REGISTER_BUFFERS): {errno}");
+    }
+    let fit = usize::try_from(limit).unwrap_or(usize::MAX) / buffer_bytes;
+    let fewer = if fit >= usize::from(SLAB_BUFFERS_MIN) {
+        format!(", or configure at most {fit} buffers")
+    } else {
+        String::new()
+    };
     format!(
-        "plain reads and writes instead: {bytes} bytes wanted, {limit} may be locked (RLIMIT_MEMLOCK, shared by \
-         all of the user's processes): raise it (`ulimit -l`, systemd LimitMEMLOCK=, docker --ulimit memlock=-1), \
-         give CAP_IPC_LOCK, or configure at most {fit} buffers"
+        "{INSTEAD}: {bytes} bytes wanted, {limit} may be locked (RLIMIT_MEMLOCK, shared by all of the user's \
+         processes): raise it (`ulimit -l`, systemd LimitMEMLOCK=, docker --ulimit memlock=-1) or give \
+         CAP_IPC_LOCK{fewer}"
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_allow_and_no_number_of_buffers_that_a_node_does_not_take() {
+        let told = |errno, limit| refusal(Errno(errno), limit, 32 << 20, 1 << 20);
+        for words in ["33554432 bytes wanted", "8388608 may be locked", "at most 8 buffers", "CAP_IPC_LOCK"] {
+            assert!(told(libc::ENOMEM, 8 << 20).contains(words), "{words}");
+        }
+        assert!(!told(libc::ENOMEM, 3 << 20).contains("at most"), "{}", told(libc::ENOMEM, 3 << 20));
+        let filtered = told(libc::EPERM, u64::MAX);
+        assert!(filtered.contains("seccomp") && !filtered.contains("MEMLOCK"), "{filtered}");
+        assert!(
+            told(libc::EINVAL, 0).ends_with("Invalid argument (os error 22)"),
+            "{}",
+            told(libc::EINVAL, 0)
+        );
+    }
 
     #[test]
     fn huge_pages_are_counted_in_the_right_mapping() {

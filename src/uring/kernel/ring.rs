@@ -14,7 +14,7 @@ use crate::ids::{Nanos, UnixNanos};
 use crate::uring::buffer::Slab;
 use crate::uring::errno::Errno;
 use crate::uring::op::{Completion, Op, Outcome};
-use crate::uring::probe::Probe;
+use crate::uring::probe::{Probe, REGISTERED_BUFFERS};
 use crate::uring::ring::{Ring, SignalReads, Unpark};
 
 use super::blocking::Reply;
@@ -23,7 +23,7 @@ use super::error::RingError;
 use super::finish;
 use super::flight::{CANCEL, Flight, Flights, Kept, WAKE};
 use super::helper::Helper;
-use super::registration::{self, Registration};
+use super::registration::Registration;
 use super::setup::{self, Abilities, KernelOptions};
 use super::sys;
 use super::wake::Wake;
@@ -222,7 +222,7 @@ impl Ring for KernelRing {
         if self.options.registered {
             self.registered = Registration::of(&self.uring, slab, &mut self.probe);
         } else {
-            self.probe.note(registration::NAME, false, "switched off");
+            self.probe.note(REGISTERED_BUFFERS, false, "switched off");
         }
     }
 
@@ -331,6 +331,10 @@ impl Ring for KernelRing {
 
     fn probe(&self) -> &Probe {
         &self.probe
+    }
+
+    fn congestion(&self, raw: i32) -> Result<String, Errno> {
+        sys::congestion(raw)
     }
 }
 

@@ -6,7 +6,7 @@ use io_uring::{IoUring, opcode};
 use crate::limits::{OPERATIONS_IN_FLIGHT_MAX, RING_ENTRIES};
 use crate::uring::errno::Errno;
 use crate::uring::op::Congestion;
-use crate::uring::probe::Probe;
+use crate::uring::probe::{Probe, ZERO_COPY_SEND};
 
 use super::error::RingError;
 use super::sys;
@@ -132,6 +132,7 @@ pub(super) fn open(options: KernelOptions) -> Result<(IoUring, Abilities, Probe)
     let kernel = read_line("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut probe = Probe { backend: "io_uring", kernel, findings: Vec::new() };
     let (uring, step) = build(options)?;
+    try_enter(&uring)?;
     probe.note("deferred task work", step.deferred, if step.deferred { "" } else { step.name });
     probe.note("submission without an array", step.no_array, if step.no_array { "" } else { step.name });
     let abilities = look(&uring, &mut probe)?;
@@ -142,10 +143,9 @@ pub(super) fn open(options: KernelOptions) -> Result<(IoUring, Abilities, Probe)
         }
         Err(error) => probe.note("bounded workers", false, Errno::from(error).to_string()),
     }
-    for (name, congestion) in [("cubic", Congestion::Cubic), ("bbr", Congestion::Bbr)] {
-        let result = sys::try_congestion(congestion);
-        let note =
-            result.err().map_or_else(String::new, |errno| format!("the system's default instead: {errno}"));
+    for congestion in Congestion::ALL {
+        let (name, result) = (congestion.name(), sys::try_congestion(congestion));
+        let note = result.err().map_or_else(String::new, |errno| no_congestion(name, errno));
         probe.note(name, result.is_ok(), note);
     }
     let cachestat = sys::resident(-1, 0, 1) != Err(Errno::NOT_SUPPORTED);
@@ -159,18 +159,39 @@ fn build(options: KernelOptions) -> Result<(IoUring, &'static Step), RingError> 
         match step.build(options) {
             Ok(uring) => return Ok((uring, step)),
             Err(Errno::INVALID) => last = Errno::INVALID,
-            Err(errno @ Errno(libc::EPERM | libc::ENOSYS | libc::EACCES)) => {
-                let disabled = read_line("/proc/sys/kernel/io_uring_disabled");
-                return Err(RingError::Refused {
-                    errno,
-                    disabled: disabled.and_then(|line| line.parse().ok()),
-                });
-            }
             Err(Errno::NO_MEMORY) => return Err(RingError::Memory { limit: sys::memlock_limit() }),
-            Err(errno) => return Err(RingError::Call { name: "io_uring_setup", errno }),
+            Err(errno) => return Err(failed("io_uring_setup", errno)),
         }
     }
-    Err(RingError::Call { name: "io_uring_setup", errno: last })
+    Err(failed("io_uring_setup", last))
+}
+
+/// A filter may forbid one of the three system calls and allow the others.
+fn failed(call: &'static str, errno: Errno) -> RingError {
+    if !errno.is_forbidden() {
+        return RingError::Call { name: call, errno };
+    }
+    let disabled = read_line("/proc/sys/kernel/io_uring_disabled").and_then(|line| line.parse().ok());
+    RingError::Refused { call, errno, disabled }
+}
+
+/// Enters the ring once, with nothing to do: what forbids that would end the core at its first turn.
+fn try_enter(uring: &IoUring) -> Result<(), RingError> {
+    // SAFETY: no argument is given, and nothing is submitted.
+    let entered = unsafe { uring.submitter().enter::<libc::sigset_t>(0, 0, 0, None) };
+    entered.map(drop).map_err(|error| failed("io_uring_enter", error.into()))
+}
+
+/// What connections have in place of a congestion control, and what to allow.
+fn no_congestion(name: &str, errno: Errno) -> String {
+    let default = read_line("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    let allow = if errno.is_forbidden() {
+        let allowed = read_line("/proc/sys/net/ipv4/tcp_allowed_congestion_control").unwrap_or_default();
+        format!("`sysctl net.ipv4.tcp_allowed_congestion_control='{allowed} {name}'`, or give CAP_NET_ADMIN")
+    } else {
+        format!("`modprobe tcp_{name}`")
+    };
+    format!("the system's default, {default}, instead: {errno}: {allow}")
 }
 
 /// Which requests the kernel knows.
@@ -179,7 +200,7 @@ fn look(uring: &IoUring, probe: &mut Probe) -> Result<Abilities, RingError> {
     uring
         .submitter()
         .register_probe(&mut known)
-        .map_err(|error| RingError::Call { name: "io_uring_register(PROBE)", errno: error.into() })?;
+        .map_err(|error| failed("io_uring_register", error.into()))?;
     let parameters = uring.params();
     let features = [
         (parameters.is_feature_nodrop(), "completions that are never dropped (5.5)"),
@@ -194,7 +215,7 @@ fn look(uring: &IoUring, probe: &mut Probe) -> Result<Abilities, RingError> {
     // The report of what was copied came later than the request, and without it the choice between the two is
     // blind.
     let zero_copy = known.is_supported(opcode::SendZc::CODE) && release(&probe.kernel) >= (6, 2);
-    probe.note("zero-copy send", zero_copy, if zero_copy { "" } else { "before 6.2: copying sends" });
+    probe.note(ZERO_COPY_SEND, zero_copy, if zero_copy { "" } else { "before 6.2: copying sends" });
     let truncate = known.is_supported(opcode::Ftruncate::CODE);
     probe.note(
         "truncate in the ring",

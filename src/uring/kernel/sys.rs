@@ -11,6 +11,9 @@ use crate::uring::op::{Congestion, SocketOptions, Space};
 
 use super::address::Address;
 
+/// Longest name of a congestion control (TCP_CA_NAME_MAX).
+const CONGESTION_BYTES_MAX: usize = 16;
+
 fn last() -> Errno {
     Errno::from(io::Error::last_os_error())
 }
@@ -110,11 +113,17 @@ pub(super) fn set_nodelay(raw: i32) {
 }
 
 fn set_congestion(raw: i32, congestion: Congestion) -> Result<(), Errno> {
-    let name: &[u8] = match congestion {
-        Congestion::Cubic => b"cubic",
-        Congestion::Bbr => b"bbr",
-    };
-    set_option(raw, libc::IPPROTO_TCP, libc::TCP_CONGESTION, name)
+    set_option(raw, libc::IPPROTO_TCP, libc::TCP_CONGESTION, congestion.name().as_bytes())
+}
+
+/// The congestion control in force on a connection.
+pub(super) fn congestion(raw: i32) -> Result<String, Errno> {
+    let mut name = [0_u8; CONGESTION_BYTES_MAX];
+    let mut bytes = CONGESTION_BYTES_MAX as libc::socklen_t;
+    let (level, option) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
+    // SAFETY: `name` and `bytes` live through the call and say each other's size.
+    check(unsafe { libc::getsockopt(raw, level, option, name.as_mut_ptr().cast(), &raw mut bytes) })?;
+    Ok(String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned())
 }
 
 /// Whether connections of this process may use a congestion control.
@@ -264,31 +273,20 @@ mod tests {
 
     use super::*;
 
-    fn congestion_of(raw: i32) -> String {
-        let mut name = [0_u8; 16];
-        let mut bytes = 16;
-        let (level, option) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
-        // SAFETY: `name` and `bytes` live through the call and say each other's size.
-        let result =
-            unsafe { libc::getsockopt(raw, level, option, name.as_mut_ptr().cast(), &raw mut bytes) };
-        assert_eq!(result, 0);
-        String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned()
-    }
-
     #[test]
     fn connections_that_are_taken_inherit_the_listeners_congestion_control() {
-        for (name, congestion) in [("cubic", Congestion::Cubic), ("bbr", Congestion::Bbr)] {
-            if try_congestion(congestion).is_err() {
-                println!("skipped: {name}");
+        for wanted in Congestion::ALL {
+            if try_congestion(wanted).is_err() {
+                println!("skipped: {}", wanted.name());
                 continue;
             }
-            let options = SocketOptions { congestion: Some(congestion) };
+            let options = SocketOptions { congestion: Some(wanted) };
             let (raw, address) = listen(([127, 0, 0, 1], 0).into(), 4, options).expect("loopback");
             // SAFETY: the descriptor is new and ours alone.
             let listener = unsafe { TcpListener::from_raw_fd(raw) };
             let _dialled = TcpStream::connect(address).expect("somebody listens");
             let (taken, _) = listener.accept().expect("somebody dialled");
-            assert_eq!(congestion_of(taken.as_raw_fd()), name);
+            assert_eq!(congestion(taken.as_raw_fd()), Ok(wanted.name().to_owned()));
         }
     }
 
