@@ -129,7 +129,7 @@ pub const UNUSED_TIMEOUT: Nanos = Nanos::from_secs(60);
 pub const RATE_LEAST_BYTES: u64 = 64 * 1024;
 /// Sends without copying that the kernel copied after all, after which a connection copies: its route has no use for
 /// them (kernel-notes/send-zerocopy.md).
-pub const ZERO_COPY_COPIED_MAX: u32 = 4;
+pub const ZERO_COPY_COPIED_MAX: u64 = 4;
 /// Payloads from this size on are worth a send without copying.
 pub const ZERO_COPY_BYTES_MIN: usize = 16 * 1024;
 /// Payloads in memory that one connection may have read or being sent. More would wait for the same socket; and a peer

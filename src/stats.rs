@@ -81,22 +81,85 @@ pub struct TransportStats {
     pub payload_bytes_in: Counter,
     /// Bytes of payload sent.
     pub payload_bytes_out: Counter,
-    /// Of them, sent out of the page cache without copying.
-    pub payload_bytes_by_reference: Counter,
+    /// By which way payload has left, once it has.
+    pub sent: SentStats,
     /// Bytes of payload that arrived with a frame's head and were copied from there to their buffer.
     pub payload_bytes_moved: Counter,
     /// Payloads received into memory of their own, because they are small or the core's buffers were short.
     pub payloads_unregistered: Counter,
-    /// Payloads sent without copying.
-    pub payloads_zero_copy: Counter,
-    /// Payloads that the kernel copied although it was asked not to.
-    pub payloads_copied_by_kernel: Counter,
     /// Streams that we opened.
     pub streams_opened: Counter,
     /// Streams that peers opened.
     pub streams_accepted: Counter,
     /// Streams that either side reset.
     pub streams_reset: Counter,
+}
+
+/// Payload that has left, by the way that it took (D10). The four counts of bytes add up to all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct Sent {
+    /// Bytes out of the page cache, by reference.
+    pub bytes_by_reference: u64,
+    /// Bytes out of a buffer that the kernel did not copy, as it has reported.
+    pub bytes_zero_copy: u64,
+    /// Bytes of sends that were to be zero-copy and of which the kernel has reported that it copied.
+    pub bytes_copied_by_kernel: u64,
+    /// Bytes out of a buffer by plain sends, which copy.
+    pub bytes_copied: u64,
+    /// Zero-copy sends that have ended.
+    pub zero_copy_sends: u64,
+    /// Of them, those that the kernel copied.
+    pub zero_copy_sends_copied: u64,
+}
+
+impl Sent {
+    /// One zero-copy send of so many bytes, by the kernel's report.
+    #[must_use]
+    pub fn zero_copy(bytes: u64, copied: bool) -> Self {
+        let sent = Self { zero_copy_sends: 1, ..Self::default() };
+        if copied {
+            Self { bytes_copied_by_kernel: bytes, zero_copy_sends_copied: 1, ..sent }
+        } else {
+            Self { bytes_zero_copy: bytes, ..sent }
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        Self {
+            bytes_by_reference: self.bytes_by_reference.saturating_add(more.bytes_by_reference),
+            bytes_zero_copy: self.bytes_zero_copy.saturating_add(more.bytes_zero_copy),
+            bytes_copied_by_kernel: self.bytes_copied_by_kernel.saturating_add(more.bytes_copied_by_kernel),
+            bytes_copied: self.bytes_copied.saturating_add(more.bytes_copied),
+            zero_copy_sends: self.zero_copy_sends.saturating_add(more.zero_copy_sends),
+            zero_copy_sends_copied: self.zero_copy_sends_copied.saturating_add(more.zero_copy_sends_copied),
+        }
+    }
+}
+
+/// `Sent` while it grows: of one connection, or of all that a core has had.
+#[derive(Default)]
+pub struct SentStats(Cell<Sent>);
+
+impl SentStats {
+    /// Counts what has left.
+    pub fn add(&self, more: Sent) {
+        self.0.set(self.0.get().plus(more));
+    }
+
+    /// All so far.
+    #[must_use]
+    pub fn get(&self) -> Sent {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for SentStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
 }
 
 impl TransportStats {

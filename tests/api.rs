@@ -30,3 +30,5 @@ mod runtimes;
 mod secrets;
 #[path = "api/sessions.rs"]
 mod sessions;
+#[path = "api/status.rs"]
+mod status;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ringway::engine::{MemberStatus, NodeStatus, SegmentPage, SegmentStatus};
+use ringway::engine::{ConnectionStatus, MemberStatus, NodeStatus, SegmentPage, SegmentStatus, Sent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
@@ -155,12 +155,13 @@ fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
     writeln!(out, "{}", if status.ready { "ready" } else { "not ready" })?;
     status.not_ready.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
     for core in &status.cores {
-        let (used, all) = (core.buffers - core.buffers_free, core.buffers);
+        let (used, all) = (core.buffers.saturating_sub(core.buffers_free), core.buffers);
         writeln!(
             out,
-            "core {}: {} on Linux {}, host {}, digest {}, {used} of {all} buffers in use",
-            core.core, core.backend, core.kernel, core.host, core.digest
+            "core {}: {} on Linux {}, host {}, digest {}, {used} of {all} buffers in use, {} registered",
+            core.core, core.backend, core.kernel, core.host, core.digest, core.buffers_registered
         )?;
+        writeln!(out, "  sent {}", sent(&core.sent))?;
         for finding in &core.findings {
             let in_use = if finding.in_use { "yes" } else { "no" };
             writeln!(out, "{}", format!("  {in_use:<3} {} {}", finding.name, finding.note).trim_end())?;
@@ -188,7 +189,8 @@ fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
             shard.fetching
         )?;
         if !shard.direct {
-            writeln!(out, "  content goes through the page cache")?;
+            let why = if shard.direct_asked { "the file system refuses O_DIRECT" } else { "as configured" };
+            writeln!(out, "  content goes through the page cache: {why}")?;
         }
         if !shard.links {
             writeln!(out, "  engines' files cannot be linked and are held open")?;
@@ -200,7 +202,34 @@ fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
             writeln!(out, "  unavailable for {} s: {} ({})", lost.seconds, lost.segment, lost.reason)?;
         }
     }
-    Ok(())
+    status.connections.iter().try_for_each(|connection| write_connection(out, connection))
+}
+
+fn write_connection(out: &mut dyn Write, connection: &ConnectionStatus) -> io::Result<()> {
+    let ConnectionStatus { core, address, class, send_path, send_path_why, .. } = connection;
+    let node = connection.node.map_or_else(String::new, |node| format!("node {node}, "));
+    let way = if connection.dialled { "to" } else { "from" };
+    let congestion = connection.congestion.as_deref().unwrap_or("congestion control unknown");
+    let why = if send_path_why.is_empty() { String::new() } else { format!(" ({send_path_why})") };
+    writeln!(
+        out,
+        "connection {way} {node}{address}: {class} on core {core}, {}, {congestion}, buffers by {send_path}{why}",
+        count(connection.streams, "stream")
+    )?;
+    writeln!(out, "  sent {}", sent(&connection.sent))
+}
+
+/// Payload by the way that it left.
+fn sent(sent: &Sent) -> String {
+    format!(
+        "{} by reference, {} by zero-copy, {} copied, {} copied by the kernel in {} of {} zero-copy sends",
+        bytes(sent.bytes_by_reference),
+        bytes(sent.bytes_zero_copy),
+        bytes(sent.bytes_copied),
+        bytes(sent.bytes_copied_by_kernel),
+        sent.zero_copy_sends_copied,
+        sent.zero_copy_sends
+    )
 }
 
 pub(crate) fn members(asked: &args::Endpoint, output: Output) -> Result<(), Failure> {

@@ -40,6 +40,7 @@ pub(crate) fn gather(
         cores: Vec::new(),
         groups: Vec::new(),
         shards: Vec::new(),
+        connections: Vec::new(),
     };
     let gathered = Gathered { reports: Vec::new(), expected: cores.len(), replier: Some(replier) };
     let gathering = Arc::new(Gathering { gathered: Mutex::new(gathered), empty });
@@ -74,6 +75,7 @@ impl Gathering {
             status.cores.push(report.core);
             status.groups.extend(report.groups);
             status.shards.extend(report.shards);
+            status.connections.extend(report.connections);
             status.not_ready.extend(report.not_ready);
         }
         status.groups.sort_by_key(|group| group.group);

@@ -52,6 +52,7 @@ pub use self::{
     node::Opened,
     sim::{Opening, Seat},
 };
+pub use crate::stats::Sent;
 pub use crate::uring::block_on;
 pub use adapter::{CommitError, Cut, CutError, DirectoryAdapter, SealRule};
 pub use builder::Builder;
@@ -73,8 +74,8 @@ pub use run::{ServeOptions, doctor, pull, rejoin, serve};
 pub use scan::DigestProgress;
 pub use serve::ServeError;
 pub use status::{
-    CoreStatus, FindingStatus, GroupStatus, MemberStatus, NodeStatus, SegmentPage, SegmentStatus,
-    ShardStatus, UnavailableStatus,
+    ConnectionStatus, CoreStatus, FindingStatus, GroupStatus, MemberStatus, NodeStatus, SegmentPage,
+    SegmentStatus, ShardStatus, UnavailableStatus,
 };
 pub use token::{admin_token, same_token};
 pub use tree::{Facts, Found, SkipReason, Skipped, Walk, walk};

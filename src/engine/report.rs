@@ -4,11 +4,14 @@ use crate::ids::{GroupId, Nanos};
 use crate::limits::UNAVAILABLE_SHOWN_MAX;
 use crate::raft::{Group, GroupRole, Machine};
 use crate::shard::Shard;
-use crate::uring::Core;
+use crate::transport::{ConnectionInfo, SendPath};
+use crate::uring::{Core, REGISTERED_BUFFERS};
 
 use super::node::CoreNode;
 use super::request::CoreReport;
-use super::status::{CoreStatus, FindingStatus, GroupStatus, MemberStatus, ShardStatus, UnavailableStatus};
+use super::status::{
+    ConnectionStatus, CoreStatus, FindingStatus, GroupStatus, MemberStatus, ShardStatus, UnavailableStatus,
+};
 
 pub(super) fn core(node: &CoreNode) -> CoreReport {
     let core = Core::current();
@@ -27,9 +30,18 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
         digest: node.parts.kernel.name().to_owned(),
         buffers: core.slab().count(),
         buffers_free: u16::try_from(core.slab().free()).unwrap_or(u16::MAX),
+        buffers_registered: if probe.uses(REGISTERED_BUFFERS) { core.slab().count() } else { 0 },
+        buffer_bytes: core.slab().buffer_bytes() as u64,
+        sent: node.transport.stats().sent.get(),
     };
-    let mut report =
-        CoreReport { core: status, groups: Vec::new(), shards: Vec::new(), not_ready: Vec::new() };
+    let connections = node.transport.connections();
+    let mut report = CoreReport {
+        core: status,
+        connections: connections.into_iter().map(|info| connection(node.parts.index, info)).collect(),
+        groups: Vec::new(),
+        shards: Vec::new(),
+        not_ready: Vec::new(),
+    };
     if let Some(seat) = &node.cluster {
         report.groups.push(group(GroupId::CLUSTER, seat.group()));
         report.not_ready.extend(log_not_ready(GroupId::CLUSTER, seat.group()));
@@ -47,6 +59,26 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
         report.shards.push(status);
     }
     report
+}
+
+fn connection(core: u16, info: ConnectionInfo) -> ConnectionStatus {
+    let send_path_why = match info.send_path {
+        SendPath::ZeroCopy => String::new(),
+        SendPath::Copy(why) => why.to_string(),
+    };
+    ConnectionStatus {
+        core,
+        node: info.peer.node.map(|node| node.0),
+        address: info.address.to_string(),
+        class: info.class.to_string(),
+        dialled: info.peer.dialled,
+        streams: info.streams as u64,
+        congestion: info.congestion,
+        send_path: info.send_path.to_string(),
+        send_path_why,
+        sent: info.sent,
+        round_trip_micros: info.round_trip.map(|time| time.0 / 1000),
+    }
 }
 
 fn group<M: Machine>(id: GroupId, group: &Group<M>) -> GroupStatus {
@@ -101,6 +133,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
         chunks_refetched: stats.chunks_refetched.get(),
         foreign_proposals: shard.foreign_proposals(),
         direct: paths.direct,
+        direct_asked: paths.direct_asked,
         links: paths.links,
     }
 }

@@ -13,7 +13,7 @@ use super::event::{Event, EventCursor};
 use super::gather::Gathering;
 use super::placement::Placement;
 use super::reply::{NoAnswer, Replier};
-use super::status::{CoreStatus, GroupStatus, MemberStatus, SegmentPage, ShardStatus};
+use super::status::{ConnectionStatus, CoreStatus, GroupStatus, MemberStatus, SegmentPage, ShardStatus};
 
 /// A request to one core.
 pub(crate) enum Request {
@@ -61,6 +61,7 @@ pub(crate) enum ClusterRequest {
 #[derive(Debug)]
 pub(crate) struct CoreReport {
     pub(crate) core: CoreStatus,
+    pub(crate) connections: Vec<ConnectionStatus>,
     pub(crate) groups: Vec<GroupStatus>,
     pub(crate) shards: Vec<ShardStatus>,
     pub(crate) not_ready: Vec<String>,

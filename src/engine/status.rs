@@ -1,5 +1,7 @@
 //! How a node stands, as plain values: for status pages, metrics, and the command line's JSON.
 
+use crate::stats::Sent;
+
 /// One node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
@@ -22,6 +24,9 @@ pub struct NodeStatus {
     pub groups: Vec<GroupStatus>,
     /// Its shards.
     pub shards: Vec<ShardStatus>,
+    /// Its connections with other nodes, of all cores. None where an older node tells.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub connections: Vec<ConnectionStatus>,
 }
 
 /// One core.
@@ -45,6 +50,43 @@ pub struct CoreStatus {
     pub buffers: u16,
     /// Of them, free.
     pub buffers_free: u16,
+    /// Of them, registered with the ring: all, or none if the system refused it, as the finding says.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub buffers_registered: u16,
+    /// Size of each.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub buffer_bytes: u64,
+    /// Payload sent since the node started, on all of the core's connections, those that have ended among them.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub sent: Sent,
+}
+
+/// One connection with another node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct ConnectionStatus {
+    /// The core that it lives on.
+    pub core: u16,
+    /// The other node.
+    pub node: Option<u64>,
+    /// Its address.
+    pub address: String,
+    /// `control` or `bulk`.
+    pub class: String,
+    /// This node dialled it.
+    pub dialled: bool,
+    /// Streams open on it.
+    pub streams: u64,
+    /// Congestion control in force; none if the system does not tell.
+    pub congestion: Option<String>,
+    /// How large payload in buffers leaves: `zero-copy` or `copy`. What is in the page cache leaves by reference.
+    pub send_path: String,
+    /// Why it is copied; empty if it is not.
+    pub send_path_why: String,
+    /// Payload sent on it.
+    pub sent: Sent,
+    /// Last measured time from a ping to its answer, in microseconds.
+    pub round_trip_micros: Option<u64>,
 }
 
 /// One capability of a core's ring.
@@ -126,6 +168,9 @@ pub struct ShardStatus {
     pub foreign_proposals: u64,
     /// Content passes by the page cache where that is worth it; false if it is not asked for, or was refused once.
     pub direct: bool,
+    /// It is asked for: by `direct` under `[transfer]`.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub direct_asked: bool,
     /// Engines' files are kept by hard links; false if one was refused: the files are held open instead.
     pub links: bool,
 }

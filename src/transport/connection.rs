@@ -12,7 +12,7 @@ use crate::ids::{GroupId, Nanos, StreamId};
 use crate::limits::{
     CONNECTION_LOADS_MAX, CORE_LOADS_MAX, PEER_LOADS_MAX, READ_AHEAD_BYTES, ZERO_COPY_COPIED_MAX,
 };
-use crate::stats::TransportStats;
+use crate::stats::{Sent, TransportStats};
 use crate::uring::{Core, Places, Priority, Shares, Socket};
 use crate::wire::{Body, Class, Close, Kind, Open, Purpose};
 
@@ -22,9 +22,10 @@ use super::entry::{End, Entry};
 use super::error::{Cut, ResetCode, StreamError};
 use super::hand_over::Seat;
 use super::intake::{Intake, Pulse, patience};
-use super::options::{Caps, ConnectionInfo, PeerIdentity, SendPath, Who, core_of};
+use super::options::{Caps, ConnectionInfo, PeerIdentity, Who, core_of};
 use super::outbox::{Outbox, Outgoing};
 use super::reader::Reader;
+use super::send_path::{SendPaths, WhyCopy};
 use super::stream::Stream;
 use super::transport::Inner;
 use super::writer::Writer;
@@ -75,9 +76,7 @@ pub(super) struct Connection {
     pub(super) shared: Rc<Shared>,
     pub(super) outbox: Outbox,
     pub(super) pulse: Rc<Pulse>,
-    pub(super) send_path: Cell<SendPath>,
-    /// Sends that the kernel copied although it was asked not to.
-    copied: Cell<u32>,
+    pub(super) paths: SendPaths,
     /// A frame is being sent since then, and has so long.
     pub(super) sending: Cell<Option<(Nanos, Nanos)>>,
     socket: Socket,
@@ -113,10 +112,9 @@ impl Connection {
         let connection = Rc::new(Self {
             loads: shared.loads.of(who).share(CONNECTION_LOADS_MAX, 0),
             budget: shared.budgets.of(who),
-            send_path: Cell::new(Writer::first_path(&core, &facts.address)),
+            paths: SendPaths::new(&core, &facts.address),
             facts,
             shared,
-            copied: Cell::new(0),
             outbox: Outbox::default(),
             pulse,
             sending: Cell::new(None),
@@ -370,15 +368,31 @@ impl Connection {
         }
     }
 
-    /// A payload was sent without copying, or the kernel copied it after all; a route where it does so is
-    /// given up.
-    pub(super) fn sent_without_copying(&self, copied: bool) {
-        self.shared.stats.payloads_zero_copy.count();
-        if copied {
-            self.shared.stats.payloads_copied_by_kernel.count();
-            self.copied.set(self.copied.get() + 1);
-            if self.copied.get() == ZERO_COPY_COPIED_MAX {
-                self.send_path.set(SendPath::Copy);
+    /// Payload has left.
+    pub(super) fn count_sent(&self, sent: Sent) {
+        self.paths.count(sent);
+        self.shared.stats.sent.add(sent);
+    }
+
+    /// So much was sent without copying, or the kernel copied it after all; a route where it does so is given up.
+    pub(super) fn count_zero_copy(&self, bytes: usize, copied: bool) {
+        self.count_sent(Sent::zero_copy(bytes as u64, copied));
+        if self.paths.sent().zero_copy_sends_copied >= ZERO_COPY_COPIED_MAX {
+            self.copy_from_now_on(WhyCopy::Reported);
+        }
+    }
+
+    /// Gives zero-copy sends up on this connection, and tells of it.
+    pub(super) fn copy_from_now_on(&self, why: WhyCopy) {
+        if self.paths.give_zero_copy_up(why) {
+            let (node, address) = (self.facts.peer.node, self.facts.address);
+            match why {
+                WhyCopy::Refused { .. } => {
+                    tracing::warn!(?node, %address, %why, "a connection copies from now on");
+                }
+                WhyCopy::Loopback | WhyCopy::Unsupported | WhyCopy::Unregistered | WhyCopy::Reported => {
+                    tracing::info!(?node, %address, %why, "a connection copies from now on");
+                }
             }
         }
     }
@@ -396,7 +410,9 @@ impl Connection {
             version: self.facts.version,
             key: self.facts.key,
             streams: self.streams.borrow().len(),
-            send_path: self.send_path.get(),
+            send_path: self.paths.now(),
+            sent: self.paths.sent(),
+            congestion: self.socket.congestion(),
             round_trip: self.round_trip.get(),
         }
     }

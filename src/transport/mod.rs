@@ -25,6 +25,7 @@ mod listen;
 mod options;
 mod outbox;
 mod reader;
+mod send_path;
 mod stream;
 #[expect(clippy::module_inception, reason = "the room's one owner of state has the room's name")]
 mod transport;
@@ -35,8 +36,7 @@ pub use body::BodyBytes;
 pub use entry::Message;
 pub use error::{Cut, DialError, DialPhase, RefusedCode, ResetCode, StreamError};
 pub use hand_over::HandOver;
-pub use options::{
-    Admit, Caps, Carry, ConnectionInfo, Peer, PeerIdentity, SendPath, Timeouts, TransportOptions, Who,
-};
+pub use options::{Admit, Caps, Carry, ConnectionInfo, Peer, PeerIdentity, Timeouts, TransportOptions, Who};
+pub use send_path::{SendPath, WhyCopy};
 pub use stream::{Delivery, Incoming, Stream, StreamReceiver, StreamSender};
 pub use transport::Transport;

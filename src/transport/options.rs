@@ -10,11 +10,13 @@ use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_PEER_MAX, CONNECTIONS_UNPROVEN_MAX, DIAL_TIMEOUT, HANDSHAKE_TIMEOUT,
     IDLE_TIMEOUT, PING_AFTER, STREAMS_MAX, UNUSED_TIMEOUT,
 };
+use crate::stats::Sent;
 use crate::uring::SocketOptions;
 use crate::wire::{Class, Role};
 
 use super::error::RefusedCode;
 use super::hand_over::HandOver;
+use super::send_path::SendPath;
 
 /// Whether a proven peer may connect. It holds the secret; whether it is a member, and in the right life, is
 /// decided here.
@@ -197,17 +199,8 @@ impl PeerIdentity {
     }
 }
 
-/// By which way payload leaves on a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SendPath {
-    /// The kernel copies it.
-    Copy,
-    /// The kernel sends it from where it lies.
-    ZeroCopy,
-}
-
 /// One connection, for status.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionInfo {
     /// Who is at the other end.
     pub peer: PeerIdentity,
@@ -221,8 +214,12 @@ pub struct ConnectionInfo {
     pub key: KeyId,
     /// Streams open now.
     pub streams: usize,
-    /// How payload leaves.
+    /// How payload in buffers leaves.
     pub send_path: SendPath,
+    /// What has left, by which way.
+    pub sent: Sent,
+    /// The congestion control in force, where the ring can tell.
+    pub congestion: Option<String>,
     /// Last measured time from a ping to its answer.
     pub round_trip: Option<Nanos>,
 }

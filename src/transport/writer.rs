@@ -2,19 +2,19 @@
 //! and a payload goes straight out of its own buffer behind its frame. Whoever gave a frame may go away at
 //! any time; what has begun is sent to its end all the same, so that the order of bytes never breaks.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::auth::Tagger;
 use crate::ids::{GroupId, StreamId};
 use crate::limits::{READ_AHEAD_BYTES, ZERO_COPY_BYTES_MIN};
+use crate::stats::Sent;
 use crate::uring::{Answer, Buffer, Core, Errno, Extent, Priority, Socket};
 use crate::wire::{Body, Credit, HEADER_BYTES, Header, Kind, Ping, Pong, Ready, Reset, TAG_BYTES, Text};
 
 use super::connection::Connection;
 use super::error::{Cut, StreamError};
-use super::options::SendPath;
 use super::outbox::{Freight, Loaded, Own};
+use super::send_path::{SendPath, WhyCopy};
 
 /// Sends on one connection until it ends.
 pub(super) struct Writer {
@@ -43,13 +43,6 @@ impl Writer {
     pub(super) fn new(connection: Rc<Connection>, socket: Socket, tagger: Tagger) -> Self {
         let batch = Some(Buffer::heap(READ_AHEAD_BYTES));
         Self { connection, socket, tagger, batch, scratch: Vec::with_capacity(OWN_BYTES_MAX) }
-    }
-
-    /// The way for payload to an address before anything is known of the route. The kernel copies on loopback
-    /// always; on other routes its reports tell.
-    pub(super) fn first_path(core: &Core, address: &SocketAddr) -> SendPath {
-        let can = core.probe().uses("zero-copy send");
-        if can && !address.ip().to_canonical().is_loopback() { SendPath::ZeroCopy } else { SendPath::Copy }
     }
 
     pub(super) async fn run(mut self) {
@@ -164,9 +157,9 @@ impl Writer {
         self.connection.mark_sending(Some(freight.bytes()));
         match freight {
             Freight::Memory(loaded) => {
-                let registered = loaded.buffer.slot().is_some();
-                let large = loaded.span.len() >= ZERO_COPY_BYTES_MIN;
-                if registered && large && self.connection.send_path.get() == SendPath::ZeroCopy {
+                let is_of_slab = loaded.buffer.slot().is_some();
+                let is_large = loaded.span.len() >= ZERO_COPY_BYTES_MIN;
+                if is_of_slab && is_large && self.connection.paths.now() == SendPath::ZeroCopy {
                     self.send_zero_copy(loaded).await
                 } else {
                     self.send_copy(loaded, 0).await
@@ -184,7 +177,8 @@ impl Writer {
     ) -> Result<(), (Option<Freight>, Cut)> {
         let cut = match self.socket.send_extent(&extent).await {
             Ok(true) => {
-                self.connection.shared.stats.payload_bytes_by_reference.add_bytes(extent.bytes);
+                let bytes_by_reference = extent.bytes as u64;
+                self.connection.count_sent(Sent { bytes_by_reference, ..Sent::default() });
                 let _gone = answer.give(Ok(()));
                 return Ok(());
             }
@@ -200,6 +194,8 @@ impl Writer {
         let (sent, buffer) = self.socket.send_all(buffer, rest, false).await;
         match sent {
             Ok(()) => {
+                let bytes_copied = (span.len() - from) as u64;
+                self.connection.count_sent(Sent { bytes_copied, ..Sent::default() });
                 // Whoever gave it may have gone; then the buffer goes home here.
                 let _unclaimed = answer.give((Ok(()), buffer));
                 Ok(())
@@ -219,8 +215,8 @@ impl Writer {
             drop(Core::current().spawn(Priority::Bulk, async move {
                 let (sent, buffer) = send.finish().await;
                 let delivered = match sent {
-                    Ok((_, copied)) => {
-                        connection.sent_without_copying(copied);
+                    Ok((bytes, copied)) => {
+                        connection.count_zero_copy(bytes, copied);
                         Ok(())
                     }
                     Err(errno) => Err(StreamError::Connection(broken(errno))),
@@ -234,10 +230,15 @@ impl Writer {
         match sent {
             Ok((0, _)) => Err((Some(Freight::Memory(loaded)), Cut::Ended)),
             Ok((part, copied)) => {
-                self.connection.sent_without_copying(copied);
+                self.connection.count_zero_copy(part, copied);
                 self.send_copy(loaded, part).await
             }
             Err(Errno::INTERRUPTED) => self.send_copy(loaded, 0).await,
+            // No byte has left: pages that may not be locked, or a socket that cannot.
+            Err(errno @ (Errno::NO_MEMORY | Errno::NO_BUFFERS | Errno::NOT_SUPPORTED)) => {
+                self.connection.copy_from_now_on(WhyCopy::Refused { errno });
+                self.send_copy(loaded, 0).await
+            }
             Err(errno) => Err((Some(Freight::Memory(loaded)), broken(errno))),
         }
     }

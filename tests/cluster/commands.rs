@@ -99,6 +99,37 @@ fn refused(root: &Path, nodes: &Nodes, dir: &Path) {
 }
 
 #[test]
+fn d10_status_tells_each_connection_and_what_has_left_by_which_way() {
+    let Place { root, .. } = &alone();
+    let mut cluster = Cluster::start(root, &[]);
+    let fetched = cluster.report()["bytes_fetched"].as_u64().expect("a number");
+    let nodes = Nodes::of(root);
+    let all: Vec<_> = nodes.admin.iter().map(|admin| ask(&["status", "--endpoint", admin])).collect();
+    let ways = ["bytes_by_reference", "bytes_zero_copy", "bytes_copied_by_kernel", "bytes_copied"];
+    let total = |sent: &serde_json::Value| -> u64 {
+        ways.iter().map(|way| sent[way].as_u64().unwrap_or_else(|| panic!("no {way}: {sent}"))).sum()
+    };
+    let of_cores: u64 = all.iter().map(|status| total(&status["cores"][0]["sent"])).sum();
+    assert!(fetched > 0 && of_cores >= fetched, "{of_cores} of {fetched}");
+    for status in &all {
+        let connections = status["connections"].as_array().expect("a list");
+        let nodes: Vec<_> = connections.iter().map(|connection| &connection["node"]).collect();
+        assert!((1..=3).all(|node| nodes.contains(&&node.into()) == (status["node"] != node)), "{nodes:?}");
+        let sum: u64 = connections.iter().map(|connection| total(&connection["sent"])).sum();
+        assert_eq!(sum, total(&status["cores"][0]["sent"]), "no connection has ended: {status}");
+        for connection in connections {
+            assert_eq!(connection["send_path"], "copy", "{connection}");
+            assert!(connection["congestion"].is_string(), "{connection}");
+        }
+    }
+    let text = run(&["status", "--endpoint", &nodes.admin[0]]);
+    let text = String::from_utf8(text.stdout).expect("text");
+    assert!(text.contains("buffers by copy (the kernel copies on loopback)"), "{text}");
+    assert!(text.contains("by reference, 0 B by zero-copy"), "{text}");
+    assert_eq!(cluster.stop().code(), Some(0));
+}
+
+#[test]
 fn leadership_goes_to_the_member_that_was_asked_for() {
     let Place { root, .. } = &alone();
     let mut cluster = Cluster::start(root, &[]);

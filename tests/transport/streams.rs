@@ -1,13 +1,16 @@
 //! Streams over connections that nobody disturbs.
 
 use ringway::ids::{GroupId, Nanos};
-use ringway::transport::{Class, DialError, Purpose, ResetCode, StreamError, TransportOptions};
-use ringway::uring::{Priority, mailbox, sleep};
+use ringway::stats::Sent;
+use ringway::transport::{
+    Class, DialError, Purpose, ResetCode, SendPath, StreamError, TransportOptions, WhyCopy,
+};
+use ringway::uring::{Errno, Priority, mailbox, sleep};
 use ringway::wire::{Ping, RaftRequest};
 
 use super::scenes::{self, GROUP, call, fetch};
 use super::{Pair, place, secs};
-use crate::sim::{Chance, NetOptions, each_seed, twice};
+use crate::sim::{Chance, Fault, NetOptions, OpKind, Rule, each_seed, twice};
 
 #[test]
 fn many_streams_run_side_by_side_over_one_connection_of_each_class() {
@@ -85,11 +88,41 @@ fn d10_payload_leaves_without_copying_and_the_next_one_does_not_wait_for_its_buf
             }
             ringway::uring::Core::current().now().since(started)
         });
-        let sent = server.stats().payloads_zero_copy.get();
-        assert_eq!(sent, 8 * 14 * 5 / 7, "those of at least 16 KiB");
-        assert!(took.0 < late.0.0 * sent / 2, "{took} for {sent} payloads");
-        assert_eq!(server.connections()[0].send_path, ringway::transport::SendPath::ZeroCopy);
+        let sent = server.stats().sent.get();
+        let count = sent.zero_copy_sends;
+        assert_eq!(count, 8 * 14 * 5 / 7, "those of at least 16 KiB");
+        assert!(took.0 < late.0.0 * count / 2, "{took} for {count} payloads");
+        let connection = &server.connections()[0];
+        assert_eq!((connection.send_path, connection.sent), (SendPath::ZeroCopy, sent));
+        assert_eq!((sent.zero_copy_sends_copied, sent.bytes_copied_by_kernel), (0, 0));
+        assert_eq!(sent.bytes_copied, 8 * 2 * (1 + 4096), "the small ones");
+        assert_eq!(sent.bytes_zero_copy + sent.bytes_copied, server.stats().payload_bytes_out.get());
     });
+}
+
+/// The connection was cut, with all of its streams.
+#[test]
+fn d10_a_zero_copy_send_that_the_kernel_refuses_is_sent_by_copying_and_so_are_those_behind_it() {
+    for errno in [Errno::NO_MEMORY, Errno::NO_BUFFERS, Errno::NOT_SUPPORTED] {
+        let mut pair = Pair::new(1, NetOptions::default());
+        let (user, server, peer) = (pair.user(), pair.server(), pair.peer());
+        pair.sim.fault(pair.nodes[0], Rule::new(Fault::Fail(errno)).on(OpKind::SendZeroCopy));
+        assert_eq!(pair.run(async move { fetch(&user, peer, 14).await }), Ok(0));
+        let connection = &server.connections()[0];
+        assert_eq!(connection.send_path, SendPath::Copy(WhyCopy::Refused { errno }));
+        let Sent { zero_copy_sends, bytes_copied, .. } = connection.sent;
+        assert_eq!((zero_copy_sends, bytes_copied), (0, server.stats().payload_bytes_out.get()));
+    }
+}
+
+#[test]
+fn d10_a_kernel_that_cannot_send_without_copying_is_told_by_each_connection() {
+    let mut pair = Pair::new(1, NetOptions { zero_copy: false, ..NetOptions::default() });
+    let (user, server, peer) = (pair.user(), pair.server(), pair.peer());
+    assert_eq!(pair.run(async move { fetch(&user, peer, 7).await }), Ok(0));
+    let connection = &server.connections()[0];
+    assert_eq!(connection.send_path, SendPath::Copy(WhyCopy::Unsupported));
+    assert_eq!(connection.sent.bytes_copied, server.stats().payload_bytes_out.get());
 }
 
 #[test]

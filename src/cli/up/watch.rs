@@ -106,6 +106,7 @@ mod tests {
             paused: None,
             bytes_fetched: 0,
             direct: true,
+            direct_asked: true,
             links: true,
             bytes_served: 0,
             bytes_relayed: 0,
@@ -122,6 +123,7 @@ mod tests {
             cores: Vec::new(),
             groups: vec![group(0), group(1)],
             shards: vec![shard],
+            connections: Vec::new(),
         }
     }
 
