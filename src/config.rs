@@ -67,7 +67,8 @@ pub struct RaftConfig {
 pub struct TransferConfig {
     /// O_DIRECT where the file system takes it.
     pub direct: bool,
-    /// Congestion control of data connections: `cubic` or `bbr`; the system's default without it.
+    /// Congestion control of connections, one of `CONGESTION_CONTROLS`; the system's default without it. Where the
+    /// system does not have or not allow it, connections have its default, the log warns, and status tells.
     pub congestion: Option<&'static str>,
     /// Whether a large segment is fetched from several nodes at once, so that it leaves its origin about once.
     pub spread: Spread,
@@ -93,6 +94,9 @@ pub struct DigestConfig {
     /// machine that lacks it does not open.
     pub kernel: Option<&'static str>,
 }
+
+/// Names of the congestion controls that can be asked for.
+pub const CONGESTION_CONTROLS: [&str; 2] = ["cubic", "bbr"];
 
 /// Names of the digest kernels.
 pub const DIGEST_KERNELS: [&str; 3] = ["ring", "sha-ni", "avx512"];
@@ -127,6 +131,11 @@ pub enum ConfigError {
     },
     /// The election's times must be at least twice the heartbeat, and in order.
     ElectionTimes,
+    /// A congestion control that is none of `CONGESTION_CONTROLS`.
+    UnknownCongestion {
+        /// What was given.
+        given: &'static str,
+    },
     /// A path that is not absolute.
     NotAbsolute {
         /// The path.
@@ -206,6 +215,9 @@ impl NodeConfig {
         {
             return Err(ConfigError::ElectionTimes);
         }
+        if let Some(given) = self.transfer.congestion.filter(|name| !CONGESTION_CONTROLS.contains(name)) {
+            return Err(ConfigError::UnknownCongestion { given });
+        }
         for path in std::iter::once(&self.root).chain(self.segments.values()) {
             if !path.is_absolute() {
                 return Err(ConfigError::NotAbsolute { path: path.clone() });
@@ -263,6 +275,12 @@ impl fmt::Display for ConfigError {
             }
             Self::ElectionTimes => {
                 f.write_str("raft: election_min must be at least twice the heartbeat, and below election_max")
+            }
+            Self::UnknownCongestion { given } => {
+                write!(
+                    f,
+                    "{given} is no congestion control that can be asked for; {CONGESTION_CONTROLS:?} are"
+                )
             }
             Self::NotAbsolute { path } => write!(f, "{} is not an absolute path", path.display()),
             Self::NoSuchShard { shard } => {
@@ -327,6 +345,12 @@ mod tests {
         assert!(matches!(broken(|c| c.shards = 0), ConfigError::OutOfBounds { name: "shards", .. }));
         assert!(matches!(broken(|c| c.cores.slab_buffers = 1), ConfigError::OutOfBounds { .. }));
         assert_eq!(broken(|c| c.raft.election_min = c.raft.heartbeat), ConfigError::ElectionTimes);
+        // It became cubic without a word.
+        let given = "reno";
+        assert_eq!(
+            broken(|c| c.transfer.congestion = Some("reno")),
+            ConfigError::UnknownCongestion { given }
+        );
         assert!(matches!(broken(|c| c.root = PathBuf::from("data")), ConfigError::NotAbsolute { .. }));
         assert!(matches!(
             broken(|c| {

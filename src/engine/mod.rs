@@ -17,6 +17,7 @@ mod digests;
 mod doctor;
 mod error;
 mod event;
+mod fallback;
 mod gather;
 mod guest;
 mod handle;

@@ -27,6 +27,7 @@ use crate::wire::Purpose;
 use super::answer;
 use super::cluster::ClusterSeat;
 use super::error::OpenError;
+use super::fallback;
 use super::hooks::Hooks;
 use super::identity::Identity;
 use super::layout::{beside, folder, group_place, text};
@@ -108,6 +109,7 @@ pub(super) async fn run_watched(
 
 async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<SocketAddr>), OpenError> {
     let config = Arc::clone(&parts.config);
+    fallback::tell(&Core::current().probe(), parts.index, congestion(&config));
     let root = Dir::open_root(&text(&config.root)?).await;
     let root = root.map_err(|errno| OpenError::root(&config.root, errno.is_disk_full(), &errno))?;
     let identity = Identity::load_or_make(&root, config.cluster, config.node, config.shards).await;
@@ -143,6 +145,11 @@ async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<Socke
     Ok((node, address))
 }
 
+fn congestion(config: &NodeConfig) -> Option<Congestion> {
+    let named = |name| Congestion::named(name).expect("the configuration was checked");
+    config.transfer.congestion.map(named)
+}
+
 fn transport(
     parts: &CoreParts,
     identity: &Identity,
@@ -159,12 +166,7 @@ fn transport(
     );
     options.core_index = parts.index;
     options.core_count = config.cores.count;
-    options.socket = SocketOptions {
-        congestion: config.transfer.congestion.map(|name| match name {
-            "bbr" => Congestion::Bbr,
-            _ => Congestion::Cubic,
-        }),
-    };
+    options.socket = SocketOptions { congestion: congestion(config) };
     let (addresses, placement, returning) =
         (Rc::clone(addresses), Rc::clone(placement), Rc::clone(returning));
     options.admit = Rc::new(move |peer| {
@@ -358,6 +360,12 @@ impl CoreNode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CONGESTION_CONTROLS;
+
+    #[test]
+    fn every_congestion_control_that_a_configuration_may_name_is_one() {
+        assert_eq!(CONGESTION_CONTROLS, Congestion::ALL.map(Congestion::name));
+    }
 
     /// A node had other times than the group whose failover was tested: a new leader took more than a second.
     #[test]

@@ -10,6 +10,8 @@ use crate::uring::{Congestion, Core, SocketOptions};
 
 /// The serving end.
 pub(crate) const SOURCE: NodeId = NodeId(1);
+/// Of all of their connections.
+pub(super) const CONGESTION: Congestion = Congestion::Cubic;
 /// What both ends name as their cluster, so that no connection of a cluster passes for one of these.
 const CLUSTER: ClusterId = ClusterId(*b"ringway-point-v1");
 
@@ -17,7 +19,7 @@ const CLUSTER: ClusterId = ClusterId(*b"ringway-point-v1");
 pub(crate) fn transport(secrets: SecretSet, node: Option<NodeId>) -> Transport {
     let incarnation = Incarnation(Core::current().random());
     let mut options = TransportOptions::new(Some(CLUSTER), node, incarnation, secrets);
-    options.socket = SocketOptions { congestion: Some(Congestion::Cubic) };
+    options.socket = SocketOptions { congestion: Some(CONGESTION) };
     if node.is_some() {
         // Whoever says that it is a node says which, and would be another peer each time.
         options.admit = Rc::new(|peer| if peer.node.is_some() { Err(RefusedCode::Role) } else { Ok(()) });

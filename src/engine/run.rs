@@ -17,6 +17,8 @@ use crate::uring::{Core, KernelOptions, KernelRing, Priority, RingError, Turn};
 
 use super::boot::boot_id;
 use super::doctor::{Check, DoctorError, Standing, examine};
+use super::fallback;
+use super::point;
 use super::pull::{self};
 use super::pull_parts::{PullError, PullOptions, PullProgress, PullReport};
 use super::rejoin::{RejoinError, Rejoining, set_aside};
@@ -50,10 +52,12 @@ pub fn serve(
     ready: impl FnOnce(SocketAddr) + 'static,
 ) -> Result<(), ServeError> {
     let secrets = secrets(secret).map_err(|why| ServeError::Secret { why })?;
+    // Before an hour of digesting, not behind it.
+    let core = core().map_err(|error| ServeError::Ring { why: error.to_string() })?;
+    fallback::tell(&core.probe(), 0, Some(point::CONGESTION));
     let Some(digested) = digest_directory(&options.dir, options.cache.as_deref(), stop, tell)? else {
         return Ok(());
     };
-    let core = core().map_err(|error| ServeError::Ring { why: error.to_string() })?;
     drive(&core, serve::run(digested, options.listen, secrets, ready), stop).unwrap_or(Ok(()))
 }
 
@@ -74,6 +78,7 @@ pub fn pull(
     let absolute = fs::canonicalize(&options.dest).map_err(dest)?;
     let options = PullOptions { dest: absolute, ..options };
     let core = core().map_err(|error| PullError::Ring { why: error.to_string() })?;
+    fallback::tell(&core.probe(), 0, Some(point::CONGESTION));
     let pulling = pull::run(options, secrets, boot_id(), Rc::new(tell));
     drive(&core, pulling, stop).unwrap_or(Err(PullError::Interrupted))
 }

@@ -281,7 +281,14 @@ impl Inner {
             // With `exclusive` the refused attempt may have made the name (open(2), O_DIRECT).
             let again = OpenOptions { exclusive: false, ..options };
             let file = folder.open(path, again).await?;
-            self.direct_refused.set(true);
+            if !self.direct_refused.replace(true) {
+                let root = &self.options.segments_root;
+                tracing::warn!(
+                    root,
+                    "the file system refuses O_DIRECT: content goes through the page cache; \
+                    ext4 and XFS take it, and `direct = false` under [transfer] says not to ask"
+                );
+            }
             return Ok((file, false));
         }
         Ok((folder.open(path, options).await?, false))

@@ -1,5 +1,6 @@
 //! A plain directory as a source: files digested beforehand, refused when they have changed since.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::digest::VerifiedChunks;
@@ -25,7 +26,8 @@ pub struct Served {
 #[derive(Debug)]
 pub struct Directory {
     root: Dir,
-    direct: bool,
+    /// Past the page cache what is cold; false once the file system has refused it.
+    direct: Cell<bool>,
     /// Never empty: files of the same content serve for each other.
     files: BTreeMap<Digest, Vec<Served>>,
 }
@@ -39,7 +41,7 @@ impl Directory {
         for served in files {
             by_root.entry(served.chunks.root()).or_default().push(served);
         }
-        Self { root, direct, files: by_root }
+        Self { root, direct: Cell::new(direct), files: by_root }
     }
 
     pub(super) fn chunk_list(&self, root: Digest) -> Result<VerifiedChunks, Refusal> {
@@ -73,11 +75,20 @@ impl Directory {
             tracing::warn!(path = %served.path, "the file has changed since it was digested");
             return Err(Refusal::Superseded);
         }
-        let mut direct = self.direct && bytes > 0 && !is_resident(&file, bytes).await;
+        let mut direct = self.direct.get() && bytes > 0 && !is_resident(&file, bytes).await;
         if direct {
             match open(true).await {
                 Ok(cold) => file = cold,
-                Err(Errno::INVALID) => direct = false,
+                Err(Errno::INVALID) => {
+                    direct = false;
+                    if self.direct.replace(false) {
+                        let path = &served.path;
+                        tracing::warn!(
+                            path,
+                            "the file system refuses O_DIRECT: files are read through the page cache"
+                        );
+                    }
+                }
                 Err(errno) => return Err(refuse(errno)),
             }
         }

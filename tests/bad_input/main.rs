@@ -14,8 +14,11 @@ mod damage;
 mod disk;
 mod full_disk;
 mod hostile;
+mod hosts;
 mod interrupted;
 mod joining;
 mod rejoin;
 mod silent;
 mod tools;
+#[path = "../binary/without.rs"]
+mod without;
