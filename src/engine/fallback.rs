@@ -1,4 +1,4 @@
-//! What a core does without, told once in the log when it begins; `status` and `doctor` tell it whenever they are asked.
+//! What a core does without, told once in the log when it begins; `status` and `doctor` tell it whenever asked.
 
 use crate::uring::{Congestion, Probe, REGISTERED_BUFFERS};
 

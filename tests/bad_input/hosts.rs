@@ -18,6 +18,10 @@ const SOON: Duration = Duration::from_secs(30);
 const MIB: usize = 1 << 20;
 /// Buffers of a core that is not told otherwise.
 const BUFFERS: u64 = 32;
+/// Memory that may be locked: enough for the queues of some rings, not for a core's buffers.
+const LITTLE: u64 = 4 << 20;
+/// Not enough for the queues of one.
+const TOO_LITTLE: u64 = 64 << 10;
 
 /// How often a log has these words.
 fn count(log: &str, words: &str) -> usize {
@@ -100,19 +104,38 @@ fn without_io_uring_whatever_needs_it_ends_with_1_and_says_what_to_allow() {
 fn with_little_memory_to_lock_a_pull_works_and_says_once_what_to_raise() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_running, mut pulling) = served(dir.path());
-    with_memlock(&mut pulling, 64 << 10);
+    with_memlock(&mut pulling, LITTLE);
     let log = works(&mut pulling, dir.path());
     assert_eq!(count(&log, "registered buffers are not in use"), 1, "{log}");
     for words in
-        ["33554432 bytes wanted", "65536 may be locked", "RLIMIT_MEMLOCK", "ulimit -l", "CAP_IPC_LOCK"]
+        ["33554432 bytes wanted", "4194304 may be locked", "RLIMIT_MEMLOCK", "ulimit -l", "CAP_IPC_LOCK"]
     {
         assert!(log.contains(words), "{words}: {log}");
     }
     let mut looking = doctor(dir.path());
-    with_memlock(&mut looking, 64 << 10);
+    with_memlock(&mut looking, LITTLE);
     let check = check_of(&finish(&mut looking, SOON), "registered buffers");
     assert_eq!(check["standing"], "slower", "{check}");
     assert!(check["change"].as_str().is_some_and(|change| change.contains("RLIMIT_MEMLOCK")), "{check}");
+}
+
+#[test]
+fn with_too_little_memory_to_lock_for_a_ring_a_pull_and_a_doctor_say_how_much_there_is_and_what_to_raise() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_running, mut pulling) = served(dir.path());
+    with_memlock(&mut pulling, TOO_LITTLE);
+    let done = finish(&mut pulling, SOON);
+    if done.status.success() {
+        return println!("skipped: a kernel that counts the queues of a ring as locked memory");
+    }
+    for words in ["65536 bytes", "ulimit -l", "LimitMEMLOCK=", "CAP_IPC_LOCK"] {
+        refused(&done, 1, words);
+    }
+    let mut looking = doctor(dir.path());
+    with_memlock(&mut looking, TOO_LITTLE);
+    let check = check_of(&finish(&mut looking, SOON), "io_uring");
+    assert_eq!(check["standing"], "bad", "{check}");
+    assert!(check["found"].as_str().is_some_and(|found| found.contains("65536 bytes")), "{check}");
 }
 
 #[test]
@@ -159,7 +182,7 @@ fn told(root: &Path, number: u64) -> String {
 fn a_node_with_little_memory_to_lock_works_and_its_log_and_status_say_what_it_goes_without() {
     let place = alone();
     let root = &place.root;
-    let mut cluster = two_nodes(&place, |command| with_memlock(command, 64 << 10));
+    let mut cluster = two_nodes(&place, |command| with_memlock(command, LITTLE));
     for number in [1, 2] {
         let core = status(root, number)["cores"][0].clone();
         let (all, registered) = (&core["buffers"], &core["buffers_registered"]);
