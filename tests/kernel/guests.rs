@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
+use std::process::{Command, Output};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -139,4 +140,76 @@ fn a_guest_whose_host_gives_up_leaves_nothing_with_the_kernel() {
     let began = Instant::now();
     let driven = block_on(guest.drive::<Stops>(work));
     assert!(driven.is_err() && began.elapsed() < Duration::from_secs(2), "its core was shut down");
+}
+
+const CHILD: &str = "RINGWAY_TEST_GUEST";
+
+/// Panics when it is dropped.
+struct Burst;
+
+impl Drop for Burst {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+/// A guest with a receive in the kernel's hands, and a task that holds something.
+fn busy(held: impl Sized + 'static) -> Guest {
+    let guest = guest(core());
+    let receive = async {
+        let (one, _two) = super::sockets::pair(&Core::current()).await;
+        let _never = one.receive(Buffer::heap(16), 0..16).await;
+    };
+    drop(guest.core().spawn(Priority::Urgent, receive));
+    let hold = async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    };
+    drop(guest.core().spawn(Priority::Urgent, hold));
+    for _ in 0..10 {
+        guest.core().turn();
+    }
+    guest
+}
+
+#[test]
+fn child_whose_guest_panics_while_it_is_dropped() {
+    match std::env::var(CHILD).as_deref() {
+        Ok("guest") => {
+            let guest = busy(Burst);
+            let _caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(guest)));
+            println!("it went on");
+        }
+        Ok("host") => {
+            let guest = busy(());
+            let host = move || {
+                let _guest = guest;
+                panic!("on purpose");
+            };
+            let caught: Result<(), _> = std::panic::catch_unwind(std::panic::AssertUnwindSafe(host));
+            println!("it went on: {}", caught.is_err());
+        }
+        _ => {}
+    }
+}
+
+fn child(whose: &str) -> Output {
+    Command::new(std::env::current_exe().expect("a test binary"))
+        .args(["--exact", "guests::child_whose_guest_panics_while_it_is_dropped", "--nocapture"])
+        .env(CHILD, whose)
+        .output()
+        .expect("the binary runs")
+}
+
+/// Once the panic was the host's to catch, and what the kernel was still to write to was given back meanwhile.
+#[test]
+fn a_panic_in_the_shutdown_of_a_dropped_guest_ends_the_process_and_one_of_its_host_does_not() {
+    let guest = child("guest");
+    let text = String::from_utf8_lossy(&guest.stderr);
+    assert!(!guest.status.success(), "{text}");
+    assert!(text.contains("on purpose") && text.contains("ringway: core 0 panicked"), "{text}");
+    assert!(!String::from_utf8_lossy(&guest.stdout).contains("it went on"));
+    let host = child("host");
+    let text = String::from_utf8_lossy(&host.stdout);
+    assert!(host.status.success() && text.contains("it went on: true"), "{text}");
 }

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::thread::panicking;
 
 use crate::ids::Nanos;
 use crate::uring::core::{Core, Turn};
@@ -119,6 +120,8 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
+        // A panic of the host's that is on its way through here is its own; one more would end the process anyway.
+        let _abort = (!panicking()).then(|| AbortOnPanic(self.core_index));
         self.core.shut_down();
     }
 }
