@@ -298,11 +298,14 @@ pub const SPREAD_SOURCES_MAX: usize = 16;
 /// For so long a node waits for a chunk that it was asked for and is itself still fetching, while no other chunk of the
 /// segment comes. Well below `PROGRESS_TIMEOUT`, as whoever asked hears nothing meanwhile.
 pub const PARTIAL_WAIT: Nanos = Nanos::from_secs(2);
+/// And for so long at most, while others come; then whoever asked asks again, or another.
+pub const PARTIAL_WAIT_MAX: Nanos = Nanos::from_secs(6);
 /// A replica that has not begun yet to fetch what it is asked for is asked again after so long,
 pub const SPREAD_PAUSE: Nanos = Nanos::from_millis(100);
 /// and so often.
 pub const SPREAD_ASKS_MAX: u32 = 20;
-/// When a segment's source has given its part, the shares of the others are waited for until none has come for so long.
+/// When a segment's source has given its part, the shares of the others are waited for until nothing has come for so
+/// long, or they are so far behind what the source would have given.
 pub const SPREAD_PATIENCE: Nanos = Nanos::from_secs(2);
 /// Writes of one landing under way at a time.
 pub const WRITES_MAX: usize = 4;
@@ -369,4 +372,5 @@ const _: () = assert!(PROPOSALS_IN_FLIGHT_MAX <= SESSION_OUTCOMES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < LOG_BATCH_BYTES_MAX);
 const _: () = assert!((LOG_BATCH_BYTES_MAX as u64) * 2 < LOG_FILE_BYTES && LOG_FILE_BYTES <= u32::MAX as u64);
 const _: () = assert!(LOG_READ_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BODY_BYTES_MAX + IO_ALIGNMENT);
-const _: () = assert!(PARTIAL_WAIT.0 * 2 < PROGRESS_TIMEOUT.0);
+const _: () = assert!(PARTIAL_WAIT.0 <= PARTIAL_WAIT_MAX.0);
+const _: () = assert!(PARTIAL_WAIT_MAX.0 * 2 < PROGRESS_TIMEOUT.0);

@@ -13,6 +13,7 @@ mod crash {
     mod held;
     mod landing;
     mod owned;
+    mod partial;
     mod pins;
     mod race;
     mod recovery;

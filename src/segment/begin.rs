@@ -66,6 +66,7 @@ impl Store {
             staging.is_exact.set(staging.will_be_exact());
             self.0.hooks.reach(Step::Staged, Edge::After).await;
         }
+        staging.progressed();
         self.0.landings.borrow_mut().insert(stem.id, Rc::downgrade(&staging));
         Ok(Landing(staging))
     }

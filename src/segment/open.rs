@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::ids::{Nanos, SegmentId};
 use crate::limits::{STORE_LOCK_ATTEMPTS, STORE_OPERATIONS_MAX};
-use crate::uring::{Dir, Errno, File, FileKind, Notify, OpenOptions, sleep};
+use crate::uring::{Dir, Errno, File, FileKind, OpenOptions, sleep};
 
 use super::fault::{DiskError, Doing, failed, from_disk};
 use super::hooks::{Hooks, Sabotage};
@@ -79,7 +79,6 @@ impl Store {
             unrecorded: RefCell::default(),
             claims: Locks::default(),
             landings: RefCell::new(BTreeMap::new()),
-            more: Notify::default(),
             names: Locks::default(),
             durable_folders: RefCell::new(BTreeSet::new()),
             direct_refused: Cell::new(false),

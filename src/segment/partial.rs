@@ -1,25 +1,25 @@
 //! A segment that is being staged, as those see it to whom it is served on before it has landed.
 //!
-//! A `Partial` keeps nothing: the segment may land, be given up or be removed under it. It holds what it reads from for
-//! as long as one read takes.
+//! A `Partial` keeps nothing: the segment may land, be given up, be begun again or be removed under it. While it reads
+//! it holds the file, and no landing.
 
 use std::fmt;
 use std::rc::{Rc, Weak};
 
 use crate::digest::VerifiedChunks;
 use crate::ids::{Digest, Nanos, SegmentId};
-use crate::limits::PARTIAL_WAIT;
-use crate::uring::{Buffer, Core, deadline};
+use crate::limits::{PARTIAL_WAIT, PARTIAL_WAIT_MAX};
+use crate::uring::{Buffer, Core, Notify, deadline};
 
 use super::staged::Staging;
 use super::staging_error::WriteError;
-use super::store::{Inner, Store};
+use super::store::Store;
 
 /// The chunks of a segment that is being staged.
 #[derive(Clone)]
 pub struct Partial {
-    store: Rc<Inner>,
     staging: Weak<Staging>,
+    more: Rc<Notify>,
     count: u32,
 }
 
@@ -28,7 +28,7 @@ pub struct Partial {
 pub enum NotReady {
     /// It is not being staged any more: it has landed, or was given up.
     Ended,
-    /// The chunk is not there, and no other has come for `PARTIAL_WAIT`.
+    /// The chunk is not there, and no other has come for `PARTIAL_WAIT`, or it has not in `PARTIAL_WAIT_MAX`.
     Stalled,
 }
 
@@ -39,7 +39,8 @@ impl Store {
         let staging = self.0.landings.borrow().get(&id)?.upgrade()?;
         let count = staging.chunks.chunk_count();
         let is_meant = staging.want.root == root && !staging.is_ruined.get();
-        is_meant.then(|| Partial { store: Rc::clone(&self.0), staging: Rc::downgrade(&staging), count })
+        let more = Rc::clone(&staging.more);
+        is_meant.then(|| Partial { staging: Rc::downgrade(&staging), more, count })
     }
 }
 
@@ -56,32 +57,36 @@ impl Partial {
         self.staging.upgrade().map(|staging| staging.chunks.clone())
     }
 
-    /// Waits until a chunk is there, for as long as others of the segment come.
+    /// Whether a chunk is there.
+    #[must_use]
+    pub fn is_there(&self, index: u32) -> bool {
+        self.waits_since(index) == Ok(None)
+    }
+
+    /// Waits until a chunk is there, for as long as others of the segment come, and no longer than `PARTIAL_WAIT_MAX`.
     ///
     /// # Errors
-    /// It will not come here.
+    /// It will not come here, or not soon.
     pub async fn ready(&self, index: u32) -> Result<(), NotReady> {
-        let mut waits: Option<(u32, Nanos)> = None;
+        let core = Core::current();
+        let last = core.now().plus(PARTIAL_WAIT_MAX);
         loop {
-            let more = self.store.more.notified();
-            let written = self.written(index)?;
-            let Some(count) = written else { return Ok(()) };
-            let now = Core::current().now();
-            let (seen, until) =
-                waits.filter(|(seen, _)| *seen == count).unwrap_or((count, now.plus(PARTIAL_WAIT)));
-            waits = Some((seen, until));
-            if deadline(until, more).await.is_err() && self.written(index)? == Some(seen) {
+            let more = self.more.notified();
+            let Some(progress) = self.waits_since(index)? else { return Ok(()) };
+            let until = progress.plus(PARTIAL_WAIT).min(last);
+            if until <= core.now() {
                 return Err(NotReady::Stalled);
             }
+            let _either = deadline(until, more).await;
         }
     }
 
-    /// `None` if the chunk is there, else how many are.
-    fn written(&self, index: u32) -> Result<Option<u32>, NotReady> {
+    /// `None` if the chunk is there, else when another last came.
+    fn waits_since(&self, index: u32) -> Result<Option<Nanos>, NotReady> {
         let staging = self.staging.upgrade().filter(|staging| !staging.is_ruined.get());
         let staging = staging.ok_or(NotReady::Ended)?;
-        let state = staging.state.borrow();
-        Ok((!state.written.contains(index)).then(|| state.written.len()))
+        let is_there = staging.state.borrow().written.contains(index);
+        Ok((!is_there).then(|| staging.progress.get()))
     }
 
     /// Reads a chunk that is there; its bytes are the buffer's content, and their number is given. They are not hashed:
@@ -90,13 +95,13 @@ impl Partial {
     /// # Errors
     /// It is not there, or the disk refuses it.
     pub async fn read_chunk(&self, index: u32, buffer: Buffer) -> (Result<usize, WriteError>, Buffer) {
-        let Some(staging) = self.staging.upgrade() else {
+        let staging = self.staging.upgrade();
+        let staging = staging.filter(|staging| staging.state.borrow().written.contains(index));
+        // No longer than this: while it lives nobody begins the segment again.
+        let Some(stretch) = staging.map(|staging| staging.stretch(index)) else {
             return (Err(WriteError::Missing { index }), buffer);
         };
-        if !staging.state.borrow().written.contains(index) {
-            return (Err(WriteError::Missing { index }), buffer);
-        }
-        let (read, buffer) = staging.read(index, buffer).await;
+        let (read, buffer) = stretch.read(buffer).await;
         (read.map(|()| buffer.filled().len()), buffer)
     }
 }

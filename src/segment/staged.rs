@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::digest::{VerifiedChunks, chunk_offset};
-use crate::ids::SegmentId;
+use crate::ids::{Nanos, SegmentId};
 use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
 use crate::uring::{Buffer, Core, File, Notify, Priority};
 
@@ -18,6 +18,7 @@ use super::hooks::{Edge, Sabotage};
 use super::identity::Identity;
 use super::landing::Step;
 use super::locks::{Locked, Locks};
+use super::path::RelativePath;
 use super::staging::WithBuffer;
 use super::staging_error::WriteError;
 use super::store::{Inner, Want};
@@ -40,6 +41,10 @@ pub(super) struct Staging {
     pub(super) is_resumed: Cell<bool>,
     pub(super) one_checkpoint: Locks<()>,
     quiet: Notify,
+    /// When a chunk last became one that is there; at first, when it was begun.
+    pub(super) progress: Cell<Nanos>,
+    /// That it did, or that none will any more. Outlives the landing, for who waits.
+    pub(super) more: Rc<Notify>,
     /// One landing for each segment, for as long as anything of it is under way.
     _claim: Locked<SegmentId>,
 }
@@ -79,6 +84,8 @@ impl Staging {
             is_resumed: Cell::new(false),
             one_checkpoint: Locks::default(),
             quiet: Notify::default(),
+            progress: Cell::new(Core::current().now()),
+            more: Rc::default(),
             _claim: claim,
         }
     }
@@ -107,7 +114,7 @@ impl Staging {
         drop(permit);
         if result.is_ok() {
             self.state.borrow_mut().written.insert(index);
-            self.store.more.notify();
+            self.progressed();
         }
         self.store.hooks.reach(Step::Written, Edge::After).await;
         self.state.borrow_mut().writing.retain(|other| *other != index);
@@ -115,25 +122,29 @@ impl Staging {
         (result.map_err(|errno| failed_at(Doing::Write, &self.want.path, at)(errno).into()), buffer)
     }
 
+    /// Where a chunk stands.
+    pub(super) fn stretch(&self, index: u32) -> Stretch {
+        let (bytes, span) = self.spans(index);
+        Stretch { file: self.file.clone(), path: self.want.path.clone(), index, bytes, span }
+    }
+
     /// Reads the bytes that stand in a chunk's place.
     pub(super) async fn read(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
-        let (bytes, span) = self.spans(index);
-        let at = chunk_offset(index);
-        let (result, mut buffer) = self.file.read_at(buffer, 0..span, at).await;
-        match result {
-            Ok(count) if count >= bytes => {
-                buffer.set_filled(bytes);
-                (Ok(()), buffer)
-            }
-            Ok(_) => (Err(WriteError::Missing { index }), buffer),
-            Err(errno) => (Err(failed_at(Doing::Read, &self.want.path, at)(errno).into()), buffer),
-        }
+        self.stretch(index).read(buffer).await
+    }
+
+    /// More is there: tells those who wait for it.
+    pub(super) fn progressed(&self) {
+        self.progress.set(Core::current().now());
+        self.more.notify();
     }
 
     /// All chunks are there: the file shares its content with one that was verified.
     pub(super) fn fill(&self) {
         let mut state = self.state.borrow_mut();
         (0..self.chunks.chunk_count()).for_each(|index| state.written.insert(index));
+        drop(state);
+        self.progressed();
     }
 
     /// Whether a checkpoint has made a map, of this attempt or an earlier one.
@@ -195,6 +206,7 @@ impl Staging {
     /// Never trusts this staging file again.
     pub(super) async fn throw_away(&self) {
         self.is_ruined.set(true);
+        self.more.notify();
         self.quiet().await;
         let stem = self.want.stem();
         // The page cache may show what the disk does not have: not even a hash would tell. It goes before it is used.
@@ -208,7 +220,34 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         self.store.landings.borrow_mut().remove(&self.want.id);
-        self.store.more.notify();
+        self.more.notify();
+    }
+}
+
+/// Where a chunk stands in the staging file, for reading it, whatever becomes of the landing meanwhile.
+pub(super) struct Stretch {
+    file: File,
+    path: RelativePath,
+    index: u32,
+    bytes: usize,
+    /// Bytes that are read for it.
+    span: usize,
+}
+
+impl Stretch {
+    /// Reads the bytes that stand there.
+    pub(super) async fn read(self, buffer: Buffer) -> WithBuffer<WriteError> {
+        let Self { file, path, index, bytes, span } = self;
+        let at = chunk_offset(index);
+        let (result, mut buffer) = file.read_at(buffer, 0..span, at).await;
+        match result {
+            Ok(count) if count >= bytes => {
+                buffer.set_filled(bytes);
+                (Ok(()), buffer)
+            }
+            Ok(_) => (Err(WriteError::Missing { index }), buffer),
+            Err(errno) => (Err(failed_at(Doing::Read, &path, at)(errno).into()), buffer),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use crate::digest::Kernel;
 use crate::ids::{Digest, SegmentId};
 use crate::limits::{PAGE_ENTRIES_MAX, SEGMENT_BYTES_DIRECT_MIN};
-use crate::uring::{Dir, Errno, File, Gate, Notify, OpenOptions};
+use crate::uring::{Dir, Errno, File, Gate, OpenOptions};
 
 use super::drafts::Drafts;
 use super::fault::{DiskError, Doing, failed};
@@ -111,8 +111,6 @@ pub(super) struct Inner {
     pub(super) claims: Locks<SegmentId>,
     /// Landings under way.
     pub(super) landings: RefCell<BTreeMap<SegmentId, Weak<Staging>>>,
-    /// A chunk of a landing was written, or a landing has ended.
-    pub(super) more: Notify,
     /// One operation at a time on a final name.
     pub(super) names: Locks<RelativePath>,
     /// Folders below the segments' root whose own names are durable.
