@@ -11,8 +11,10 @@ use crate::stats::TransferStats;
 use crate::transport::Peer;
 use crate::uring::{Core, Notify, Priority, Task, sleep_until};
 
-use super::fetch::{Fetcher, Share};
-use super::plan::{Failure, Plan, Start, Want};
+use super::failure::Failure;
+use super::fetch::Fetcher;
+use super::plan::{Plan, Start, Want};
+use super::share::{Share, Told};
 use super::source::{Announced, Sources};
 use super::spread::Part;
 
@@ -92,7 +94,7 @@ impl Driver {
 
     async fn one(self: Rc<Self>, start: Start) {
         let Start { want, source, parts } = start;
-        let shares = self.shares(parts);
+        let shares = self.shares(source, parts);
         let done = match ((self.peers)(source), RelativePath::parse(&want.path)) {
             (None, _) => Err(Failure::Unreachable),
             (_, Err(error)) => {
@@ -101,7 +103,7 @@ impl Driver {
             }
             (Some(peer), Ok(path)) => {
                 let segment = segment::Want { id: want.id, path, len: want.bytes, root: want.root };
-                let tell = |node, failure: Option<Failure>| self.told(node, failure);
+                let tell = |node, told: Told| self.told(node, told);
                 self.fetcher.fetch(segment, (source, peer), &shares, &tell).await
             }
         };
@@ -125,19 +127,35 @@ impl Driver {
         self.changed.notify();
     }
 
-    /// The parts with where their nodes are; none if a node is on this machine and that is not asked for.
-    fn shares(&self, parts: Vec<Part>) -> Vec<Share> {
+    /// The parts with where their nodes are, the source's first; none if nobody is left beside it, or if a node is on
+    /// this machine and that is not asked for.
+    fn shares(&self, source: NodeId, parts: Vec<Part>) -> Vec<Share> {
         let is_near = |share: &Share| share.peer.address.ip().to_canonical().is_loopback();
         let found = parts.into_iter().filter_map(|part| Some(Share { peer: (self.peers)(part.node)?, part }));
         let shares: Vec<Share> = found.collect();
-        if self.spread.get() == Spread::Auto && shares.iter().any(is_near) { Vec::new() } else { shares }
+        let is_spread = shares.len() > 1 && shares.first().is_some_and(|share| share.part.node == source);
+        let is_avoided = self.spread.get() == Spread::Auto && shares.iter().any(is_near);
+        if is_spread && !is_avoided { shares } else { Vec::new() }
     }
 
-    /// What became of the part that another node than the source was asked for.
-    fn told(&self, node: NodeId, failure: Option<Failure>) {
-        let (mut sources, now) = (self.sources.borrow_mut(), Core::current().now());
-        sources.begin(node);
-        sources.end(node, !failure.is_some_and(Failure::blames_source), now);
+    /// How it stands with the share that another node than the source was asked for. One that sends what it should not
+    /// is set aside as a source, too. One that is given up may be so outside of the core.
+    fn told(&self, node: NodeId, told: Told) {
+        let (mut sources, now) = (self.sources.borrow_mut(), || Core::current().now());
+        match told {
+            Told::Asked => sources.begin(node),
+            Told::Came => sources.share_ended(node, true, now()),
+            Told::GivenUp | Told::Failed(Failure::DiskFull | Failure::Disk) => sources.release(node),
+            Told::Failed(Failure::Corrupt) => sources.end(node, false, now()),
+            Told::Late
+            | Told::Failed(
+                Failure::NotHere
+                | Failure::NotAllowed
+                | Failure::Busy
+                | Failure::Unreachable
+                | Failure::NoProgress,
+            ) => sources.share_ended(node, false, now()),
+        }
     }
 
     /// Takes a segment to fetch. False if there is no room: derive the difference again when `take_overflow` says so.

@@ -9,43 +9,32 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use futures_util::future::{Either, select, try_join};
-use futures_util::stream::{self, StreamExt};
 
 use crate::ids::{GroupId, NodeId};
-use crate::limits::{FETCH_RANGES_MAX, SPREAD_ASKS_MAX, SPREAD_PATIENCE, SPREAD_PAUSE, WRITES_MAX};
+use crate::limits::{FETCH_RANGES_MAX, WRITES_MAX};
 use crate::segment::{self, ChunkWriter, DiskError, Landing, Store, WriteError};
 use crate::stats::TransferStats;
 use crate::transport::{Peer, Transport};
-use crate::uring::{sleep, timeout};
 use crate::wire::Body;
 
+use super::failure::Failure;
 use super::land::Lander;
-use super::plan::Failure;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
-use super::spread::Part;
+use super::share::{Share, Tell};
 
-/// A part of a segment, and where its node is.
-#[derive(Clone, Debug)]
-pub struct Share {
-    /// The part.
-    pub part: Part,
-    /// Where its node is.
-    pub peer: Peer,
-}
-
-/// Hears how a node did that was asked for a share.
-type Tell<'a> = &'a dyn Fn(NodeId, Option<Failure>);
+/// All chunks of a segment, however many.
+pub(super) const WHOLE: Range<u32> = 0..u32::MAX;
 
 /// A segment that is taken from one node.
-struct Receiving<'a> {
-    asker: &'a Asker,
-    answers: &'a mut Answers,
-    source: NodeId,
-    landing: &'a Landing,
+pub(super) struct Receiving<'a> {
+    pub(super) asker: &'a Asker,
+    pub(super) answers: &'a mut Answers,
+    pub(super) source: NodeId,
+    pub(super) landing: &'a Landing,
 }
 
 /// The ranges within one that are neither there nor being written.
-fn missing(landing: &Landing, within: &Range<u32>) -> impl Iterator<Item = Range<u32>> + use<> {
+pub(super) fn missing(landing: &Landing, within: &Range<u32>) -> impl Iterator<Item = Range<u32>> + use<> {
     let within = within.clone();
     let parts = landing.missing().map(move |range| range.start.max(within.start)..range.end.min(within.end));
     parts.filter(|range| range.start < range.end)
@@ -55,7 +44,7 @@ fn missing(landing: &Landing, within: &Range<u32>) -> impl Iterator<Item = Range
 pub struct Fetcher {
     store: Rc<Store>,
     lander: Lander,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     stats: Rc<TransferStats>,
 }
 
@@ -68,8 +57,8 @@ impl Fetcher {
     }
 
     /// Fetches, verifies and lands one segment: from the source, or if there are shares from all of their nodes, the
-    /// first of which is the source. `tell` hears how each of the others did. What did not come from them comes from
-    /// the source.
+    /// first of which is the source. `tell` hears how it stands with each of the others'. What does not come from them
+    /// comes from the source.
     ///
     /// # Errors
     /// Why it does not stand. What was verified is kept for the next attempt.
@@ -86,8 +75,8 @@ impl Fetcher {
             return Ok(());
         }
         let (own, others) = match shares {
-            [] => (0..u32::MAX, shares),
-            [own, others @ ..] => (own.part.chunks.clone(), others),
+            [own, others @ ..] if !others.is_empty() => (own.part.chunks.clone(), others),
+            _ => (WHOLE, &[][..]),
         };
         let Request { asker, mut answers } = self.sessions.request((source, Lane::Whole), peer).await?;
         let resumed = self.store.is_staged(want.id, want.root);
@@ -112,14 +101,11 @@ impl Fetcher {
             self.stats.chunks_reused.add(u64::from(landing.written_count()));
         }
         let mut receiving = Receiving { asker: &asker, answers: &mut answers, source, landing: &landing };
-        let mut received = if others.is_empty() {
-            self.receive_missing(&mut receiving, own, !resumed).await
+        let received = if others.is_empty() {
+            self.receive_missing(&mut receiving, WHOLE, !resumed).await
         } else {
             self.receive_spread(&mut receiving, own, !resumed, (others, tell)).await
         };
-        if received.is_ok() && !others.is_empty() {
-            received = self.receive_missing(&mut receiving, 0..u32::MAX, false).await;
-        }
         drop((asker, answers));
         match received {
             Ok(()) => self.lander.land(landing).await,
@@ -134,7 +120,7 @@ impl Fetcher {
 
     /// Asks for what is missing, unless all of it was asked for, and takes it meanwhile. While a source answers it
     /// reads no requests: whoever asked for more than there is credit for would not be there to take answers.
-    async fn receive_missing(
+    pub(super) async fn receive_missing(
         &self,
         from: &mut Receiving<'_>,
         within: Range<u32>,
@@ -154,71 +140,18 @@ impl Fetcher {
                 }
                 Ok(())
             };
-            try_join(ask, self.receive_chunks(answers, source, landing, expected)).await?;
-        }
-    }
-
-    /// Takes the source's own part and the others' shares at once. When the source has given its part, they are waited
-    /// for as long as any of them goes on.
-    async fn receive_spread(
-        &self,
-        from: &mut Receiving<'_>,
-        own: Range<u32>,
-        is_asked: bool,
-        (others, tell): (&[Share], Tell<'_>),
-    ) -> Result<(), Failure> {
-        let landing = from.landing;
-        let own = pin!(self.receive_missing(from, own, is_asked));
-        let shares = pin!(self.receive_shares(others, landing, tell));
-        let mut shares = match select(own, shares).await {
-            Either::Left((done, shares)) => done.map(|()| shares)?,
-            Either::Right(((), own)) => return own.await,
-        };
-        loop {
-            let before = landing.written_count();
-            let ended = timeout(SPREAD_PATIENCE, shares.as_mut()).await.is_ok();
-            if ended || landing.written_count() == before {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Takes from other nodes than the source what they are asked for, all at once.
-    async fn receive_shares(&self, shares: &[Share], landing: &Landing, tell: Tell<'_>) {
-        let one = async |share: &Share| {
-            let failure = self.receive_share(share, landing).await.err();
-            if let Some(failure) = failure {
-                let (segment, node) = (landing.want().id, share.part.node);
-                tracing::debug!(%segment, %node, failure = failure.word(), "a share does not come from its node");
-            }
-            tell(share.part.node, failure);
-        };
-        stream::iter(shares).for_each_concurrent(None, one).await;
-    }
-
-    /// A replica may have heard of the segment later than this one: for a while it is asked again.
-    async fn receive_share(&self, share: &Share, landing: &Landing) -> Result<(), Failure> {
-        let Share { part, peer } = share;
-        let Request { asker, mut answers } = self.sessions.request((part.node, Lane::Share), *peer).await?;
-        let mut from = Receiving { asker: &asker, answers: &mut answers, source: part.node, landing };
-        let mut asked = 0;
-        loop {
-            match self.receive_missing(&mut from, part.chunks.clone(), false).await {
-                Err(Failure::NotHere) if asked < SPREAD_ASKS_MAX => asked += 1,
-                ended => return ended,
-            }
-            sleep(SPREAD_PAUSE).await;
+            try_join(ask, self.receive_chunks(answers, source, landing, (&within, expected))).await?;
         }
     }
 
     /// Takes so many chunks. One with a wrong digest is left out: the next attempt asks for it alone, of another source
-    /// if there is one. One that is here already was not asked for.
+    /// if there is one. One that is here already was not asked for, nor was another's.
     async fn receive_chunks(
         &self,
         answers: &mut Answers,
         source: NodeId,
         landing: &Landing,
-        mut expected: u32,
+        (within, mut expected): (&Range<u32>, u32),
     ) -> Result<(), Failure> {
         let mut writer = landing.writer(WRITES_MAX);
         let mut is_corrupt = false;
@@ -229,9 +162,10 @@ impl Fetcher {
             let Some(payload) = message.payload else { return Err(Failure::Corrupt) };
             expected -= 1;
             self.stats.bytes_fetched.add(payload.filled().len() as u64);
-            if !landing.lacks(index) {
+            if !within.contains(&index) || !landing.lacks(index) {
                 self.stats.bytes_refetched.add(payload.filled().len() as u64);
-                tracing::warn!(segment = %landing.want().id, index, "a chunk came that was not asked for");
+                let segment = landing.want().id;
+                tracing::warn!(%segment, %source, index, "a chunk came that was not asked for");
                 return Err(Failure::Corrupt);
             }
             match landing.verify(index, payload) {

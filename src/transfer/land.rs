@@ -7,7 +7,7 @@ use crate::limits::LANDING_BATCH_MAX;
 use crate::segment::{LandError, Landed, Landing, Store};
 use crate::uring::{Answer, Core, Priority, QueueReceiver, QueueSender, question, queue};
 
-use super::plan::Failure;
+use super::failure::Failure;
 
 struct Complete {
     landing: Landing,

@@ -5,18 +5,22 @@
 
 mod directory;
 mod drive;
+mod failure;
 mod fetch;
 mod land;
 mod plan;
 mod serve;
 mod session;
+mod share;
 mod source;
 mod spread;
 
 pub use directory::{Directory, Served};
 pub use drive::{Driver, Hook};
-pub use fetch::{Fetcher, Share};
-pub use plan::{Failure, Plan, Start, Unavailable, Want};
+pub use failure::Failure;
+pub use fetch::Fetcher;
+pub use plan::{Plan, Start, Unavailable, Want};
 pub use serve::{Desk, Holdings, Page, Pages, serve};
+pub use share::{Share, Told};
 pub use source::{Announced, Sources, back_off};
 pub use spread::Part;

@@ -14,6 +14,7 @@ use crate::limits::{
     SPREAD_BYTES_MIN,
 };
 
+use super::failure::Failure;
 use super::source::{Sources, back_off};
 use super::spread::{Part, among_holders, among_replicas};
 
@@ -32,53 +33,6 @@ pub struct Want {
     pub origin: NodeId,
 }
 
-/// Why a fetch ended without the segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// The source does not have it.
-    NotHere,
-    /// The source refuses us; it rests before it is asked again.
-    NotAllowed,
-    /// The source is busy or stops.
-    Busy,
-    /// No connection, or it broke.
-    Unreachable,
-    /// Nothing came for `PROGRESS_TIMEOUT`.
-    NoProgress,
-    /// Bytes that do not have the committed digest.
-    Corrupt,
-    /// This disk is full: everything pauses.
-    DiskFull,
-    /// This disk failed otherwise.
-    Disk,
-}
-
-impl Failure {
-    /// The source, or the way to it, is at fault.
-    #[must_use]
-    pub fn blames_source(self) -> bool {
-        match self {
-            Self::NotAllowed | Self::Busy | Self::Unreachable | Self::NoProgress | Self::Corrupt => true,
-            Self::NotHere | Self::DiskFull | Self::Disk => false,
-        }
-    }
-
-    /// In a word, for status and metrics.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::NotHere => "not_here",
-            Self::NotAllowed => "not_allowed",
-            Self::Busy => "busy",
-            Self::Unreachable => "unreachable",
-            Self::NoProgress => "no_progress",
-            Self::Corrupt => "corrupt",
-            Self::DiskFull => "disk_full",
-            Self::Disk => "disk",
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Item {
     want: Want,
@@ -90,7 +44,10 @@ struct Item {
     /// Answers of its origin that it is not there: at first it may not have been pinned yet.
     early: u32,
     tried: Vec<NodeId>,
-    last: Option<(Failure, Nanos)>,
+    /// It may be fetched from several nodes at once: no attempt has failed but because the segment was not there. What
+    /// was damaged, or came too slowly, comes from one node after the other, and so does the rest of what has begun.
+    may_share: bool,
+    last: Option<Failure>,
     failing_since: Option<Nanos>,
 }
 
@@ -160,6 +117,7 @@ impl Plan {
             met_busy: false,
             early: 0,
             tried: Vec::new(),
+            may_share: true,
             last: None,
             failing_since: None,
         };
@@ -192,9 +150,7 @@ impl Plan {
                 item.tried.clear();
             }
             let Some(source) = sources.choose(id, item.want.origin, &item.tried, now) else { continue };
-            // What was damaged, or came too slowly, comes from one after the other.
-            let is_sound = item.last.is_none_or(|(failure, _)| !failure.blames_source());
-            let parts = match self.spread.filter(|_| is_sound) {
+            let parts = match self.spread.filter(|_| item.may_share) {
                 Some(me) => divide(&item.want, me, source, sources, now),
                 None => Vec::new(),
             };
@@ -224,7 +180,8 @@ impl Plan {
         let Some(source) = self.in_flight.remove(&id) else { return };
         sources.end(source, !failure.blames_source(), now);
         let Some(item) = self.items.get_mut(&id) else { return };
-        item.last = Some((failure, now));
+        item.last = Some(failure);
+        item.may_share &= failure == Failure::NotHere;
         item.failing_since.get_or_insert(now);
         item.met_busy |= failure == Failure::Busy;
         let others = sources.nodes().any(|node| node != source && !item.tried.contains(&node));
@@ -292,8 +249,12 @@ impl Plan {
     /// Segments whose every attempt failed so far, and those whose sources say again and again that they are busy.
     pub fn unavailable(&self) -> impl Iterator<Item = Unavailable> {
         self.items.iter().filter(|(_, item)| item.is_unavailable()).filter_map(|(id, item)| {
-            let (failure, _) = item.last?;
-            Some(Unavailable { id: *id, attempts: item.attempts, failure, since: item.failing_since? })
+            Some(Unavailable {
+                id: *id,
+                attempts: item.attempts,
+                failure: item.last?,
+                since: item.failing_since?,
+            })
         })
     }
 
@@ -340,7 +301,7 @@ fn divide(want: &Want, me: NodeId, source: NodeId, sources: &Sources, now: Nanos
     } else {
         Vec::new()
     };
-    parts.retain(|part| part.node == source || sources.is_rested(part.node, now));
+    parts.retain(|part| part.node == source || sources.may_share(part.node, now));
     if parts.len() > 1 { parts } else { Vec::new() }
 }
 
@@ -408,6 +369,36 @@ mod tests {
         assert!(again.want == large(6) && again.parts.is_empty(), "one after the other: {again:?}");
         plan.want(want(7), now);
         assert_eq!(plan.next(&mut from, now).map(|start| start.parts), Some(Vec::new()), "a small one");
+    }
+
+    /// Once one whose disk had been full, or that was asked for by a second node after damage, was divided again.
+    #[test]
+    fn p6_a_segment_that_was_not_there_is_divided_again_and_one_that_has_begun_to_come_is_not() {
+        use Failure::{Corrupt, Disk, DiskFull, NoProgress, NotHere};
+        let cases: [(&[Failure], bool); 6] = [
+            (&[NotHere], true),
+            (&[NotHere, NotHere], true),
+            (&[DiskFull], false),
+            (&[Disk, NotHere], false),
+            (&[Corrupt, NotHere], false),
+            (&[NotHere, NoProgress, NotHere], false),
+        ];
+        for (failures, is_divided) in cases {
+            let (mut plan, mut from, mut now) = (Plan::default(), sources(&[1, 2, 4]), Nanos(1));
+            plan.spread(NodeId(3));
+            plan.want(Want { bytes: SPREAD_BYTES_MIN * 3, ..want(5) }, now);
+            for failure in failures {
+                let start = plan.next(&mut from, now).expect("it is due");
+                plan.failed(start.want.id, *failure, 0, &mut from, now);
+                now = now.plus(BACKOFF_MAX);
+            }
+            // Another node is asked by now, and has it from others.
+            for node in [1, 2, 4] {
+                from.announce(NodeId(node), Announced { held_to: LogIndex(9), ..Announced::default() });
+            }
+            let again = plan.next(&mut from, now).expect("it is due");
+            assert_eq!(again.parts.len() > 1, is_divided, "{failures:?}: {again:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
+use std::pin::pin;
 use std::rc::Rc;
+
+use futures_util::future::{Either, select};
 
 use crate::digest::{ChunkList, VerifiedChunks, chunk_count};
 use crate::ids::{GroupId, Nanos, NodeId};
@@ -14,7 +17,7 @@ use crate::transport::{Message, Peer, RefusedCode, StreamReceiver, StreamSender,
 use crate::uring::{Core, Notify, Priority, QueueReceiver, QueueSender, deadline, queue};
 use crate::wire::{Body, Class, Fetch, Purpose, Refusal};
 
-use super::plan::Failure;
+use super::failure::Failure;
 
 /// What a stream to a source is for. A source answers the requests of one stream in their order: a share that it is
 /// itself still fetching would hold up what it has.
@@ -82,15 +85,17 @@ impl Sessions {
             }
         })?;
         let (sender, receiver) = stream.split();
+        let over = Rc::<Notify>::default();
         let session = Rc::new(Session {
             sender,
             requests: RefCell::default(),
             next: Cell::new(1),
             broken: Cell::new(false),
+            over: Rc::clone(&over),
             heard: Cell::new(Core::current().now()),
         });
         self.kept.borrow_mut().insert(to, Rc::clone(&session));
-        drop(Core::current().spawn(Priority::Bulk, route(Rc::downgrade(&session), receiver)));
+        drop(Core::current().spawn(Priority::Bulk, route(Rc::downgrade(&session), receiver, over)));
         Ok(session)
     }
 }
@@ -101,6 +106,8 @@ struct Session {
     requests: RefCell<BTreeMap<u32, Asked>>,
     next: Cell<u32>,
     broken: Cell<bool>,
+    /// Told to end before the source ends it.
+    over: Rc<Notify>,
     /// When the source last answered any of them.
     heard: Cell<Nanos>,
 }
@@ -110,7 +117,7 @@ impl Session {
     /// answers any, it does.
     async fn while_it_answers<T>(&self, something: impl Future<Output = T>) -> Result<T, Failure> {
         let begun = Core::current().now();
-        let mut something = std::pin::pin!(something);
+        let mut something = pin!(something);
         loop {
             let heard = self.heard.get().max(begun);
             match deadline(heard.plus(PROGRESS_TIMEOUT), something.as_mut()).await {
@@ -158,6 +165,17 @@ impl Session {
             self.broken.set(true);
         }
     }
+
+    /// What is still to come to a request is not wanted. If nobody waits for anything of the stream, it ends, and the
+    /// source sends no more.
+    fn hang_up(&self, request: u32) {
+        self.give_up(request);
+        let requests = self.requests.borrow();
+        if !requests.is_empty() && requests.values().all(|asked| asked.taker.is_none()) {
+            self.broken.set(true);
+            self.over.notify();
+        }
+    }
 }
 
 /// What was asked in the name of one request, and who takes the answers: nobody if it was given up.
@@ -193,10 +211,13 @@ impl Due {
     }
 }
 
-/// Gives each answer to the request that it names. Ends with the stream or the session.
-async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver) {
+/// Gives each answer to the request that it names. Ends with the stream or the session, or when it is told to.
+async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver, over: Rc<Notify>) {
+    let mut over = pin!(over.notified());
     loop {
-        let received = receiver.receive().await;
+        let Either::Left((received, _)) = select(pin!(receiver.receive()), over.as_mut()).await else {
+            return;
+        };
         let Some(session) = session.upgrade() else { return };
         let Ok(message) = received else {
             session.broken.set(true);
@@ -222,6 +243,24 @@ pub(super) struct Asker {
     id: u32,
 }
 
+/// Ends a request's stream, unless others need it, when it is dropped before `keep`.
+pub(super) struct HangUp<'a>(Option<&'a Asker>);
+
+impl HangUp<'_> {
+    /// It has come to its end.
+    pub(super) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for HangUp<'_> {
+    fn drop(&mut self) {
+        if let Some(asker) = self.0 {
+            asker.session.hang_up(asker.id);
+        }
+    }
+}
+
 /// The side of a request that takes the answers.
 pub(super) struct Answers {
     session: Rc<Session>,
@@ -240,6 +279,11 @@ impl Request {
 }
 
 impl Asker {
+    /// For who may be dropped in the middle of the answers.
+    pub(super) fn or_hang_up(&self) -> HangUp<'_> {
+        HangUp(Some(self))
+    }
+
     /// Asks for chunks, and for their list, when the source has room for it. Whoever has asked for something already
     /// takes answers meanwhile: those that nobody takes are in the way of others, and in the end of all room.
     pub(super) async fn ask(

@@ -26,6 +26,10 @@ struct Source {
     fetches: u32,
     failures: u32,
     rests_until: Nanos,
+    /// Shares that did not come, in a row.
+    late: u32,
+    /// Asked for no share until then; for all else it may be.
+    shares_from: Nanos,
 }
 
 /// The shard's other replicas, as sources.
@@ -75,18 +79,18 @@ impl Sources {
         candidates.map(|(node, source)| rank(*node, source)).min().map(|(_, _, node)| node)
     }
 
-    /// Those who say that they hold a segment and are rested, but for `source`.
+    /// Those who say that they hold a segment and may be asked for a share of it, but for `source`.
     #[must_use]
     pub fn holders(&self, id: SegmentId, source: NodeId, now: Nanos) -> Vec<NodeId> {
         let holds = |other: &Source| other.announced.as_ref().is_some_and(|told| told.holds(id));
-        let rested = self.0.iter().filter(|(_, other)| other.rests_until <= now);
-        rested.filter(|(node, other)| **node != source && holds(other)).map(|(node, _)| *node).collect()
+        let others = self.0.iter().filter(|(node, other)| **node != source && holds(other));
+        others.map(|(node, _)| *node).filter(|node| self.may_share(*node, now)).collect()
     }
 
-    /// Whether a node may be asked now.
+    /// Whether a node may be asked for a share now.
     #[must_use]
-    pub fn is_rested(&self, node: NodeId, now: Nanos) -> bool {
-        self.0.get(&node).is_some_and(|source| source.rests_until <= now)
+    pub fn may_share(&self, node: NodeId, now: Nanos) -> bool {
+        self.0.get(&node).is_some_and(|source| source.rests_until.max(source.shares_from) <= now)
     }
 
     /// When the first source that rests may be asked again.
@@ -120,6 +124,19 @@ impl Sources {
         if source.rests_until <= now {
             source.rests_until = now.plus(back_off(source.failures));
             source.failures = source.failures.saturating_add(1);
+        }
+    }
+
+    /// A share of the node has come, or not in time. In the second case it is asked for none for a while, longer each
+    /// time; as a source it is asked as before.
+    pub fn share_ended(&mut self, node: NodeId, came: bool, now: Nanos) {
+        let Some(source) = self.0.get_mut(&node) else { return };
+        source.fetches = source.fetches.saturating_sub(1);
+        if came {
+            source.late = 0;
+        } else if source.shares_from <= now {
+            source.shares_from = now.plus(back_off(source.late));
+            source.late = source.late.saturating_add(1);
         }
     }
 
@@ -188,6 +205,34 @@ mod tests {
         let mut sources = Sources::default();
         sources.set([NodeId(1), NodeId(2)]);
         assert_eq!(sources.choose(ID, NodeId(2), &[], Nanos(0)), Some(NodeId(2)));
+    }
+
+    #[test]
+    fn a_node_whose_shares_do_not_come_is_asked_for_none_for_a_while_and_stays_a_source() {
+        let mut sources = Sources::default();
+        sources.set([NodeId(1), NodeId(2)]);
+        for node in [1, 2] {
+            sources.announce(NodeId(node), told(9, 0));
+        }
+        let mut now = Nanos(1);
+        for rest in [1, 2, 4] {
+            assert_eq!(sources.holders(ID, NodeId(2), now), [NodeId(1)]);
+            for _ in 0..2 {
+                sources.begin(NodeId(1));
+                assert_eq!(sources.choose(ID, NodeId(1), &[], now), Some(NodeId(2)), "it has more to do");
+                sources.share_ended(NodeId(1), false, now);
+            }
+            assert_eq!(sources.holders(ID, NodeId(2), now), []);
+            assert_eq!(
+                sources.choose(ID, NodeId(1), &[], now),
+                Some(NodeId(1)),
+                "for all of a segment it is asked"
+            );
+            now = now.plus(Nanos(BACKOFF_FIRST.0 * rest));
+        }
+        sources.share_ended(NodeId(1), true, now);
+        sources.share_ended(NodeId(1), false, now);
+        assert!(sources.may_share(NodeId(1), now.plus(BACKOFF_FIRST)), "the first of another row");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! P6: a large segment that several nodes want at once leaves its origin about once, whatever becomes of the others.
 
 use ringway::engine::{Ask, Durability};
-use ringway::ids::{NodeId, ShardId};
-use ringway::limits::CHUNK_BYTES;
+use ringway::ids::{Nanos, NodeId, ShardId};
+use ringway::limits::{CHUNK_BYTES, SPREAD_PATIENCE};
 use ringway::stats::TransferStats;
 
 use crate::sim::SimOptions;
@@ -87,6 +87,28 @@ fn p6_a_replica_that_is_killed_while_it_serves_on_costs_the_others_nothing_but_t
         assert!(sound(seed, cluster.until(secs(60), rest)), "seed {seed}");
         let now = cluster.sim.now();
         cluster.host_mut(NodeId(3)).down(now);
+        sound(seed, cluster.settle());
+    }
+}
+
+/// Once a share was waited for as long as a chunk of it came every two seconds.
+#[test]
+fn p6_a_replica_behind_a_slow_line_costs_the_others_two_seconds_and_sends_no_more_then() {
+    for seed in 1..=3 {
+        let mut cluster = four(seed);
+        // A megabyte in a second: eight chunks take it longer than eight.
+        cluster.sim.link(NodeId(4), NodeId(2)).rate = 1;
+        register(seed, &mut cluster);
+        assert!(sound(seed, cluster.until(secs(10), |cluster| holds(cluster, 3))), "seed {seed}");
+        let begun = cluster.sim.now();
+        assert!(sound(seed, cluster.until(secs(60), |cluster| holds(cluster, 2))), "seed {seed}");
+        let took = cluster.sim.now().since(begun);
+        assert!(took < SPREAD_PATIENCE.plus(Nanos::SECOND), "seed {seed}: {took} behind the others");
+        sound(seed, cluster.go_on(secs(10)));
+        let served = stat(&cluster, 4, |stats| stats.bytes_served.get());
+        println!("seed {seed}: {took} behind the others; node 4 sent {served}");
+        // Its share to node 3, and to node 2 what it had sent by then and what was on the way.
+        assert!(served <= 13 * CHUNK_BYTES as u64, "seed {seed}: {served} bytes, for nothing");
         sound(seed, cluster.settle());
     }
 }

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use ringway::ids::{Digest, Nanos, NodeId};
 use ringway::limits::CHUNK_BYTES;
-use ringway::transfer::Failure;
+use ringway::transfer::{Failure, Told};
 use ringway::transport::{Peer, Stream};
 use ringway::uring::{Buffer, Core, Priority};
 use ringway::wire::{Body, Chunk, ChunkList, Fetch, Refusal};
 
+use super::shares::{fetch, share};
 use super::{PORT, Rig, transport, tree, whole};
 
 /// One answer.
@@ -91,6 +92,37 @@ fn whatever_a_source_makes_up_is_told_as_corrupt_at_once_and_lands_nothing() {
         let lost = target.driver.with_plan(|plan| plan.unavailable().next());
         assert_eq!(lost.map(|lost| lost.failure), Some(Failure::Corrupt), "{what}");
         assert_eq!(target.store.held().count(), 0, "{what}");
+        rig.nothing_wrong_stands();
+    }
+}
+
+/// Once the source was blamed for what the other had sent in its place.
+#[test]
+fn p6_a_node_that_sends_something_else_than_its_share_is_told_corrupt_and_the_rest_comes_from_the_source() {
+    let bytes = Rig::new(1, &[4 << 20]).samples.remove(0).bytes;
+    let digests = ringway::digest::ChunkList::from(tree(&bytes)).chunks;
+    let chunk =
+        |index: u32| Said::Chunk(index, bytes[index as usize * CHUNK_BYTES..][..CHUNK_BYTES].to_vec());
+    let lies: [(&str, Vec<Said>); 6] = [
+        ("the source's chunks", vec![chunk(0), chunk(1)]),
+        ("one of its own, and one of the source's", vec![chunk(2), chunk(1)]),
+        ("one of its own twice", vec![chunk(3), chunk(3)]),
+        ("other bytes", vec![Said::Chunk(2, vec![7; CHUNK_BYTES]), chunk(3)]),
+        ("a chunk without bytes", vec![Said::Bare(2)]),
+        ("a list", vec![Said::List(4 << 20, 0, digests)]),
+    ];
+    for (what, said) in lies {
+        let mut rig = Rig::new(1, &[4 << 20]);
+        // What the other sends is there before what the source does.
+        let (source, target) = (rig.source, rig.target);
+        rig.sim.link(source, target).rate = 1;
+        let liar = lie(&mut rig, said);
+        let shares = vec![share(rig.source_address(), 0..2), share(liar, 2..4)];
+        let fetched = fetch(&mut rig, shares);
+        assert_eq!(*fetched.done.borrow(), Some(Ok(())), "{what}");
+        let told = [(NodeId(9), Told::Asked), (NodeId(9), Told::Failed(Failure::Corrupt))];
+        assert_eq!(*fetched.told.borrow(), told, "{what}");
+        assert_eq!(fetched.store.held().count(), 1, "{what}");
         rig.nothing_wrong_stands();
     }
 }

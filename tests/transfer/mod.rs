@@ -4,6 +4,7 @@ mod endless;
 mod faults;
 mod liar;
 mod sessions;
+mod shares;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -6,12 +6,13 @@ use std::rc::Rc;
 use ringway::digest::{ChunkList, VerifiedChunks};
 use ringway::ids::{Nanos, NodeId};
 use ringway::limits::{CHUNK_BYTES, FRAME_CHARGE_BYTES, PROGRESS_TIMEOUT, STREAM_CREDIT_FIRST_BYTES};
-use ringway::segment::{self, RelativePath, Store};
-use ringway::transfer::{Failure, Fetcher};
-use ringway::transport::{Peer, Stream};
+use ringway::segment::{self, Store};
+use ringway::transfer::{Failure, Fetcher, Told};
+use ringway::transport::{Peer, Stream, StreamError};
 use ringway::uring::{Buffer, Core, Notify, Priority};
-use ringway::wire::{Body, Chunk, Class, Fetch, Purpose};
+use ringway::wire::{Body, Chunk, Class, Fetch, FetchRefused, Purpose, Refusal};
 
+use super::shares::{fetch, share, want};
 use super::{GROUP, LONG, Rig, dest_options, start_source, transport, tree};
 
 /// Once what came for a segment that was given up counted for nobody: whoever waited behind it gave the source up in
@@ -52,22 +53,26 @@ async fn answer(mut stream: Stream, samples: &[Vec<u8>]) {
     while let Ok(message) = stream.receive().await {
         let Ok(Body::Fetch(fetch)) = message.decode() else { return };
         let bytes = &samples[fetch.segment.index.0 as usize - 1];
-        if fetch.want_list {
-            let Fetch { request, .. } = fetch;
-            let digests = ChunkList::from(tree(bytes)).chunks.into();
-            let list = ringway::wire::ChunkList { request, len: bytes.len() as u64, first: 0, digests };
-            if stream.send(list).await.is_err() {
-                return;
-            }
-        }
-        let chunks = bytes.chunks(CHUNK_BYTES).zip(0..).skip(fetch.first_chunk as usize);
-        for (content, chunk) in chunks.take(fetch.chunk_count as usize) {
-            let body = Chunk { request: fetch.request, chunk };
-            if stream.send_payload(body, Buffer::from_bytes(content), 0..content.len()).await.0.is_err() {
-                return;
-            }
+        if give(&stream, &fetch, bytes).await.is_err() {
+            return;
         }
     }
+}
+
+/// Sends what is asked for.
+async fn give(stream: &Stream, fetch: &Fetch, bytes: &[u8]) -> Result<(), StreamError> {
+    let request = fetch.request;
+    if fetch.want_list {
+        let digests = ChunkList::from(tree(bytes)).chunks.into();
+        let list = ringway::wire::ChunkList { request, len: bytes.len() as u64, first: 0, digests };
+        stream.send(list).await?;
+    }
+    let chunks = bytes.chunks(CHUNK_BYTES).zip(0..).skip(fetch.first_chunk as usize);
+    for (content, chunk) in chunks.take(fetch.chunk_count as usize) {
+        let body = Chunk { request, chunk };
+        stream.send_payload(body, Buffer::from_bytes(content), 0..content.len()).await.0?;
+    }
+    Ok(())
 }
 
 /// A peer that holds so many streams at a source leaves each further one no more than its first credit.
@@ -90,14 +95,18 @@ fn hold_streams(rig: &mut Rig, peer: Peer, count: usize) {
     drop(core.enter(|| core.spawn(Priority::Bulk, for_ever)));
 }
 
-fn want(rig: &Rig, index: usize) -> segment::Want {
-    let want = rig.want(index);
-    let path = RelativePath::parse(&want.path).expect("a path");
-    segment::Want { id: want.id, path, len: want.bytes, root: want.root }
-}
-
 fn list(bytes: &[u8]) -> VerifiedChunks {
     ChunkList::from(tree(bytes)).verify(tree(bytes).root).expect("its own")
+}
+
+/// Stages these chunks of a segment.
+async fn stage(store: &Store, want: segment::Want, content: &[u8], present: &[usize]) {
+    let landing = store.begin(want, list(content)).await.expect("room");
+    for index in present {
+        let chunk = Buffer::from_bytes(&content[index * CHUNK_BYTES..][..CHUNK_BYTES]);
+        landing.write_chunk(*index as u32, chunk).await.0.expect("room");
+    }
+    landing.checkpoint().await.expect("room");
 }
 
 /// How many requests pass on a stream's first credit.
@@ -130,14 +139,7 @@ fn a_segment_in_many_parts_takes_answers_while_it_waits_to_ask_for_the_rest() {
     rig.sim.block_on(&core, async move {
         let (store, _) = Store::open(dest_options()).await.expect("it recovers");
         let store = Rc::new(store);
-        let landing = store.begin(large.clone(), list(&content)).await.expect("room");
-        for index in PRESENT {
-            let chunk = Buffer::from_bytes(&content[index * CHUNK_BYTES..][..CHUNK_BYTES]);
-            let chunk = landing.verify(index as u32, chunk).map_err(|(error, _)| error).expect("its own");
-            landing.write(chunk).await.0.expect("room");
-        }
-        landing.checkpoint().await.expect("room");
-        drop(landing);
+        stage(&store, large.clone(), &content, &PRESENT).await;
         let fetcher = Rc::new(Fetcher::new(transport, store, GROUP, Rc::default()));
         for want in small.into_iter().chain([large]) {
             let (fetcher, results) = (Rc::clone(&fetcher), Rc::clone(&results));
@@ -157,4 +159,47 @@ fn a_segment_in_many_parts_takes_answers_while_it_waits_to_ask_for_the_rest() {
     let took = rig.sim.now().since(begun);
     assert!(ended.borrow().iter().all(Result::is_ok), "after {took:?}: {:?}", ended.borrow());
     assert!(took < Nanos::from_secs(5), "{took:?}");
+}
+
+/// Once it was asked again in the same request: what was left of the refusals was taken for the answer, and the chunks
+/// that came then for one to the next.
+#[test]
+fn p6_a_share_that_was_refused_is_asked_for_in_another_request_and_comes_once() {
+    let mut rig = Rig::new(1, &[8 * CHUNK_BYTES]);
+    let (want, bytes) = (want(&rig, 0), Rc::new(rig.samples[0].bytes.clone()));
+    let asked = Rc::<RefCell<Vec<Fetch>>>::default();
+    let (hears, content) = (Rc::clone(&asked), Rc::clone(&bytes));
+    let address = start_source(&mut rig, NodeId(9), move |mut stream: Stream| {
+        let (asked, content) = (Rc::clone(&hears), Rc::clone(&content));
+        async move {
+            while let Ok(message) = stream.receive().await {
+                let Ok(Body::Fetch(fetch)) = message.decode() else { return };
+                asked.borrow_mut().push(fetch.clone());
+                // It has not heard of the segment yet when it is first asked, for two ranges.
+                let given = if asked.borrow().len() <= 2 {
+                    stream.send(FetchRefused { request: fetch.request, code: Refusal::NotHere }).await
+                } else {
+                    give(&stream, &fetch, &content).await
+                };
+                if given.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let core = rig.sim.core(rig.target, 0);
+    let staged = Rc::clone(&bytes);
+    rig.sim.block_on(&core, async move {
+        let (store, _) = Store::open(dest_options()).await.expect("it recovers");
+        stage(&store, want, &staged, &[6]).await;
+    });
+    let other = Peer { node: Some(NodeId(9)), address };
+    let shares = vec![share(rig.source_address(), 0..4), share(other, 4..8)];
+    let fetched = fetch(&mut rig, shares);
+    assert_eq!(*fetched.done.borrow(), Some(Ok(())));
+    assert_eq!(*fetched.told.borrow(), [(NodeId(9), Told::Asked), (NodeId(9), Told::Came)]);
+    let ranges: Vec<_> = asked.borrow().iter().map(|fetch| (fetch.first_chunk, fetch.chunk_count)).collect();
+    assert_eq!(ranges, [(4, 2), (7, 1), (4, 2), (7, 1)], "{:?}", asked.borrow());
+    assert_ne!(asked.borrow()[0].request, asked.borrow()[2].request);
+    assert_eq!(fetched.stats.bytes_fetched.get(), 7 * CHUNK_BYTES as u64, "each chunk once");
 }
