@@ -300,6 +300,8 @@ pub const SPREAD_SOURCES_MAX: usize = 16;
 pub const PARTIAL_WAIT: Nanos = Nanos::from_secs(2);
 /// And for so long at most, while others come; then whoever asked asks again, or another.
 pub const PARTIAL_WAIT_MAX: Nanos = Nanos::from_secs(6);
+/// For so long it waits then for its place among the segments that are served, which it gave back meanwhile.
+pub const PLACE_WAIT: Nanos = Nanos::from_secs(2);
 /// A replica that has not begun yet to fetch what it is asked for is asked again after so long,
 pub const SPREAD_PAUSE: Nanos = Nanos::from_millis(100);
 /// and so often.
@@ -373,4 +375,4 @@ const _: () = assert!(ENTRY_BYTES_MAX < LOG_BATCH_BYTES_MAX);
 const _: () = assert!((LOG_BATCH_BYTES_MAX as u64) * 2 < LOG_FILE_BYTES && LOG_FILE_BYTES <= u32::MAX as u64);
 const _: () = assert!(LOG_READ_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BODY_BYTES_MAX + IO_ALIGNMENT);
 const _: () = assert!(PARTIAL_WAIT.0 <= PARTIAL_WAIT_MAX.0);
-const _: () = assert!(PARTIAL_WAIT_MAX.0 * 2 < PROGRESS_TIMEOUT.0);
+const _: () = assert!((PARTIAL_WAIT_MAX.0 + PLACE_WAIT.0) * 3 < PROGRESS_TIMEOUT.0 * 2);

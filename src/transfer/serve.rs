@@ -9,11 +9,11 @@ use futures_util::future::join;
 
 use crate::digest::VerifiedChunks;
 use crate::ids::{Digest, SegmentId};
-use crate::limits::{CHUNK_BYTES, FRAME_DIGESTS_MAX, PEER_SERVES_MAX, SERVES_MAX};
+use crate::limits::{CHUNK_BYTES, FRAME_DIGESTS_MAX, PEER_SERVES_MAX, PLACE_WAIT, SERVES_MAX};
 use crate::segment::{ChunkUnread, ChunkedFile, NotReady, Partial, ReadError, Reader, Store, WriteError};
 use crate::stats::TransferStats;
 use crate::transport::{Stream, StreamError, StreamSender, Who};
-use crate::uring::{Buffer, Core, Extent, Place, Places, Shares};
+use crate::uring::{Buffer, Core, Extent, Place, Places, Shares, timeout};
 use crate::wire::{Body, Chunk, ChunkList, Cursor, Fetch, FetchRefused, ListPage, ListReply, Refusal};
 
 use super::directory::Directory;
@@ -33,6 +33,13 @@ enum Open {
     Plain(ChunkedFile),
     /// Its chunks as they come.
     Partial(Partial, Rc<Store>, SegmentId, Digest),
+}
+
+/// A place among the segments that are served. Given back while a chunk is waited for that this node is itself still
+/// fetching: nodes that wait for each other have room for what ends the waiting.
+struct Seat<'a> {
+    places: &'a Places,
+    place: Option<Place>,
 }
 
 /// A chunk to be sent.
@@ -122,7 +129,7 @@ async fn answer(
         tracing::debug!(segment = %fetch.segment, "refused as one too many");
         return refuse(Refusal::Busy).await;
     }
-    let _place = places.take();
+    let mut seat = Seat { places, place: Some(places.take()) };
     let mut open = match holdings.open(fetch.segment, fetch.root).await {
         Ok(open) => open,
         Err(code) => return refuse(code).await,
@@ -143,7 +150,7 @@ async fn answer(
             Some(loaded) => loaded,
             None => {
                 sender.ready().await?;
-                open.load(sender, chunk).await?
+                open.load(sender, &mut seat, chunk).await?
             }
         };
         let loaded = match loaded {
@@ -157,7 +164,7 @@ async fn answer(
             if chunk + 1 >= end || sender.ready().await.is_err() {
                 return None;
             }
-            Some(open.load(sender, chunk + 1).await)
+            Some(open.load(sender, &mut seat, chunk + 1).await)
         };
         let (sent, loaded) = join(send, next).await;
         sent?;
@@ -227,25 +234,31 @@ impl Open {
     }
 
     /// Waits until a chunk of what is being fetched here is there; what has landed meanwhile is opened as such.
-    async fn await_chunk(&mut self, chunk: u32) -> Result<(), Refusal> {
+    async fn await_chunk(&mut self, seat: &mut Seat<'_>, chunk: u32) -> Result<(), Refusal> {
         let Self::Partial(partial, store, id, root) = self else { return Ok(()) };
-        match partial.ready(chunk).await {
-            Ok(()) => Ok(()),
-            Err(NotReady::Stalled) => Err(Refusal::NotHere),
-            Err(NotReady::Ended) => {
-                *self = held(store, *id, *root).await?;
-                Ok(())
-            }
+        if partial.is_there(chunk) {
+            return Ok(());
         }
+        seat.leave();
+        let ready = partial.ready(chunk).await;
+        if ready == Err(NotReady::Stalled) {
+            return Err(Refusal::NotHere);
+        }
+        seat.come_back().await?;
+        if ready == Err(NotReady::Ended) {
+            *self = held(store, *id, *root).await?;
+        }
+        Ok(())
     }
 
     /// The chunk where it is in the page cache, else read into a buffer.
     async fn load(
         &mut self,
         sender: &StreamSender,
+        seat: &mut Seat<'_>,
         chunk: u32,
     ) -> Result<Result<Loaded, Refusal>, StreamError> {
-        if let Err(code) = self.await_chunk(chunk).await {
+        if let Err(code) = self.await_chunk(seat, chunk).await {
             return Ok(Err(code));
         }
         let cached = match self {
@@ -275,6 +288,19 @@ impl Open {
             }
         };
         Ok(read.map(|count| Loaded::Read(count, buffer, place)))
+    }
+}
+
+impl Seat<'_> {
+    fn leave(&mut self) {
+        self.place = None;
+    }
+
+    async fn come_back(&mut self) -> Result<(), Refusal> {
+        let places = self.places;
+        let free = places.until(|| places.has_room().then(|| places.take()));
+        self.place = Some(timeout(PLACE_WAIT, free).await.map_err(|_| Refusal::Busy)?);
+        Ok(())
     }
 }
 

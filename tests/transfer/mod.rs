@@ -3,6 +3,7 @@
 mod endless;
 mod faults;
 mod liar;
+mod relay;
 mod sessions;
 mod shares;
 
