@@ -99,7 +99,7 @@ pub struct DigestConfig {
 pub const CONGESTION_CONTROLS: [&str; 2] = ["cubic", "bbr"];
 
 /// Names of the digest kernels.
-pub const DIGEST_KERNELS: [&str; 3] = ["ring", "sha-ni", "avx512"];
+pub const DIGEST_KERNELS: [&str; 5] = ["ring", "sha-ni", "avx2", "avx512", "arm-sha2"];
 
 /// A configuration that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug)]

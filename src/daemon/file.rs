@@ -224,7 +224,7 @@ impl NodeFile {
             None => None,
             Some(given) => match DIGEST_KERNELS.iter().find(|name| **name == given) {
                 Some(name) => Some(*name),
-                None => return Err(wrong("digest.kernel", given, "ring, sha-ni or avx512")),
+                None => return Err(wrong("digest.kernel", given, "ring, sha-ni, avx2, avx512 or arm-sha2")),
             },
         };
         let (cores, raft) = (CoreConfig::default(), RaftConfig::default());

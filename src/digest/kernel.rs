@@ -7,12 +7,18 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::digest::lanes::in_pairs;
+#[cfg(target_arch = "aarch64")]
+use crate::digest::lanes_aarch64::ArmSha2;
 #[cfg(target_arch = "x86_64")]
-use crate::digest::lanes::{in_pairs, in_sixteens};
+use crate::digest::lanes_avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use crate::digest::lanes_avx512::Avx512;
 #[cfg(target_arch = "x86_64")]
 use crate::digest::lanes_sha_ni::ShaNi;
+#[cfg(target_arch = "x86_64")]
+use crate::digest::lanes_wide::{in_eights, in_sixteens};
 use crate::digest::tree::one_by_one;
 use crate::ids::{Digest, Nanos};
 use crate::limits::{CHUNK_LEAVES, LEAF_BYTES};
@@ -24,8 +30,12 @@ pub enum Kernel {
     Ring,
     /// Two streams at once by the SHA extensions of x86-64.
     ShaNi,
+    /// Eight leaves at once in AVX2 registers; fewer as `Ring` does it.
+    Avx2,
     /// Sixteen leaves at once in AVX-512 registers; fewer as `ShaNi` does it, or `Ring`.
     Avx512,
+    /// Two streams at once by the SHA-2 instructions of ARMv8.
+    ArmSha2,
 }
 
 /// Bytes of each leaf of the trial at start.
@@ -35,7 +45,7 @@ const TRIAL_ROUNDS: usize = 4;
 
 impl Kernel {
     /// Every kernel by name, the plainest first; this machine may lack some.
-    pub const ALL: &[Self] = &[Self::Ring, Self::ShaNi, Self::Avx512];
+    pub const ALL: &[Self] = &[Self::Ring, Self::ShaNi, Self::Avx2, Self::Avx512, Self::ArmSha2];
 
     /// Whether this machine has what it needs. `leaves` of one that is not present are digested by `Ring`.
     #[must_use]
@@ -45,9 +55,15 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::ShaNi => ShaNi::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Avx2::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => Avx512::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::ArmSha2 => ArmSha2::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::ShaNi | Self::Avx512 => false,
+            Self::ShaNi | Self::Avx2 | Self::Avx512 => false,
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::ArmSha2 => false,
         }
     }
 
@@ -91,7 +107,9 @@ impl Kernel {
         match self {
             Self::Ring => "ring",
             Self::ShaNi => "sha-ni",
+            Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::ArmSha2 => "arm-sha2",
         }
     }
 
@@ -110,19 +128,36 @@ impl Kernel {
         for leaf in leaves {
             assert!((1..=LEAF_BYTES).contains(&leaf.len()), "a leaf of {} bytes", leaf.len());
         }
-        #[cfg(target_arch = "x86_64")]
         match self {
             Self::Ring => {}
+            #[cfg(target_arch = "x86_64")]
             Self::ShaNi => {
                 if let Some(lanes) = ShaNi::detect() {
                     return in_pairs(lanes, leaves, out);
                 }
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                if let Some(lanes) = Avx2::detect() {
+                    return in_eights(lanes, leaves, out);
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 if let Some(lanes) = Avx512::detect() {
                     return in_sixteens(lanes, leaves, out);
                 }
             }
+            #[cfg(target_arch = "aarch64")]
+            Self::ArmSha2 => {
+                if let Some(lanes) = ArmSha2::detect() {
+                    return in_pairs(lanes, leaves, out);
+                }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::ShaNi | Self::Avx2 | Self::Avx512 => {}
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::ArmSha2 => {}
         }
         one_by_one(leaves, out);
     }
@@ -186,7 +221,10 @@ mod tests {
             assert_eq!(kernel.to_string().parse(), Ok(*kernel));
         }
         let refused = "sse2".parse::<Kernel>().unwrap_err();
-        assert_eq!(refused.to_string(), "no digest kernel is named \"sse2\"; there are: ring sha-ni avx512");
+        assert_eq!(
+            refused.to_string(),
+            "no digest kernel is named \"sse2\"; there are: ring sha-ni avx2 avx512 arm-sha2"
+        );
     }
 
     #[test]

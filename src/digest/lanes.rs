@@ -1,10 +1,12 @@
-//! Leaves dealt to lanes: padding, the state after the leaf's domain block, which leaves go together.
+//! Leaves dealt to lanes: padding, the state after the leaf's domain block, two at once.
 //!
-//! Safe code; the compression functions are in `lanes_avx512.rs` and `lanes_sha_ni.rs`. Why lanes, and what they were
-//! measured at: kernel-notes/sha256-lanes.md.
+//! Safe code; the compression functions are in `lanes_sha_ni.rs` and `lanes_aarch64.rs`. More than two at once:
+//! `lanes_wide.rs`. Why lanes, and what they were measured at: kernel-notes/sha256-lanes.md.
 
-use crate::digest::lanes_avx512::{Avx512, WIDE, WideState};
-use crate::digest::lanes_sha_ni::ShaNi;
+#[cfg(target_arch = "aarch64")]
+use crate::digest::lanes_aarch64::ArmSha2 as Pairs;
+#[cfg(target_arch = "x86_64")]
+use crate::digest::lanes_sha_ni::ShaNi as Pairs;
 use crate::digest::tree::{BLOCK_BYTES, Role, domain_block, one_by_one};
 use crate::ids::Digest;
 
@@ -12,12 +14,6 @@ use crate::ids::Digest;
 pub(in crate::digest) type BlockBytes = [u8; BLOCK_BYTES];
 /// The eight words between two blocks.
 pub(in crate::digest) type State = [u32; 8];
-
-/// Fewest equally long leaves for which sixteen lanes, some of them idle, are faster than pairs. Nine whole
-/// leaves take as long either way, kernel-notes/sha256-lanes.md.
-const WIDE_LEAVES_MIN: usize = 10;
-/// The same beside one stream without the SHA extensions, six times as slow.
-const WIDE_LEAVES_MIN_ALONE: usize = 3;
 
 /// The round constants of FIPS 180-4, 4.2.2.
 pub(in crate::digest) const K: [u32; 64] = [
@@ -36,7 +32,7 @@ const START: State =
     [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
 /// The state after the leaf's domain block: computed by the compiler, so that no kernel needs another for it.
-const LEAF_START: State = compress(START, &domain_block(Role::Leaf));
+pub(in crate::digest) const LEAF_START: State = compress(START, &domain_block(Role::Leaf));
 
 /// The compression function, plainly, for the compiler.
 const fn compress(state: State, block: &BlockBytes) -> State {
@@ -75,14 +71,14 @@ const fn compress(state: State, block: &BlockBytes) -> State {
 }
 
 /// A message's last blocks: what is left of it, a one bit, zeros, its length in bits, domain block included.
-struct Tail {
+pub(in crate::digest) struct Tail {
     blocks: [BlockBytes; 2],
     count: usize,
 }
 
 impl Tail {
     /// Of a message of which `before` bytes, whole blocks, are in the state already.
-    fn new(before: usize, message: &[u8]) -> Self {
+    pub(in crate::digest) fn new(before: usize, message: &[u8]) -> Self {
         let (_, rest) = message.as_chunks::<BLOCK_BYTES>();
         let mut blocks = [[0; BLOCK_BYTES]; 2];
         let bytes = blocks.as_flattened_mut();
@@ -94,12 +90,12 @@ impl Tail {
         Self { blocks, count }
     }
 
-    fn blocks(&self) -> &[BlockBytes] {
+    pub(in crate::digest) fn blocks(&self) -> &[BlockBytes] {
         &self.blocks[..self.count]
     }
 }
 
-fn digest_of(state: State) -> Digest {
+pub(in crate::digest) fn digest_of(state: State) -> Digest {
     let mut digest = Digest::default();
     for (bytes, word) in digest.0.as_chunks_mut::<4>().0.iter_mut().zip(state) {
         *bytes = word.to_be_bytes();
@@ -108,7 +104,7 @@ fn digest_of(state: State) -> Digest {
 }
 
 /// Two leaves of any lengths: together as far as the shorter one goes.
-fn pair(lanes: ShaNi, leaves: [&[u8]; 2]) -> [Digest; 2] {
+fn pair(lanes: Pairs, leaves: [&[u8]; 2]) -> [Digest; 2] {
     let mut states = [LEAF_START; 2];
     let tails = leaves.map(|leaf| Tail::new(BLOCK_BYTES, leaf));
     let whole = leaves.map(|leaf| leaf.as_chunks::<BLOCK_BYTES>().0);
@@ -129,7 +125,7 @@ fn pair(lanes: ShaNi, leaves: [&[u8]; 2]) -> [Digest; 2] {
 }
 
 /// In pairs; an odd one out in one stream of `ring`.
-pub(in crate::digest) fn in_pairs(lanes: ShaNi, leaves: &[&[u8]], out: &mut [Digest]) {
+pub(in crate::digest) fn in_pairs(lanes: Pairs, leaves: &[&[u8]], out: &mut [Digest]) {
     let (pairs, odd) = leaves.as_chunks::<2>();
     let (pairs_out, odd_out) = out.as_chunks_mut::<2>();
     for (two, digests) in pairs.iter().zip(pairs_out) {
@@ -138,41 +134,6 @@ pub(in crate::digest) fn in_pairs(lanes: ShaNi, leaves: &[&[u8]], out: &mut [Dig
     one_by_one(odd, odd_out);
 }
 
-/// 1 to 16 leaves of one length. A lane without a leaf of its own does the first one's work again.
-fn wide(lanes: Avx512, leaves: &[&[u8]], out: &mut [Digest]) {
-    let mut states: WideState = LEAF_START.map(|word| [word; WIDE]);
-    let leaf = |lane: usize| *leaves.get(lane).unwrap_or(&leaves[0]);
-    let whole = std::array::from_fn(|lane| leaf(lane).as_chunks::<BLOCK_BYTES>().0);
-    lanes.compress(&mut states, &whole);
-    let tails: [Tail; WIDE] = std::array::from_fn(|lane| Tail::new(BLOCK_BYTES, leaf(lane)));
-    lanes.compress(&mut states, &std::array::from_fn(|lane| tails[lane].blocks()));
-    for (lane, digest) in out.iter_mut().enumerate() {
-        *digest = digest_of(states.map(|words| words[lane]));
-    }
-}
-
-/// Runs of equally long leaves sixteen at a time, what is left between them in pairs or one by one.
-pub(in crate::digest) fn in_sixteens(lanes: Avx512, leaves: &[&[u8]], out: &mut [Digest]) {
-    let pairs = ShaNi::detect();
-    let enough = if pairs.is_some() { WIDE_LEAVES_MIN } else { WIDE_LEAVES_MIN_ALONE };
-    let narrow = |leaves: &[&[u8]], out: &mut [Digest]| match pairs {
-        Some(pairs) => in_pairs(pairs, leaves, out),
-        None => one_by_one(leaves, out),
-    };
-    let (mut left, mut at) = (0, 0);
-    while at < leaves.len() {
-        let len = leaves[at].len();
-        let run = leaves[at..].iter().take(WIDE).take_while(|leaf| leaf.len() == len).count();
-        if run >= enough {
-            narrow(&leaves[left..at], &mut out[left..at]);
-            wide(lanes, &leaves[at..at + run], &mut out[at..at + run]);
-            left = at + run;
-        }
-        at += run;
-    }
-    narrow(&leaves[left..], &mut out[left..]);
-}
-
 #[cfg(test)]
 #[path = "lanes_tests.rs"]
-mod tests;
+pub(in crate::digest) mod tests;

@@ -61,8 +61,8 @@ fn store_words(words: &mut [u32; WIDE], from: __m512i) {
 /// fetches each word on its own.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn transpose(rows: &[__m512i; 16]) -> [__m512i; 16] {
-    let mut pairs = *rows;
+fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
+    let mut pairs = rows;
     for i in 0..8 {
         pairs[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
         pairs[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
@@ -150,11 +150,26 @@ fn compress(states: &mut WideState, lanes: &[&[BlockBytes]; WIDE], count: usize)
         s[i] = load_words(&states[i]);
     }
     for at in 0..count {
-        let mut rows = [order; 16];
-        for lane in 0..WIDE {
-            rows[lane] = _mm512_shuffle_epi8(load(&lanes[lane][at]), order);
-        }
-        let mut w = transpose(&rows);
+        // Not a loop: the compiler leaves it one, with a detour of every row through memory.
+        let row = |lane: usize| _mm512_shuffle_epi8(load(&lanes[lane][at]), order);
+        let mut w = transpose([
+            row(0),
+            row(1),
+            row(2),
+            row(3),
+            row(4),
+            row(5),
+            row(6),
+            row(7),
+            row(8),
+            row(9),
+            row(10),
+            row(11),
+            row(12),
+            row(13),
+            row(14),
+            row(15),
+        ]);
         let before = s;
         first_rounds!(s, w, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
         rounds!(s, w, 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);

@@ -7,12 +7,18 @@
 mod chunks;
 mod flat;
 mod kernel;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod lanes_aarch64;
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx2;
 #[cfg(target_arch = "x86_64")]
 mod lanes_avx512;
 #[cfg(target_arch = "x86_64")]
 mod lanes_sha_ni;
+#[cfg(target_arch = "x86_64")]
+mod lanes_wide;
 mod sidecar;
 mod tree;
 
@@ -22,4 +28,4 @@ pub use chunks::{
 pub use flat::{FlatHasher, TreeAndFlat};
 pub use kernel::{AbsentKernel, Kernel, UnknownKernel};
 pub use sidecar::{SidecarError, sidecar_bytes, sidecar_decode, sidecar_encode};
-pub use tree::{ChunkHasher, Tree, TreeHasher, chunk_digest, root_digest};
+pub use tree::{ChunkHasher, Tree, TreeHasher, chunk_digest, chunk_digests, root_digest};

@@ -90,15 +90,42 @@ fn chunk_of_leaves(leaves: &[Digest]) -> Digest {
 /// The digest of one chunk of 1 to `CHUNK_BYTES` bytes.
 #[must_use]
 pub fn chunk_digest(kernel: Kernel, bytes: &[u8]) -> Digest {
-    assert!((1..=CHUNK_BYTES).contains(&bytes.len()), "a chunk of {} bytes", bytes.len());
-    let mut leaves: [&[u8]; CHUNK_LEAVES] = [&[]; CHUNK_LEAVES];
-    for (slot, leaf) in leaves.iter_mut().zip(bytes.chunks(LEAF_BYTES)) {
-        *slot = leaf;
+    let mut digest = [Digest::default()];
+    chunk_digests(kernel, &[bytes], &mut digest);
+    digest[0]
+}
+
+/// The digests of chunks of 1 to `CHUNK_BYTES` bytes each, in order, into `out`. They may be of several segments: small
+/// ones, a leaf each, fill the kernel's lanes together.
+pub fn chunk_digests(kernel: Kernel, chunks: &[&[u8]], out: &mut [Digest]) {
+    assert_eq!(chunks.len(), out.len(), "one digest for each chunk");
+    for bytes in chunks {
+        assert!((1..=CHUNK_BYTES).contains(&bytes.len()), "a chunk of {} bytes", bytes.len());
     }
-    let count = bytes.len().div_ceil(LEAF_BYTES);
+    let mut ready: [&[u8]; CHUNK_LEAVES] = [&[]; CHUNK_LEAVES];
     let mut digests = [Digest::default(); CHUNK_LEAVES];
-    kernel.leaves(&leaves[..count], &mut digests[..count]);
-    chunk_of_leaves(&digests[..count])
+    let mut leaves = chunks.iter().flat_map(|bytes| bytes.chunks(LEAF_BYTES));
+    // The chunk whose leaves are coming out, and how many of them came.
+    let (mut open, mut chunk, mut done) = (begin(Role::Chunk), 0, 0);
+    loop {
+        let mut count = 0;
+        for (slot, leaf) in ready.iter_mut().zip(&mut leaves) {
+            *slot = leaf;
+            count += 1;
+        }
+        if count == 0 {
+            return;
+        }
+        kernel.leaves(&ready[..count], &mut digests[..count]);
+        for leaf in &digests[..count] {
+            open.update(&leaf.0);
+            done += 1;
+            if done == chunks[chunk].len().div_ceil(LEAF_BYTES) {
+                out[chunk] = end(std::mem::replace(&mut open, begin(Role::Chunk)));
+                (chunk, done) = (chunk + 1, 0);
+            }
+        }
+    }
 }
 
 /// The root of a segment of `len` bytes with these chunk digests.

@@ -156,3 +156,32 @@ fn the_chunk_list_is_allocated_once_when_the_length_is_known() {
 fn an_empty_chunk_is_a_bug() {
     let _ = chunk_digest(Kernel::Ring, &[]);
 }
+
+#[test]
+fn chunks_of_many_segments_together_have_the_digests_that_each_has_alone() {
+    let bytes = content(2 * CHUNK_BYTES);
+    let mut state = 0x5eed_5eed_5eed_5eed;
+    let mut batches: Vec<Vec<usize>> = vec![Vec::new(), vec![LEAF_BYTES; 16], vec![LEAF_BYTES; 40]];
+    batches.push([CHUNK_BYTES, 1, LEAF_BYTES, LEAF_BYTES + 1, CHUNK_BYTES - 1].repeat(2));
+    batches.extend((0..12).map(|round| {
+        let (longest, most) =
+            [(100, 50), (LEAF_BYTES, 40), (4 * LEAF_BYTES, 20), (CHUNK_BYTES, 5)][round % 4];
+        (0..next(&mut state) % most).map(|_| 1 + next(&mut state) % longest).collect()
+    }));
+    for kernel in Kernel::present() {
+        for lens in &batches {
+            let chunks: Vec<&[u8]> =
+                lens.iter().enumerate().map(|(at, len)| &bytes[at * 31..at * 31 + len]).collect();
+            let mut found = vec![Digest::default(); chunks.len()];
+            chunk_digests(kernel, &chunks, &mut found);
+            let expected: Vec<Digest> = chunks.iter().map(|chunk| naive(chunk).chunks[0]).collect();
+            assert_eq!(found, expected, "{kernel}: {lens:?}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "one digest for each chunk")]
+fn a_place_for_each_chunks_digest_is_needed() {
+    chunk_digests(Kernel::Ring, &[&[1]], &mut []);
+}
