@@ -16,8 +16,8 @@ use crate::without::{Forbidden, REGISTER_BUFFERS, with_memlock};
 
 const SOON: Duration = Duration::from_secs(30);
 const MIB: usize = 1 << 20;
-/// Buffers of a core that is not told otherwise.
-const BUFFERS: u64 = 32;
+/// Buffers of a core of a cluster that `up` has made.
+const BUFFERS: u64 = 16;
 /// Memory that may be locked: enough for the queues of some rings, not for a core's buffers.
 const LITTLE: u64 = 4 << 20;
 /// Not enough for the queues of one.
