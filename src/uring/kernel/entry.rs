@@ -16,6 +16,7 @@ use crate::uring::op::{Op, OpenOptions, Outcome, Taken};
 
 use super::address::Address;
 use super::blocking::Job;
+use super::finish::stat;
 use super::flight::{Flight, Kept};
 use super::registration::Registration;
 use super::send_file::send_file;
@@ -67,7 +68,9 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         },
         Op::Accept { .. } => Route::Ring(Kept::From(Box::new(Address::empty()))),
         Op::Open { options, .. } => Route::Ring(Kept::How(Box::new(how(*options)))),
-        Op::Stat { .. } | Op::StatName { .. } => {
+        // An open file's facts are in memory; the ring would hand each to a worker thread all the same.
+        Op::Stat { file } => Route::Now(sys::facts(file.raw()).map(|facts| Outcome::Stat(stat(&facts)))),
+        Op::StatName { .. } => {
             // SAFETY: all of a statx is integers, for which zeroes are valid.
             Route::Ring(Kept::Facts(Box::new(unsafe { std::mem::zeroed() })))
         }
@@ -132,7 +135,6 @@ pub(super) fn entry(flight: &mut Flight, registered: &Registration, abilities: A
         Op::OpenRoot { .. }
         | Op::Open { .. }
         | Op::Close { .. }
-        | Op::Stat { .. }
         | Op::StatName { .. }
         | Op::Rename { .. }
         | Op::Link { .. }
@@ -140,6 +142,7 @@ pub(super) fn entry(flight: &mut Flight, registered: &Registration, abilities: A
         | Op::RemoveDir { .. }
         | Op::MakeDir { .. } => names(op, kept),
         Op::List { .. }
+        | Op::Stat { .. }
         | Op::Space { .. }
         | Op::Lock { .. }
         | Op::Resident { .. }
@@ -238,11 +241,6 @@ fn names(op: &Op, kept: &mut Kept) -> squeue::Entry {
             opcode::OpenAt2::new(Fd(dir.raw()), path(below), &raw const **how).build()
         }
         (Op::Close { raw }, _) => opcode::Close::new(Fd(*raw)).build(),
-        (Op::Stat { file }, Kept::Facts(facts)) => {
-            let facts = (&raw mut **facts).cast();
-            let flags = libc::AT_EMPTY_PATH;
-            opcode::Statx::new(Fd(file.raw()), c"".as_ptr(), facts).flags(flags).mask(FACTS).build()
-        }
         (Op::StatName { dir, name }, Kept::Facts(facts)) => {
             let facts = (&raw mut **facts).cast();
             let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;

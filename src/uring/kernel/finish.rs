@@ -43,7 +43,7 @@ pub(super) fn outcome(flight: &Flight, result: i32, is_notification: bool) -> Re
         }
         Op::Accept { .. } => accepted(flight, result),
         Op::Connect { .. } => connected(flight, result),
-        Op::Stat { .. } | Op::StatName { .. } => {
+        Op::StatName { .. } => {
             value(result)?;
             let Kept::Facts(facts) = &flight.kept else { unreachable!("a stat keeps its facts") };
             Ok(Outcome::Stat(stat(facts)))
@@ -60,6 +60,7 @@ pub(super) fn outcome(flight: &Flight, result: i32, is_notification: bool) -> Re
         | Op::Room { .. }
         | Op::Shutdown { .. } => value(result).map(|_| Outcome::Done),
         Op::List { .. }
+        | Op::Stat { .. }
         | Op::Space { .. }
         | Op::Lock { .. }
         | Op::Resident { .. }
@@ -92,7 +93,8 @@ fn connected(flight: &Flight, result: i32) -> Result<Outcome, Errno> {
     }
 }
 
-fn stat(facts: &libc::statx) -> Stat {
+/// Facts as the rest of the crate has them.
+pub(super) fn stat(facts: &libc::statx) -> Stat {
     let kind = match u32::from(facts.stx_mode) & libc::S_IFMT {
         libc::S_IFREG => FileKind::Regular,
         libc::S_IFDIR => FileKind::Directory,

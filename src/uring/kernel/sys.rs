@@ -242,6 +242,16 @@ pub(super) fn read_directory(raw: i32, out: &mut [u8]) -> Result<usize, Errno> {
     usize::try_from(result).map_err(|_| last())
 }
 
+/// The facts of an open file.
+pub(super) fn facts(file: i32) -> Result<libc::statx, Errno> {
+    // SAFETY: all of a statx is integers, for which zeroes are valid.
+    let mut facts: libc::statx = unsafe { std::mem::zeroed() };
+    let (flags, mask) = (libc::AT_EMPTY_PATH, libc::STATX_BASIC_STATS);
+    // SAFETY: the name is a C string and `facts` a live statx.
+    check(unsafe { libc::statx(file, c"".as_ptr(), flags, mask, &raw mut facts) })?;
+    Ok(facts)
+}
+
 /// The mode of a name in a directory, links not followed.
 pub(super) fn mode_of(dir: i32, name: &std::ffi::CStr) -> Result<u32, Errno> {
     // SAFETY: all of a stat is integers, for which zeroes are valid.
