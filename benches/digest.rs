@@ -1,4 +1,5 @@
-//! The digests: chunk, tree, tree and flat in one pass, root, sidecar; beside `ring`'s flat SHA-256 of the same bytes.
+//! The digests: chunk, small segments together, tree, tree and flat in one pass, root, sidecar; beside `ring`'s flat
+//! SHA-256 of the same bytes.
 //!
 //! `cargo bench --features sim --bench digest`. Memory only. The baseline is the cost that no one-stream kernel can
 //! go below: what a tree adds to it is one block for each leaf, and the digests above.
@@ -7,7 +8,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ringway::digest::{
-    ChunkList, Kernel, TreeAndFlat, TreeHasher, chunk_digest, root_digest, sidecar_decode, sidecar_encode,
+    ChunkList, Kernel, TreeAndFlat, TreeHasher, chunk_digest, chunk_digests, root_digest, sidecar_decode,
+    sidecar_encode,
 };
 use ringway::ids::Digest;
 use ringway::limits::{CHUNK_BYTES, LEAF_BYTES};
@@ -36,6 +38,28 @@ fn chunks(c: &mut Criterion) {
                 b.iter(|| chunk_digest(kernel, black_box(bytes)));
             });
         }
+    }
+    group.finish();
+}
+
+/// Sixteen segments of one leaf, each by itself and all together.
+fn small_segments(c: &mut Criterion) {
+    let bytes = content(16 * LEAF_BYTES);
+    let segments: Vec<&[u8]> = bytes.chunks(LEAF_BYTES).collect();
+    let mut group = c.benchmark_group("16 segments of 64 KiB");
+    group.throughput(Throughput::Bytes(bytes.len() as u64));
+    for kernel in Kernel::present() {
+        let mut digests = [Digest::default(); 16];
+        group.bench_function(BenchmarkId::new(kernel.name(), "one by one"), |b| {
+            b.iter(|| {
+                for (digest, segment) in digests.iter_mut().zip(&segments) {
+                    *digest = chunk_digest(kernel, black_box(segment));
+                }
+            });
+        });
+        group.bench_function(BenchmarkId::new(kernel.name(), "together"), |b| {
+            b.iter(|| chunk_digests(kernel, black_box(&segments), &mut digests));
+        });
     }
     group.finish();
 }
@@ -83,7 +107,7 @@ fn lists(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, chunks, segments, lists);
+criterion_group!(benches, chunks, small_segments, segments, lists);
 
 fn main() {
     machine::print();
