@@ -57,8 +57,8 @@ fn store_words(words: &mut [u32; 4], from: uint32x4_t) {
     unsafe { vst1q_u32(words.as_mut_ptr(), from) }
 }
 
-/// Rounds `4 * $i` to `4 * $i + 3` of every lane, one instruction of each in turn; with them, the words of sixteen rounds
-/// later over those of now.
+/// Rounds `4 * $i` to `4 * $i + 3` of every lane, one instruction of each in turn; with them, the words of sixteen
+/// rounds later over those of now.
 macro_rules! four_rounds {
     ($abcd:ident, $efgh:ident, $w:ident, $($i:literal)*) => { $(
         let keys = load_words(&[K[4 * $i], K[4 * $i + 1], K[4 * $i + 2], K[4 * $i + 3]]);

@@ -81,8 +81,8 @@ fn whole(abef: __m128i, cdgh: __m128i) -> State {
 }
 
 /// Four words of sixteen rounds before, and what the words after each of them add: `sha256msg1`, or the same by
-/// rotations. Those stand as text because a function with AVX-512 may copy its arrays through wide registers, and with one
-/// of them in use each step between old and new instructions costs hundreds of cycles (kernel-notes/sha256-lanes.md).
+/// rotations. Those stand as text because a function with AVX-512 may copy its arrays through wide registers, and with
+/// one of them in use a step between old and new instructions costs hundreds of cycles, kernel-notes/sha256-lanes.md.
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 fn begun<const ROTATES: bool>(words: __m128i, next: __m128i) -> __m128i {

@@ -15,8 +15,8 @@ const WIDE_LEAVES_MIN: usize = 10;
 /// The same beside one stream without the SHA extensions: eight lanes are over three times as fast, sixteen over eight.
 const WIDE_LEAVES_MIN_ALONE: usize = 3;
 
-/// Up to `N` leaves of any lengths, all lanes at once as far as the shortest that is left goes. A lane that has ended or
-/// never began does another's work again.
+/// Up to `N` leaves of any lengths, all lanes at once as far as the shortest that is left goes. A lane that has ended
+/// or never began does another's work again.
 pub(in crate::digest) fn wide<const N: usize>(
     compress: impl Fn(&mut [[u32; N]; 8], &[&[BlockBytes]; N]),
     leaves: &[&[u8]],
