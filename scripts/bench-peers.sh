@@ -75,7 +75,8 @@ else
 fi
 sync
 bytes=$((files * kib * 1024))
-digests() { (cd "$1" && find . -type f -printf '%P\0' | xargs -0 -P2 -n64 openssl dgst -sha256 -r) | sort -k2; }
+# Of so few files that each openssl's lines go into the pipe in one piece.
+digests() { (cd "$1" && find . -type f -printf '%P\0' | xargs -0 -P2 -n32 openssl dgst -sha256 -r) | sort -k2; }
 export -f digests
 digests "$SOURCE" >"$dir/manifest"
 ls "$SOURCE" >"$dir/names"
@@ -142,6 +143,7 @@ mover_ringway-cold() {
 mover_rsync() { rsync_one; }
 mover_rsync-4() {
     local part pids=() status=0
+    mkdir -p "$TARGET"
     for part in "$DIR"/part-*; do rsync_one --files-from="$part" & pids+=($!); done
     for part in "${pids[@]}"; do wait "$part" || status=$?; done
     return $status
