@@ -60,7 +60,7 @@ static ALLOCATOR: Counting = Counting;
 fn allocations(dir: &Path, chunks: usize) -> (u64, u64) {
     let source = dir.join(format!("source-{chunks}"));
     std::fs::create_dir(&source).expect("a folder");
-    let content: Vec<u8> = (0..chunks * CHUNK_BYTES).map(|place| (place * 31 >> 9) as u8).collect();
+    let content: Vec<u8> = (0..chunks * CHUNK_BYTES).map(|place| ((place * 31) >> 9) as u8).collect();
     std::fs::write(source.join("segment"), content).expect("a file");
     static STOP: AtomicBool = AtomicBool::new(false);
     STOP.store(false, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use ringway::ids::{Nanos, NodeId};
 use ringway::limits::{CHUNK_BYTES, PEER_SERVES_MAX};
 use ringway::segment::{Landing, Store};
 use ringway::transfer::{Desk, Holdings, serve};
-use ringway::transport::Peer;
+use ringway::transport::{Peer, Stream};
 use ringway::uring::{Buffer, Core, Priority};
 use ringway::wire::{Body, Class, Fetch, Purpose};
 
@@ -67,16 +67,19 @@ fn p6_whoever_waits_for_a_chunk_that_is_still_being_fetched_takes_no_place_among
     rig.sim.block_on(&asker, async move {
         let ask = async |fetch: Fetch| {
             let opened = transport.open_stream(peer, GROUP, Class::Bulk, Purpose::Transfer).await;
-            let mut stream = opened.expect("it listens");
+            let stream = opened.expect("it listens");
             stream.send(fetch).await.expect("it is open");
-            async move { matches!(stream.receive().await.expect("an answer").decode(), Ok(Body::Chunk(_))) }
+            stream
+        };
+        let is_chunk = async |mut stream: Stream| {
+            matches!(stream.receive().await.expect("an answer").decode(), Ok(Body::Chunk(_)))
         };
         for _ in 0..WAITING {
-            let (answer, counts) = (ask(Fetch { chunk_count: 1, ..first.clone() }).await, Rc::clone(&counts));
-            let answered = async move { counts.set(counts.get() + usize::from(answer.await)) };
+            let (stream, counts) = (ask(Fetch { chunk_count: 1, ..first.clone() }).await, Rc::clone(&counts));
+            let answered = async move { counts.set(counts.get() + usize::from(is_chunk(stream).await)) };
             drop(Core::current().spawn(Priority::Bulk, answered));
         }
-        let is_served = ask(second).await.await;
+        let is_served = is_chunk(ask(second).await).await;
         gives.borrow_mut().push(is_served);
         drop(Core::current().spawn(Priority::Bulk, async move {
             let _transport = transport;
