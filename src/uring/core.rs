@@ -143,6 +143,9 @@ impl Core {
         let mut polls = 0;
         while polls < TURN_POLLS_MAX && self.0.tasks.poll_next(Priority::Urgent) {
             polls += 1;
+            if self.is_past(until) {
+                break;
+            }
         }
         for _ in 0..TURN_BULK_POLLS_MAX {
             if !self.0.tasks.poll_next(Priority::Bulk) {
