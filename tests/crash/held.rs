@@ -198,18 +198,20 @@ fn weak_04_an_update_of_the_same_size_replaces_the_file_and_open_readers_go_on()
 fn p6_a_chunk_is_served_on_while_its_segment_is_being_staged() {
     let (mut sim, _, core, store) = replica(7);
     sim.block_on(&core, async move {
-        let segment = segment(1, "a.seg", CHUNK_BYTES + 100);
+        let segment = segment(1, "a.seg", 2 * CHUNK_BYTES + 100);
         let landing = store.begin(segment.want.clone(), segment.chunks.clone()).await.expect("new");
-        landing.write_chunk(1, segment.chunk(1)).await.0.expect("sound");
+        landing.write_chunk(2, segment.chunk(2)).await.0.expect("sound");
         let (id, root) = (segment.want.id, segment.want.root);
         assert!(store.partial(id, Digest([9; 32])).is_none(), "another version");
         let partial = store.partial(id, root).expect("it is being staged");
         assert_eq!(partial.chunks().map(|chunks| chunks.root()), Some(root));
-        assert_eq!((partial.ready(1).await, partial.ready(0).await), (Ok(()), Err(NotReady::Stalled)));
-        let (read, buffer) = partial.read_chunk(1, Buffer::heap(CHUNK_BYTES)).await;
-        assert_eq!((read, buffer.filled()), (Ok(100), segment.chunk(1).filled()));
+        assert_eq!((partial.ready(2).await, partial.ready(0).await), (Ok(()), Err(NotReady::Stalled)));
+        let (read, buffer) = partial.read_chunk(2, Buffer::heap(CHUNK_BYTES)).await;
+        assert_eq!((read, buffer.filled()), (Ok(100), segment.chunk(2).filled()));
         let (read, buffer) = partial.read_chunk(0, buffer).await;
         assert_eq!(read, Err(WriteError::Missing { index: 0 }));
+        assert_eq!(partial.ready(0).await, Err(NotReady::Stalled), "nothing has come since");
+        landing.write_chunk(1, segment.chunk(1)).await.0.expect("sound");
         let waits = partial.clone();
         let waiting = Core::current().spawn(Priority::Bulk, async move { waits.ready(0).await });
         yield_now().await;
