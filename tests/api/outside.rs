@@ -109,9 +109,9 @@ fn an_inventory_that_is_gone_or_cut_is_damage_with_the_files_that_it_does_not_na
     let mut nodes = Nodes::new(1);
     let shard = nodes.shard(1);
     let segments = shard.directory().to_owned();
-    for name in ["a", "b"] {
-        register(&shard, name, b"content");
-    }
+    let last = ["a", "b"].map(|name| register(&shard, name, b"content").index);
+    // Committed it is before it is pinned.
+    shard.wait_installed(last[1], PATIENCE).wait().expect("they are pinned");
     drop(shard);
     nodes.stop(1);
     let inventory = segments.parent().expect("a shard's").join(".ringway/inventory");
