@@ -76,7 +76,10 @@ fn p6_whoever_waits_for_a_chunk_that_is_still_being_fetched_takes_no_place_among
         };
         for _ in 0..WAITING {
             let (stream, counts) = (ask(Fetch { chunk_count: 1, ..first.clone() }).await, Rc::clone(&counts));
-            let answered = async move { counts.set(counts.get() + usize::from(is_chunk(stream).await)) };
+            let answered = async move {
+                let is_chunk = is_chunk(stream).await;
+                counts.set(counts.get() + usize::from(is_chunk));
+            };
             drop(Core::current().spawn(Priority::Bulk, answered));
         }
         let is_served = is_chunk(ask(second).await).await;
