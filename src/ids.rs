@@ -201,7 +201,11 @@ macro_rules! bytes {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut digits = [[0; 2]; $len];
+                for (two, byte) in digits.iter_mut().zip(self.0) {
+                    *two = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                }
+                f.write_str(std::str::from_utf8(digits.as_flattened()).map_err(|_| fmt::Error)?)
             }
         }
 
@@ -292,6 +296,8 @@ impl SegmentId {
         (id.to_string() == text).then_some(id)
     }
 }
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn hex_decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != N * 2 || !text.is_ascii() {

@@ -185,6 +185,8 @@ pub struct TransferStats {
     pub chunks_reused: Counter,
     /// Chunks that arrived with a wrong digest.
     pub chunks_refetched: Counter,
+    /// Small chunks that were digested together with others.
+    pub chunks_together: Counter,
     /// Segments landed.
     pub landed: Counter,
     /// Fetches that failed.

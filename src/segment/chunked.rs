@@ -1,7 +1,7 @@
 //! An open file read chunk by chunk: past the page cache when it is cold, from it when it is there.
 
 use crate::digest::{chunk_bytes, chunk_count, chunk_offset};
-use crate::limits::{CACHED_BYTES_MIN, IO_ALIGNMENT};
+use crate::limits::{CACHED_BYTES_MIN, CHUNK_BYTES, IO_ALIGNMENT};
 use crate::uring::{Buffer, Errno, Extent, File};
 
 /// Of how many parts one must be in the page cache for a file to be read from there.
@@ -71,6 +71,13 @@ impl ChunkedFile {
         self.file.cached(chunk_offset(index), bytes).await
     }
 
+    /// Bytes of the buffer that chunk `index` is read into.
+    #[must_use]
+    pub fn span(&self, index: u32) -> usize {
+        let bytes = chunk_bytes(self.bytes, index).unwrap_or(CHUNK_BYTES);
+        if self.direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes }
+    }
+
     /// Reads chunk `index`; its bytes are the buffer's content. They are not hashed: whoever receives them does.
     ///
     /// # Errors
@@ -82,7 +89,7 @@ impl ChunkedFile {
         let Some(bytes) = chunk_bytes(self.bytes, index) else {
             return (Err(ChunkUnread::Range(self.count)), buffer);
         };
-        let span = if self.direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes };
+        let span = self.span(index);
         assert!(buffer.capacity() >= span, "a buffer of {} bytes for {span}", buffer.capacity());
         let (read, mut buffer) = self.file.read_at(buffer, 0..span, chunk_offset(index)).await;
         let found = match read {

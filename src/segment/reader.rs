@@ -165,6 +165,12 @@ impl Reader {
         self.file.chunk_count()
     }
 
+    /// Bytes of the buffer that chunk `index` is read into.
+    #[must_use]
+    pub fn span(&self, index: u32) -> usize {
+        self.file.span(index)
+    }
+
     /// Whether it is read past the page cache.
     #[must_use]
     pub fn is_direct(&self) -> bool {

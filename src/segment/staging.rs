@@ -114,7 +114,7 @@ impl Landing {
             let error = ChunkError::Length { index, expected: bytes, found: length };
             return Err((WriteError::Content(error), buffer));
         }
-        if found != expected {
+        if found != expected && !broken::is(Broken::ChunksUnverified) {
             return Err((WriteError::Content(ChunkError::Digest { index, expected, found }), buffer));
         }
         Ok(VerifiedChunk { index, root: self.0.want.root, buffer })

@@ -21,6 +21,7 @@ use super::failure::Failure;
 use super::land::Lander;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 use super::share::{Share, Tell};
+use super::verify::Verifier;
 
 /// All chunks of a segment, however many.
 pub(super) const WHOLE: Range<u32> = 0..u32::MAX;
@@ -44,6 +45,7 @@ pub(super) fn missing(landing: &Landing, within: &Range<u32>) -> impl Iterator<I
 pub struct Fetcher {
     store: Rc<Store>,
     lander: Lander,
+    verifier: Verifier,
     pub(super) sessions: Sessions,
     stats: Rc<TransferStats>,
 }
@@ -53,7 +55,8 @@ impl Fetcher {
     #[must_use]
     pub fn new(transport: Transport, store: Rc<Store>, group: GroupId, stats: Rc<TransferStats>) -> Self {
         let lander = Lander::start(Rc::clone(&store));
-        Self { store, lander, sessions: Sessions::new(transport, group), stats }
+        let verifier = Verifier::new(store.kernel(), Rc::clone(&stats));
+        Self { store, lander, verifier, sessions: Sessions::new(transport, group), stats }
     }
 
     /// Fetches, verifies and lands one segment: from the source, or if there are shares from all of their nodes, the
@@ -79,6 +82,7 @@ impl Fetcher {
             _ => (WHOLE, &[][..]),
         };
         let Request { asker, mut answers } = self.sessions.request((source, Lane::Whole), peer).await?;
+        let receives = self.verifier.receives();
         let resumed = self.store.is_staged(want.id, want.root);
         let known = if resumed { self.store.staged_chunks(&want).await } else { None };
         let chunks = match known {
@@ -106,7 +110,7 @@ impl Fetcher {
         } else {
             self.receive_spread(&mut receiving, own, !resumed, (others, tell)).await
         };
-        drop((asker, answers));
+        drop((asker, answers, receives));
         match received {
             Ok(()) => self.lander.land(landing).await,
             Err(failure) => {
@@ -168,7 +172,7 @@ impl Fetcher {
                 tracing::warn!(%segment, %source, index, "a chunk came that was not asked for");
                 return Err(Failure::Corrupt);
             }
-            match landing.verify(index, payload) {
+            match self.verifier.verify(landing, index, payload).await {
                 Ok(verified) => writer.write(verified).await.map_err(|error| unwritten(&error))?,
                 Err((error, payload)) => {
                     self.stats.bytes_refetched.add(payload.filled().len() as u64);

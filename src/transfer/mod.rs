@@ -14,6 +14,7 @@ mod session;
 mod share;
 mod source;
 mod spread;
+mod verify;
 
 pub use directory::{Directory, Served};
 pub use drive::{Driver, Hook};

@@ -4,6 +4,7 @@
 //! to leave something out, or loses its way, the caller derives the difference again; nothing is lost by forgetting.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::rc::Rc;
 
 use crate::broken::{self, Broken};
@@ -143,8 +144,11 @@ impl Plan {
             return None;
         }
         self.paused_until = None;
-        let due: Vec<_> = self.ready.range(..=(now, SegmentId::MAX)).map(|(_, id)| *id).collect();
-        for id in due {
+        // One after the other, and not a list of them: there may be very many, and most often it is the first.
+        let mut after = None;
+        while let Some(due) = self.first_due(after, now) {
+            after = Some(due);
+            let (_, id) = due;
             let item = self.items.get_mut(&id).expect("what is ready is known");
             if item.tried.len() >= sources.count().min(NODES_MAX) {
                 item.tried.clear();
@@ -162,6 +166,16 @@ impl Plan {
             return Some(start);
         }
         None
+    }
+
+    /// The first that is ready by now, behind `after`.
+    fn first_due(&self, after: Option<(Nanos, SegmentId)>, now: Nanos) -> Option<(Nanos, SegmentId)> {
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let until = (now, SegmentId::MAX);
+        if after.is_some_and(|after| after >= until) {
+            return None;
+        }
+        self.ready.range((behind, Bound::Included(until))).next().copied()
     }
 
     /// The segment stands, verified and durable.

@@ -271,8 +271,12 @@ impl Open {
         }
         let place = sender.load().await?;
         // Of memory of its own, the connections' places bound how much.
-        let core = Core::current();
-        let buffer = core.slab().spare().unwrap_or_else(|| Buffer::heap(CHUNK_BYTES));
+        let span = match self {
+            Self::Held(reader) => reader.span(chunk),
+            Self::Plain(file) => file.span(chunk),
+            Self::Partial(..) => CHUNK_BYTES,
+        };
+        let buffer = Core::current().slab().spare(span).unwrap_or_else(|| Buffer::heap(span));
         let (read, buffer) = match self {
             Self::Held(reader) => {
                 let (read, buffer) = reader.read_chunk(chunk, buffer).await;

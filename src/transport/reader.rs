@@ -155,10 +155,9 @@ impl Reader {
 
     /// Where a payload goes: a spare registered buffer, else memory of its own, which credit bounds.
     fn place(&self, bytes: usize) -> Buffer {
-        let core = Core::current();
-        let slab = core.slab();
-        let fits = bytes > PAYLOAD_SMALL_BYTES && bytes <= slab.buffer_bytes();
-        if fits && let Some(buffer) = slab.spare() {
+        if bytes > PAYLOAD_SMALL_BYTES
+            && let Some(buffer) = Core::current().slab().spare(bytes)
+        {
             return buffer;
         }
         self.connection.shared.stats.payloads_unregistered.count();

@@ -15,6 +15,7 @@ use std::task::{Poll, Waker};
 use crate::limits::IO_ALIGNMENT;
 
 use super::arena::Arena;
+use super::cuts::{Cuts, PART_BYTES};
 
 #[derive(Clone, Copy)]
 #[repr(C, align(4096))]
@@ -28,9 +29,10 @@ pub struct Buffer {
 
 enum Memory {
     Own(Box<[Page]>),
-    /// A place of a slab, out at most once, so that this is the only way to it.
+    /// A place of a slab, or one part of it, out at most once, so that this is the only way to it.
     Lent {
         slot: u16,
+        part: Option<u8>,
         home: Rc<Home>,
     },
 }
@@ -75,7 +77,7 @@ impl Buffer {
     fn start(&self) -> *const u8 {
         match &self.memory {
             Memory::Own(pages) => pages.as_ptr().cast(),
-            Memory::Lent { slot, home } => home.arena.start(*slot),
+            Memory::Lent { slot, part, home } => home.start(*slot, *part),
         }
     }
 
@@ -84,10 +86,11 @@ impl Buffer {
         let bytes = self.capacity();
         let start = match &mut self.memory {
             Memory::Own(pages) => pages.as_mut_ptr().cast(),
-            Memory::Lent { slot, home } => home.arena.start(*slot).cast_mut(),
+            Memory::Lent { slot, part, home } => home.start(*slot, *part).cast_mut(),
         };
         // SAFETY: `start` is the first of `bytes` initialised bytes: of the box (`Page` has no padding), or of the
-        // slot of an arena that `home` keeps. `&mut self` and a slot's being out once make it the only reference.
+        // slot of an arena that `home` keeps, or of a part of one. `&mut self` and each being out once make it the only
+        // reference.
         unsafe { std::slice::from_raw_parts_mut(start, bytes) }
     }
 
@@ -109,7 +112,8 @@ impl Buffer {
     pub fn capacity(&self) -> usize {
         match &self.memory {
             Memory::Own(pages) => pages.len() * IO_ALIGNMENT,
-            Memory::Lent { home, .. } => home.arena.buffer_bytes(),
+            Memory::Lent { part: None, home, .. } => home.arena.buffer_bytes(),
+            Memory::Lent { part: Some(_), .. } => PART_BYTES,
         }
     }
 
@@ -125,9 +129,12 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Memory::Lent { slot, home } = &self.memory {
-            home.free.borrow_mut().push(*slot);
-            home.promise();
+        if let Memory::Lent { slot, part, home } = &self.memory {
+            let is_whole = part.is_none_or(|part| home.cuts.borrow_mut().take_back(*slot, part));
+            if is_whole {
+                home.free.borrow_mut().push(*slot);
+                home.promise();
+            }
         }
     }
 }
@@ -144,6 +151,8 @@ pub type Span = Range<usize>;
 struct Home {
     arena: Arena,
     free: RefCell<Vec<u16>>,
+    /// Places that are out in parts.
+    cuts: RefCell<Cuts>,
     /// Who waits, in order of arrival. A buffer that comes home belongs to the first of them from then on, so that
     /// a newcomer cannot overtake.
     waiting: RefCell<VecDeque<(Rc<Cell<bool>>, Waker)>>,
@@ -158,6 +167,10 @@ impl Home {
         promised.set(true);
         self.promised.set(self.promised.get() + 1);
         waker.wake();
+    }
+
+    fn start(&self, slot: u16, part: Option<u8>) -> *const u8 {
+        self.arena.start(slot).wrapping_add(usize::from(part.unwrap_or_default()) * PART_BYTES)
     }
 
     fn unpromised(&self) -> usize {
@@ -183,6 +196,7 @@ impl Slab {
         let home = Home {
             arena: Arena::new(count, bytes),
             free: RefCell::new((0..count).rev().collect()),
+            cuts: RefCell::new(Cuts::of(bytes)),
             waiting: RefCell::default(),
             promised: Cell::new(0),
         };
@@ -205,16 +219,33 @@ impl Slab {
         (self.home.unpromised() > 0).then(|| self.pop())
     }
 
-    /// A buffer, while more than a quarter of them is free: for who can do with memory of its own, so that those who
-    /// receive, who read and who write never wait for each other.
+    /// A buffer for so many bytes, while more than a quarter of them is free: for who can do with memory of its own, so
+    /// that those who receive, who read and who write never wait for each other. Up to `PART_BYTES` it is a part of one.
     #[must_use]
-    pub fn spare(&self) -> Option<Buffer> {
-        if self.free() > usize::from(self.count / 4) { self.try_take() } else { None }
+    pub fn spare(&self, bytes: usize) -> Option<Buffer> {
+        let has_spare = || self.free() > usize::from(self.count / 4) && self.home.unpromised() > 0;
+        let mut cuts = self.home.cuts.borrow_mut();
+        if bytes > PART_BYTES || !cuts.may_cut() {
+            return (bytes <= self.buffer_bytes() && has_spare()).then(|| self.pop());
+        }
+        let (slot, part) = match cuts.take() {
+            Some(place) => place,
+            None if has_spare() => cuts.cut(self.pop_slot()),
+            None => return None,
+        };
+        Some(self.lend(slot, Some(part)))
     }
 
     fn pop(&self) -> Buffer {
-        let slot = self.home.free.borrow_mut().pop().expect("the caller saw or was promised one");
-        Buffer { memory: Memory::Lent { slot, home: Rc::clone(&self.home) }, filled: 0 }
+        self.lend(self.pop_slot(), None)
+    }
+
+    fn pop_slot(&self) -> u16 {
+        self.home.free.borrow_mut().pop().expect("the caller saw or was promised one")
+    }
+
+    fn lend(&self, slot: u16, part: Option<u8>) -> Buffer {
+        Buffer { memory: Memory::Lent { slot, part, home: Rc::clone(&self.home) }, filled: 0 }
     }
 
     /// A buffer, when one is free; those who wait are served in the order in which they came.

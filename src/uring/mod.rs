@@ -7,6 +7,7 @@ mod arena;
 mod buffer;
 mod climb;
 mod core;
+mod cuts;
 mod errno;
 #[cfg(test)]
 mod executor_tests;

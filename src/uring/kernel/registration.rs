@@ -14,6 +14,7 @@ use super::sys;
 #[derive(Default)]
 pub(super) struct Registration {
     starts: Vec<usize>,
+    buffer_bytes: usize,
 }
 
 impl Registration {
@@ -40,7 +41,8 @@ impl Registration {
                     huge_bytes(&maps, regions.first().map_or(0, |(start, _)| start.addr()))
                 });
                 probe.note("huge pages", huge > 0, format!("{} of {bytes} bytes", huge.min(bytes)));
-                Self { starts: regions.iter().map(|(start, _)| start.addr()).collect() }
+                let starts = regions.iter().map(|(start, _)| start.addr()).collect();
+                Self { starts, buffer_bytes: slab.buffer_bytes() }
             }
             Err(errno) => {
                 probe.note(
@@ -57,11 +59,12 @@ impl Registration {
         self.starts.is_empty()
     }
 
-    /// The place under which the kernel knows the buffer. A buffer of another core's slab has none here.
+    /// The place under which the kernel knows the buffer, or of which it is a part. A buffer of another core's slab has
+    /// none here.
     pub(super) fn index(&self, buffer: &Buffer) -> Option<u16> {
         let slot = buffer.slot()?;
         let start = self.starts.get(usize::from(slot))?;
-        (*start == buffer.memory().as_ptr().addr()).then_some(slot)
+        (*start..start + self.buffer_bytes).contains(&buffer.memory().as_ptr().addr()).then_some(slot)
     }
 }
 
