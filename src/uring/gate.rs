@@ -1,7 +1,7 @@
 //! One gate per device admits writes (ARCHITECTURE.md, D13): the log's go first, bulk keeps the smallest depth that
 //! holds its throughput.
 //!
-//! Where no urgent write was for a while, there is nobody to hold the depth small for, and bulk has a fixed one.
+//! Where no urgent write was for a while, there is nobody to hold the depth small for, and bulk has the fastest.
 //!
 //! An urgent permit is given at once, always. A bulk write starts when there is a place, those before it have
 //! started, and no urgent write runs; for the last it waits at most `BULK_PATIENCE`, so that endless commits do not
@@ -16,10 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::ids::Nanos;
-use crate::limits::{BULK_ALONE_AFTER, BULK_DEPTH_ALONE, BULK_PATIENCE};
+use crate::limits::{BULK_ALONE_AFTER, BULK_PATIENCE};
 
 use super::climb::Climb;
 use super::core::Core;
+use super::race::Race;
 use super::timer::sleep_until;
 
 /// The gate of one device. Clones are the same gate, on any core.
@@ -53,7 +54,10 @@ pub struct GateFigures {
 }
 
 struct Admission {
+    /// The depth beside urgent writes.
     climb: Climb,
+    /// The depth alone.
+    race: Race,
     urgent: usize,
     /// When the last urgent write began or ended.
     urgent_at: Option<Nanos>,
@@ -78,6 +82,7 @@ impl Admission {
     fn new() -> Self {
         Self {
             climb: Climb::new(),
+            race: Race::new(),
             urgent: 0,
             urgent_at: None,
             bulk: 0,
@@ -96,7 +101,7 @@ impl Admission {
 
     /// How many bulk writes may be with the device.
     fn depth(&self, now: Nanos) -> usize {
-        if self.is_alone(now) { BULK_DEPTH_ALONE } else { self.climb.depth() }
+        if self.is_alone(now) { self.race.depth() } else { self.climb.depth() }
     }
 
     /// Whether the bulk write with `ticket`, or a new one, may start; if so it has.
@@ -113,6 +118,9 @@ impl Admission {
             self.impatient += 1;
         }
         self.pass(now, 0);
+        if self.is_alone(now) {
+            self.race.begin(now);
+        }
         self.blocked_since = None;
         self.bulk += 1;
         if first.is_some() {
@@ -133,6 +141,11 @@ impl Admission {
     fn end_bulk(&mut self, now: Option<Nanos>, bytes: u64) {
         if let Some(now) = now {
             self.pass(now, bytes);
+            if self.is_alone(now) {
+                self.race.end(now, bytes, self.bulk - 1);
+            } else {
+                self.race.interrupt();
+            }
         }
         self.bulk -= 1;
         self.wake_first();
@@ -302,6 +315,7 @@ impl fmt::Debug for Bulk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::BULK_ALONE_DEPTH_FIRST;
 
     fn starts(state: &mut Admission, ticket: Option<u64>, now: u64) -> bool {
         matches!(state.try_start(ticket, Nanos(now)), Verdict::Start)
@@ -322,13 +336,13 @@ mod tests {
     }
 
     #[test]
-    fn bulk_that_is_alone_takes_the_fixed_depth_and_gives_it_up_for_an_urgent_write() {
+    fn bulk_that_is_alone_has_a_depth_of_its_own_and_gives_it_up_for_an_urgent_write() {
         let mut state = Admission::new();
-        assert!((0..BULK_DEPTH_ALONE).all(|_| starts(&mut state, None, 1)));
+        assert!((0..BULK_ALONE_DEPTH_FIRST).all(|_| starts(&mut state, None, 1)));
         assert!(!starts(&mut state, None, 1));
         state.begin_urgent(Some(Nanos(2)));
         state.end_urgent(Some(Nanos(3)));
-        (1..BULK_DEPTH_ALONE).for_each(|_| state.end_bulk(Some(Nanos(4)), 1));
+        (1..BULK_ALONE_DEPTH_FIRST).for_each(|_| state.end_bulk(Some(Nanos(4)), 1));
         assert!(!starts(&mut state, None, 5), "one place, and one has it");
         let later = 4 + BULK_ALONE_AFTER.0;
         assert!(starts(&mut state, None, later), "alone again");

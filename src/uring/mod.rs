@@ -24,6 +24,7 @@ mod op;
 mod operation;
 mod places;
 mod probe;
+mod race;
 mod ring;
 mod socket;
 mod task;

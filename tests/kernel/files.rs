@@ -1,6 +1,6 @@
 //! Files, directories, mappings.
 
-use ringway::uring::{Buffer, Dir, Errno, FileKind, KernelOptions, OpenOptions};
+use ringway::uring::{Buffer, Core, Dir, Errno, FileKind, KernelOptions, KernelRing, OpenOptions};
 
 use super::{core_with, drive, on_core, open, scratch, skip};
 
@@ -75,6 +75,41 @@ fn direct_io_works_from_registered_buffers_and_from_plain_ones() {
         });
         core.shut_down();
     }
+}
+
+#[test]
+fn parts_of_a_registered_buffer_are_written_from_and_read_into_each_by_itself() {
+    const PART: usize = 64 * 1024;
+    let folder = scratch();
+    let ring = KernelRing::open(KernelOptions::default()).expect("this machine has io_uring");
+    let core = Core::new(Box::new(ring), 4, 1 << 20);
+    let inner = core.clone();
+    drive(&core, async move {
+        let file = open(&folder).await.open("parts", NEW).await.expect("a new name");
+        let mut parts: Vec<_> =
+            (0..20).map(|_| inner.slab().spare(PART).expect("sixteen parts a buffer")).collect();
+        assert_eq!(inner.slab().free(), 2, "two are cut");
+        assert!(parts.iter().all(|part| part.slot().is_some() && part.capacity() == PART));
+        for (part, index) in parts.iter_mut().zip(0..) {
+            part.memory_mut().fill(index);
+        }
+        for (part, index) in parts.into_iter().zip(0..) {
+            assert!(part.memory().iter().all(|byte| u64::from(*byte) == index), "no part is another's");
+            file.write_at(part, 0..PART, index * PART as u64).await.0.expect("room");
+        }
+        assert_eq!(inner.slab().free(), 4, "every part came home");
+        for index in (0..20_u64).rev() {
+            let part = inner.slab().spare(PART - 1).expect("a part");
+            let (count, part) = file.read_at(part, 0..PART, index * PART as u64).await;
+            assert_eq!(count, Ok(PART));
+            assert!(part.memory().iter().all(|byte| u64::from(*byte) == index));
+        }
+        let whole: Vec<_> =
+            (0..3).map(|_| inner.slab().spare(PART + 1).expect("more than a quarter")).collect();
+        assert!(whole.iter().all(|buffer| buffer.capacity() == 1 << 20));
+        assert!(inner.slab().spare(PART).is_none(), "the last quarter is not for this");
+    });
+    core.shut_down();
 }
 
 #[test]
