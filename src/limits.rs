@@ -316,6 +316,23 @@ pub const SPREAD_PATIENCE: Nanos = Nanos::from_secs(2);
 /// How long a small chunk waits for others to be digested with while some are on their way: a core that receives nothing
 /// but segments of 64 KiB gets sixteen in about 2.5 ms.
 pub const VERIFY_WAIT: Nanos = Nanos::from_millis(3);
+/// Fewest missing chunks of a segment with which other cores of the node are asked to help: below, their connections and
+/// their handles of the file cost more than they save.
+pub const LEND_CHUNKS_MIN: u32 = 64;
+/// Chunks of one piece of it: between two the core that brings them waits once for its writes.
+pub const LEND_PIECE_CHUNKS_MAX: u32 = 64;
+/// Towards the end no piece has fewer, if as many are left: each is a request of its own.
+pub const LEND_PIECE_CHUNKS_MIN: u32 = 4;
+/// Cores that are asked for one segment.
+pub const LEND_CORES_MAX: u32 = 8;
+/// Pieces that one core has at a time: one that it works on, one that it has asked for.
+pub const LEND_PIECES_MAX: usize = 2;
+/// Chunks of them.
+pub const LEND_OUT_CHUNKS_MAX: u32 = 2 * LEND_PIECE_CHUNKS_MAX;
+/// Words of one core to the owner that wait.
+pub const LEND_NEWS_MAX: usize = 8;
+/// A core that had no time is asked again after so long.
+pub const LEND_PAUSE: Nanos = Nanos::from_millis(500);
 /// Writes of one landing under way at a time.
 pub const WRITES_MAX: usize = 4;
 /// Answers that wait for one request of a stream. Few: taking one gives its credit back, so they add to what the
@@ -383,3 +400,9 @@ const _: () = assert!((LOG_BATCH_BYTES_MAX as u64) * 2 < LOG_FILE_BYTES && LOG_F
 const _: () = assert!(LOG_READ_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BODY_BYTES_MAX + IO_ALIGNMENT);
 const _: () = assert!(PARTIAL_WAIT.0 <= PARTIAL_WAIT_MAX.0);
 const _: () = assert!((PARTIAL_WAIT_MAX.0 + PLACE_WAIT.0) * 3 < PROGRESS_TIMEOUT.0 * 2);
+const _: () =
+    assert!(LEND_PIECE_CHUNKS_MIN <= LEND_PIECE_CHUNKS_MAX && LEND_PIECE_CHUNKS_MAX <= LEND_CHUNKS_MIN);
+const _: () = assert!(
+    (LEND_CORES_MAX as usize) < PEER_SERVES_MAX,
+    "an owner's helpers do not take all that the source has for it"
+);

@@ -177,6 +177,10 @@ pub struct TransferStats {
     pub bytes_fetched: Counter,
     /// Of them, in chunks with a wrong digest.
     pub bytes_refetched: Counter,
+    /// Of them, in chunks that other cores of the node have brought and written.
+    pub bytes_lent: Counter,
+    /// Those chunks.
+    pub chunks_lent: Counter,
     /// Payload bytes sent.
     pub bytes_served: Counter,
     /// Of them, of segments that were themselves still being fetched.

@@ -12,6 +12,8 @@ mod disk;
 mod errors;
 #[path = "api/events.rs"]
 mod events;
+#[path = "api/lend.rs"]
+mod lend;
 #[path = "api/life.rs"]
 mod life;
 #[path = "api/nodes.rs"]

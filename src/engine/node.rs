@@ -17,7 +17,7 @@ use crate::limits::LOG_ENTRIES_KEPT;
 use crate::raft::{Group, GroupConfig, GroupOptions, Member, Resolve};
 use crate::segment::{Ownership, StoreOptions};
 use crate::shard::{Addresses, Shard, ShardParts};
-use crate::transfer::{Desk, Holdings, serve};
+use crate::transfer::{Desk, Helper, Helpers, Holdings, Loan, serve};
 use crate::transport::{Incoming, PeerIdentity, RefusedCode, Transport, TransportOptions};
 use crate::uring::{
     Congestion, Core, Dir, Gate, MailReceiver, MailSender, Priority, SendError, SocketOptions,
@@ -72,6 +72,7 @@ pub(crate) struct CoreNode {
     pub(super) shards: BTreeMap<ShardId, Shard>,
     pub(super) cluster: Option<ClusterSeat>,
     desk: Rc<Desk>,
+    helper: Rc<Helper>,
 }
 
 /// Opens a core and works until it is told to stop.
@@ -126,8 +127,21 @@ async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<Socke
         drop(Core::current().spawn(Priority::Urgent, keep_shard(shard.clone(), Rc::clone(&placement))));
         shards.insert(id, shard);
     }
-    let mut node =
-        CoreNode { parts, identity, transport, addresses, placement, returning, shards, cluster: None, desk };
+    let own: Vec<Shard> = shards.values().cloned().collect();
+    let fetches = move || own.iter().any(|shard| shard.transfers(0).in_flight > 0);
+    let (cluster, helper) = (None, Rc::new(Helper::unless(fetches)));
+    let mut node = CoreNode {
+        parts,
+        identity,
+        transport,
+        addresses,
+        placement,
+        returning,
+        shards,
+        cluster,
+        desk,
+        helper,
+    };
     let mut address = None;
     if node.parts.index == 0 {
         node.cluster = Some(ClusterSeat::open(&node, &root).await?);
@@ -245,6 +259,7 @@ async fn open_shard(
         desk: Rc::clone(desk),
         journal: dir,
         spread: config.transfer.spread,
+        helpers: helpers(parts),
     });
     let options = GroupOptions {
         group: id.group(),
@@ -260,6 +275,18 @@ async fn open_shard(
     let started = shard.start(group).await;
     started.map_err(|error| OpenError::files(&path, error.is_disk_full(), &error))?;
     Ok(shard)
+}
+
+/// The node's other cores, which are asked to help with large segments; none of a node of one core.
+fn helpers(parts: &CoreParts) -> Option<Rc<Helpers>> {
+    let (cores, own, others) = (parts.cores.clone(), parts.index, parts.config.cores.count - 1);
+    let ask = move |place: u32, loan: Box<Loan>| {
+        let core = (usize::from(own) + 1 + place as usize) % cores.len();
+        if let Err(SendError::Full(_) | SendError::Closed(_)) = cores[core].try_send(Request::Lend(loan)) {
+            tracing::debug!(core, "another core has no time to be asked for help");
+        }
+    };
+    (others > 0).then(|| Rc::new(Helpers::new(others, ask)))
 }
 
 /// Finds a member by what this node knows of it, before what the group's members say.
@@ -345,10 +372,17 @@ impl CoreNode {
         }
     }
 
+    /// Brings a part of another core's segment, unless this one fetches something itself.
+    pub(super) fn help(&self, loan: Loan) {
+        let help = Rc::clone(&self.helper).help(loan, self.transport.clone());
+        drop(Core::current().spawn(Priority::Bulk, help));
+    }
+
     async fn stop(&self) {
         for shard in self.shards.values() {
             shard.stop().await;
         }
+        self.helper.stop().await;
         self.transport.shut_down();
         let Some(cluster) = &self.cluster else { return };
         if let Err(error) = cluster.group().shut_down().await {

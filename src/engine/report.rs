@@ -128,6 +128,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
             .collect(),
         paused: transfers.paused.then(|| "the disk is full; fetching resumes when there is room".to_owned()),
         bytes_fetched: stats.bytes_fetched.get(),
+        bytes_lent: stats.bytes_lent.get(),
         bytes_served: stats.bytes_served.get(),
         bytes_relayed: stats.bytes_relayed.get(),
         chunks_refetched: stats.chunks_refetched.get(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId};
 use crate::segment::Identity;
+use crate::transfer::Loan;
 use crate::transport::HandOver;
 
 use super::change::{Ask, Change, ChangeError, Committed};
@@ -25,6 +26,8 @@ pub(crate) enum Request {
     Status(Arc<Gathering>),
     /// A connection that another core accepted for this one.
     HandOver(Box<HandOver>),
+    /// A part of a large segment that another core asks this one to bring.
+    Lend(Box<Loan>),
     /// What the cluster group has agreed on; from core 0 to the others.
     Placement(Arc<Placement>),
     /// Makes another member the leader of a group.

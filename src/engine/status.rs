@@ -158,6 +158,9 @@ pub struct ShardStatus {
     pub paused: Option<String>,
     /// Payload bytes received since the node started.
     pub bytes_fetched: u64,
+    /// Of them, bytes that other cores of the node have brought and written.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub bytes_lent: u64,
     /// Payload bytes served since the node started.
     pub bytes_served: u64,
     /// Of them, bytes of segments that this node was itself still fetching.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use crate::digest::{VerifiedChunks, chunk_offset};
 use crate::ids::{Nanos, SegmentId};
 use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
-use crate::uring::{Buffer, Core, File, Notify, Priority};
+use crate::uring::{Buffer, Core, Errno, File, Gate, Notify, Priority};
 
 use super::bitmap::{Bits, MapHead, map_encode, moment};
 use super::bytes::{write_all, write_file};
@@ -40,7 +40,10 @@ pub(super) struct Staging {
     /// A map of an earlier attempt may stand there, believed or not.
     pub(super) is_resumed: Cell<bool>,
     pub(super) one_checkpoint: Locks<()>,
-    quiet: Notify,
+    /// Other cores that may be writing.
+    pub(super) lent: Cell<u32>,
+    /// A write has ended, here or there.
+    pub(super) quiet: Notify,
     /// When a chunk last became one that is there; at first, when it was begun.
     pub(super) progress: Cell<Nanos>,
     /// That it did, or that none will any more. Outlives the landing, for who waits.
@@ -83,6 +86,7 @@ impl Staging {
             map: RefCell::new(None),
             is_resumed: Cell::new(false),
             one_checkpoint: Locks::default(),
+            lent: Cell::new(0),
             quiet: Notify::default(),
             progress: Cell::new(Core::current().now()),
             more: Rc::default(),
@@ -99,19 +103,14 @@ impl Staging {
 
     /// Bytes of a chunk, and of the span that is read or written for it.
     fn spans(&self, index: u32) -> (usize, usize) {
-        let bytes = self.chunks.chunk_bytes(index).expect("the index was checked against the list");
-        (bytes, if self.direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes })
+        spans(&self.chunks, self.direct, index)
     }
 
     /// Writes a verified chunk that is marked as being written.
-    pub(super) async fn put(self: Rc<Self>, index: u32, mut buffer: Buffer) -> WithBuffer<WriteError> {
+    pub(super) async fn put(self: Rc<Self>, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
         self.store.hooks.reach(Step::Written, Edge::Before).await;
-        let (bytes, span) = self.spans(index);
-        buffer.memory_mut()[bytes..span].fill(0); // nothing of an earlier use of the buffer reaches the disk
-        let at = chunk_offset(index);
-        let permit = self.store.options.gate.bulk(span).await;
-        let (result, buffer) = self.file.write_at(buffer, 0..span, at).await;
-        drop(permit);
+        let gate = &self.store.options.gate;
+        let (result, buffer) = write_chunk(&self.file, gate, self.spans(index), (index, buffer)).await;
         if result.is_ok() {
             self.state.borrow_mut().written.insert(index);
             self.progressed();
@@ -119,6 +118,7 @@ impl Staging {
         self.store.hooks.reach(Step::Written, Edge::After).await;
         self.state.borrow_mut().writing.retain(|other| *other != index);
         self.quiet.notify();
+        let at = chunk_offset(index);
         (result.map_err(|errno| failed_at(Doing::Write, &self.want.path, at)(errno).into()), buffer)
     }
 
@@ -152,9 +152,10 @@ impl Staging {
         self.is_resumed.get() || self.map.borrow().is_some()
     }
 
-    /// Waits until no write is under way, those included that their callers gave up.
+    /// Waits until no write is under way, those included that their callers gave up, nor may be on another core.
     pub(super) async fn quiet(&self) {
-        self.quiet.until(|| self.state.borrow().writing.is_empty().then_some(())).await;
+        let is_quiet = || self.state.borrow().writing.is_empty() && self.lent.get() == 0;
+        self.quiet.until(|| is_quiet().then_some(())).await;
     }
 
     /// A checkpoint: data, list, bitmap, names.
@@ -215,6 +216,24 @@ impl Staging {
             tracing::warn!(%error, "a staging file that is not trusted could not be removed yet");
         }
     }
+}
+
+/// Bytes of a chunk, and of the span that is read or written for it.
+pub(super) fn spans(chunks: &VerifiedChunks, direct: bool, index: u32) -> (usize, usize) {
+    let bytes = chunks.chunk_bytes(index).expect("the index was checked against the list");
+    (bytes, if direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes })
+}
+
+/// Writes a verified chunk to its place when the gate admits it.
+pub(super) async fn write_chunk(
+    file: &File,
+    gate: &Gate,
+    (bytes, span): (usize, usize),
+    (index, mut buffer): (u32, Buffer),
+) -> (Result<(), Errno>, Buffer) {
+    buffer.memory_mut()[bytes..span].fill(0); // nothing of an earlier use of the buffer reaches the disk
+    let _permit = gate.bulk(span).await;
+    file.write_at(buffer, 0..span, chunk_offset(index)).await
 }
 
 impl Drop for Staging {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::broken::{self, Broken};
-use crate::digest::{ChunkError, VerifiedChunks};
+use crate::digest::{ChunkError, Kernel, VerifiedChunks};
 use crate::ids::Digest;
 use crate::uring::Buffer;
 
@@ -34,6 +34,27 @@ impl VerifiedChunk {
     #[must_use]
     pub fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Hashes a buffer's content as chunk `index` of the segment that the list is of.
+    pub(super) fn of(
+        kernel: Kernel,
+        chunks: &VerifiedChunks,
+        index: u32,
+        buffer: Buffer,
+    ) -> Result<Self, (WriteError, Buffer)> {
+        match chunks.check(kernel, index, buffer.filled()) {
+            Err(ChunkError::Digest { .. }) if broken::is(Broken::ChunksUnverified) => {
+                Ok(Self { index, root: chunks.root(), buffer })
+            }
+            Ok(()) => Ok(Self { index, root: chunks.root(), buffer }),
+            Err(error) => Err((WriteError::Content(error), buffer)),
+        }
+    }
+
+    /// The root of its segment.
+    pub(super) fn root(&self) -> Digest {
+        self.root
     }
 
     /// Gives the proof up.
@@ -85,13 +106,7 @@ impl Landing {
     /// # Errors
     /// The content is not that chunk; the buffer comes back.
     pub fn verify(&self, index: u32, buffer: Buffer) -> Result<VerifiedChunk, (WriteError, Buffer)> {
-        match self.0.chunks.check(self.0.store.options.kernel, index, buffer.filled()) {
-            Err(ChunkError::Digest { .. }) if broken::is(Broken::ChunksUnverified) => {
-                Ok(VerifiedChunk { index, root: self.0.want.root, buffer })
-            }
-            Ok(()) => Ok(VerifiedChunk { index, root: self.0.want.root, buffer }),
-            Err(error) => Err((WriteError::Content(error), buffer)),
-        }
+        VerifiedChunk::of(self.0.store.options.kernel, &self.0.chunks, index, buffer)
     }
 
     /// Takes a buffer whose content the caller has hashed as it came in, and compares the digest.

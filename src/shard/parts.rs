@@ -10,7 +10,7 @@ use crate::config::Spread;
 use crate::ids::{Incarnation, NodeId, ShardId};
 use crate::journal::SessionFileError;
 use crate::segment::{DiskError, Store};
-use crate::transfer::{Desk, Unavailable};
+use crate::transfer::{Desk, Helpers, Unavailable};
 use crate::transport::Transport;
 use crate::uring::Dir;
 
@@ -37,6 +37,8 @@ pub struct ShardParts {
     pub journal: Dir,
     /// Whether large segments are fetched from several nodes at once.
     pub spread: Spread,
+    /// The node's other cores, if they are to help with large segments.
+    pub helpers: Option<Rc<Helpers>>,
 }
 
 /// A shard could not begin to work.

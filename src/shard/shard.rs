@@ -16,7 +16,7 @@ use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::TransferStats;
-use crate::transfer::{Announced, Desk, Driver, Failure, Fetcher};
+use crate::transfer::{Announced, Desk, Driver, Failure, Fetcher, Helpers};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Notify, Places, Priority, sleep};
 
@@ -68,6 +68,7 @@ pub(super) struct Inner {
     pub(super) retiring: Cell<bool>,
     pub(super) journal: Dir,
     pub(super) spread: Spread,
+    helpers: Option<Rc<Helpers>>,
     /// The stream on which proposals go to another node that leads.
     pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
     pub(super) events: RefCell<Events>,
@@ -88,7 +89,8 @@ impl Shard {
     /// A shard that waits for its group.
     #[must_use]
     pub fn new(parts: ShardParts) -> Self {
-        let ShardParts { id, node, incarnation, store, transport, addresses, desk, journal, spread } = parts;
+        let ShardParts { id, node, incarnation, store, transport, addresses, desk, .. } = parts;
+        let ShardParts { journal, spread, helpers, .. } = parts;
         Self(Rc::new(Inner {
             id,
             node,
@@ -115,6 +117,7 @@ impl Shard {
             retiring: Cell::new(false),
             journal,
             spread,
+            helpers,
             forwarder: RefCell::default(),
             events: RefCell::default(),
             answering: RefCell::default(),
@@ -172,7 +175,8 @@ impl Shard {
             Rc::clone(&inner.store),
             inner.id.group(),
             Rc::clone(&inner.stats),
-        );
+        )
+        .with_helpers(inner.helpers.clone());
         let (addresses, landed) = (Rc::clone(&inner.addresses), Rc::downgrade(inner));
         let peers = move |node| {
             let address = addresses.borrow().get(&node).copied()?;

@@ -19,6 +19,7 @@ use crate::wire::Body;
 
 use super::failure::Failure;
 use super::land::Lander;
+use super::lend::Helpers;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 use super::share::{Share, Tell};
 use super::verify::Verifier;
@@ -31,6 +32,7 @@ pub(super) struct Receiving<'a> {
     pub(super) asker: &'a Asker,
     pub(super) answers: &'a mut Answers,
     pub(super) source: NodeId,
+    pub(super) peer: Peer,
     pub(super) landing: &'a Landing,
 }
 
@@ -47,7 +49,10 @@ pub struct Fetcher {
     lander: Lander,
     verifier: Verifier,
     pub(super) sessions: Sessions,
-    stats: Rc<TransferStats>,
+    pub(super) stats: Rc<TransferStats>,
+    pub(super) group: GroupId,
+    /// The node's other cores.
+    pub(super) helpers: Option<Rc<Helpers>>,
 }
 
 impl Fetcher {
@@ -56,7 +61,14 @@ impl Fetcher {
     pub fn new(transport: Transport, store: Rc<Store>, group: GroupId, stats: Rc<TransferStats>) -> Self {
         let lander = Lander::start(Rc::clone(&store));
         let verifier = Verifier::new(store.kernel(), Rc::clone(&stats));
-        Self { store, lander, verifier, sessions: Sessions::new(transport, group), stats }
+        let sessions = Sessions::new(transport, group);
+        Self { store, lander, verifier, sessions, stats, group, helpers: None }
+    }
+
+    /// The same; of large segments other cores of the node bring a part, when they are free.
+    #[must_use]
+    pub fn with_helpers(self, helpers: Option<Rc<Helpers>>) -> Self {
+        Self { helpers, ..self }
     }
 
     /// Fetches, verifies and lands one segment: from the source, or if there are shares from all of their nodes, the
@@ -85,10 +97,11 @@ impl Fetcher {
         let receives = self.verifier.receives();
         let resumed = self.store.is_staged(want.id, want.root);
         let known = if resumed { self.store.staged_chunks(&want).await } else { None };
+        let asked = if resumed { 0..0 } else { self.first_piece(&want, &own) };
         let chunks = match known {
             Some(chunks) => chunks,
             None => {
-                asker.ask(&want, if resumed { 0..0 } else { own.clone() }, true).await?;
+                asker.ask(&want, asked.clone(), true).await?;
                 answers.chunk_list(&want).await?
             }
         };
@@ -104,11 +117,12 @@ impl Fetcher {
         if resumed {
             self.stats.chunks_reused.add(u64::from(landing.written_count()));
         }
-        let mut receiving = Receiving { asker: &asker, answers: &mut answers, source, landing: &landing };
+        let mut receiving =
+            Receiving { asker: &asker, answers: &mut answers, source, peer, landing: &landing };
         let received = if others.is_empty() {
-            self.receive_missing(&mut receiving, WHOLE, !resumed).await
+            self.receive_own(&mut receiving, WHOLE, asked).await
         } else {
-            self.receive_spread(&mut receiving, own, !resumed, (others, tell)).await
+            self.receive_spread(&mut receiving, own, asked, (others, tell)).await
         };
         drop((asker, answers, receives));
         match received {
@@ -130,7 +144,7 @@ impl Fetcher {
         within: Range<u32>,
         mut is_asked: bool,
     ) -> Result<(), Failure> {
-        let Receiving { asker, ref mut answers, source, landing } = *from;
+        let Receiving { asker, ref mut answers, source, landing, .. } = *from;
         loop {
             let ranges: Vec<_> = missing(landing, &within).take(FETCH_RANGES_MAX).collect();
             if ranges.is_empty() {
@@ -144,19 +158,23 @@ impl Fetcher {
                 }
                 Ok(())
             };
-            try_join(ask, self.receive_chunks(answers, source, landing, (&within, expected))).await?;
+            let receive = self.receive_chunks(answers, source, landing, (&within, expected));
+            let ((), is_damaged) = try_join(ask, receive).await?;
+            if is_damaged {
+                return Err(Failure::Corrupt);
+            }
         }
     }
 
-    /// Takes so many chunks. One with a wrong digest is left out: the next attempt asks for it alone, of another source
-    /// if there is one. One that is here already was not asked for, nor was another's.
-    async fn receive_chunks(
+    /// Takes so many chunks. One with a wrong digest is left out, and said so: the next attempt asks for it alone, of
+    /// another source if there is one. One that is here already was not asked for, nor was another's.
+    pub(super) async fn receive_chunks(
         &self,
         answers: &mut Answers,
         source: NodeId,
         landing: &Landing,
         (within, mut expected): (&Range<u32>, u32),
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let mut writer = landing.writer(WRITES_MAX);
         let mut is_corrupt = false;
         while expected > 0 {
@@ -183,7 +201,7 @@ impl Fetcher {
             }
         }
         writer.finish().await.map_err(|error| unwritten(&error))?;
-        if is_corrupt { Err(Failure::Corrupt) } else { Ok(()) }
+        Ok(is_corrupt)
     }
 }
 
@@ -198,7 +216,7 @@ async fn unless_refused<T>(
     }
 }
 
-fn unwritten(error: &WriteError) -> Failure {
+pub(super) fn unwritten(error: &WriteError) -> Failure {
     match error {
         WriteError::DiskFull(_) => Failure::DiskFull,
         WriteError::Content(_) => Failure::Corrupt,

@@ -83,13 +83,13 @@ impl Fetcher {
         &self,
         from: &mut Receiving<'_>,
         own: Range<u32>,
-        is_asked: bool,
+        asked: Range<u32>,
         (others, tell): (&[Share], Tell<'_>),
     ) -> Result<(), Failure> {
         let (landing, begun, is_late) = (from.landing, Core::current().now(), Cell::new(false));
         let count: u32 = missing(landing, &own).map(|range| range.end - range.start).sum();
         if count > 0 {
-            let own = pin!(self.receive_missing(from, own, is_asked));
+            let own = pin!(self.receive_own(from, own, asked));
             let shares = pin!(self.receive_shares(others, landing, (tell, &is_late)));
             match select(own, shares).await {
                 Either::Left((done, shares)) => {
@@ -101,7 +101,7 @@ impl Fetcher {
                 Either::Right(((), own)) => own.await?,
             }
         }
-        self.receive_missing(from, WHOLE, false).await
+        self.receive_own(from, WHOLE, 0..0).await
     }
 
     /// Takes from other nodes than the source what they are asked for, all at once.
@@ -134,7 +134,8 @@ impl Fetcher {
         let once = async || {
             let request = self.sessions.request((part.node, Lane::Share), *peer).await?;
             let Request { asker, mut answers } = request;
-            let mut from = Receiving { asker: &asker, answers: &mut answers, source: part.node, landing };
+            let (asker, answers) = (&asker, &mut answers);
+            let mut from = Receiving { asker, answers, source: part.node, peer: *peer, landing };
             // Of one that is late the rest would take up its line for nothing.
             let middle = asker.or_hang_up();
             let ended = self.receive_missing(&mut from, part.chunks.clone(), false).await;
@@ -153,7 +154,7 @@ impl Fetcher {
 }
 
 /// Waits for shares as long as there is patience; whether they ended.
-async fn wait(
+pub(super) async fn wait(
     mut shares: impl Future<Output = ()> + Unpin,
     mut patience: Patience,
     landing: &Landing,

@@ -121,6 +121,17 @@ impl<T> Drop for MailSender<T> {
 }
 
 impl<T> MailReceiver<T> {
+    /// If no message is there, none comes in from now on; says whether that is so.
+    pub fn close_if_empty(&mut self) -> bool {
+        let mut state = self.0.lock();
+        state.closed |= state.queue.is_empty();
+        let closed = state.closed;
+        let senders = if closed { std::mem::take(&mut state.senders) } else { Vec::new() };
+        drop(state);
+        senders.into_iter().for_each(Waker::wake);
+        closed
+    }
+
     /// The next message if one is there.
     pub fn try_receive(&mut self) -> Option<T> {
         let mut state = self.0.lock();

@@ -14,6 +14,7 @@ mod faults;
 mod host;
 mod impostor;
 mod ledger;
+mod lend;
 mod load;
 mod regressions;
 mod returning;

@@ -2,6 +2,7 @@
 
 mod endless;
 mod faults;
+mod lend;
 mod liar;
 mod relay;
 mod sessions;
@@ -15,7 +16,7 @@ use ringway::digest::{ChunkList, Kernel, TreeHasher};
 use ringway::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, SegmentId};
 use ringway::segment::{Ownership, Store, StoreOptions};
 use ringway::stats::TransferStats;
-use ringway::transfer::{Desk, Directory, Driver, Fetcher, Holdings, Served, Want, serve};
+use ringway::transfer::{Desk, Directory, Driver, Fetcher, Helpers, Holdings, Served, Want, serve};
 use ringway::transport::{Peer, Stream, Transport, TransportOptions};
 use ringway::uring::{Core, Dir, Gate, Notify, OpenOptions, Priority};
 use ringway::wire::{Body, Class, Fetch, Purpose, Refusal};
@@ -229,6 +230,11 @@ impl Rig {
 
     /// The same, from another source.
     pub fn start_target_from(&mut self, peer: Peer) -> Target {
+        self.start_helped_target_from(peer, None)
+    }
+
+    /// The same, with other cores that help.
+    pub fn start_helped_target_from(&mut self, peer: Peer, helpers: Option<Rc<Helpers>>) -> Target {
         let core = self.sim.core(self.target, 0);
         let transport = transport(&core, NodeId(2));
         let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
@@ -236,6 +242,7 @@ impl Rig {
             let (store, _) = Store::open(dest_options()).await.expect("it recovers");
             let (store, stats) = (Rc::new(store), Rc::new(TransferStats::default()));
             let fetcher = Fetcher::new(transport, Rc::clone(&store), GROUP, Rc::clone(&stats));
+            let fetcher = fetcher.with_helpers(helpers);
             let driver =
                 Driver::new(fetcher, Box::new(move |_| Some(peer)), Box::new(|_, _| {}), Rc::clone(&stats));
             driver.set_sources([SOURCE]);

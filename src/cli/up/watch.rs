@@ -108,6 +108,7 @@ mod tests {
             direct: true,
             direct_asked: true,
             links: true,
+            bytes_lent: 0,
             bytes_served: 0,
             bytes_relayed: 0,
             chunks_refetched: 0,

@@ -1,0 +1,290 @@
+//! P6: a core that is free brings a part of another one's segment; whatever becomes of it, the owner lands the right
+//! bytes, once, and not before nobody writes any more.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use ringway::ids::{Nanos, NodeId};
+use ringway::limits::{CHUNK_BYTES, LEND_OUT_CHUNKS_MAX, PEER_SERVES_MAX};
+use ringway::transfer::{Helper, Helpers, Loan};
+use ringway::transport::Transport;
+use ringway::uring::{Core, Errno, MailReceiver, Priority, mailbox};
+
+use super::{Rig, Target, transport};
+use crate::sim::{Chance, Fault, Loss, OpKind, Rule, each_seed, twice};
+
+const CHUNKS: u64 = 81;
+const BYTES: usize = 80 * CHUNK_BYTES + 1000;
+/// Far more than the helper of a moment has brought.
+const SOON: u64 = 6;
+
+/// A target whose first core owns its segments, and one more core.
+struct Team {
+    target: Target,
+    helper: Rc<Helper>,
+    core: Core,
+    transport: Transport,
+}
+
+/// A core that helps whenever it is asked to and free.
+async fn help(helper: Rc<Helper>, transport: Transport, mut mail: MailReceiver<Box<Loan>>) {
+    while let Some(loan) = mail.receive().await {
+        let help = Rc::clone(&helper).help(*loan, transport.clone());
+        drop(Core::current().spawn(Priority::Bulk, help));
+    }
+}
+
+fn start(rig: &mut Rig) -> Team {
+    start_with(rig, Helper::default())
+}
+
+fn start_with(rig: &mut Rig, helper: Helper) -> Team {
+    let core = rig.sim.core(rig.target, 1);
+    let (helper, transport) = (Rc::new(helper), transport(&core, NodeId(2)));
+    let (sender, mail) = mailbox(4);
+    drop(core.spawn(Priority::Urgent, help(Rc::clone(&helper), transport.clone(), mail)));
+    let helpers = Rc::new(Helpers::new(1, move |_, loan| {
+        let _nobody_helps = sender.try_send(loan);
+    }));
+    let peer = rig.source_address();
+    let target = rig.start_helped_target_from(peer, Some(helpers));
+    Team { target, helper, core, transport }
+}
+
+/// Until the other core has brought so many chunks.
+fn brought(rig: &mut Rig, team: &Team, chunks: u64) {
+    let stats = Rc::clone(&team.target.stats);
+    rig.sim.run_until(move || stats.chunks_lent.get() >= chunks, Nanos::from_secs(60));
+    assert_eq!(team.target.store.held().count(), 0, "it is in the middle");
+}
+
+fn stands(rig: &Rig) -> bool {
+    rig.sim.host(rig.target).disk.file(&format!("/data/dest/{}", rig.samples[0].path)).is_some()
+}
+
+#[test]
+fn p6_a_free_core_brings_a_part_of_a_large_segment_and_every_chunk_comes_once() {
+    each_seed(4, |seed| {
+        let mut rig = Rig::new(seed, &[BYTES]);
+        let team = start(&mut rig);
+        rig.finish(&team.target);
+        let stats = &team.target.stats;
+        println!("seed {seed}: {} of {CHUNKS} chunks came through the other core", stats.chunks_lent.get());
+        assert!(stats.chunks_lent.get() * 4 > CHUNKS, "{} of {CHUNKS} chunks", stats.chunks_lent.get());
+        assert!(stats.chunks_lent.get() * 4 < CHUNKS * 3, "{} of {CHUNKS} chunks", stats.chunks_lent.get());
+        assert!(stats.bytes_lent.get() > (stats.chunks_lent.get() - 1) * CHUNK_BYTES as u64);
+        assert_eq!(stats.bytes_fetched.get(), rig.total(), "nothing is fetched twice");
+        assert_eq!((stats.failed.get(), stats.landed.get(), stats.chunks_refetched.get()), (0, 1, 0));
+        assert!(team.helper.is_free(), "it has given back what it had");
+    });
+}
+
+#[test]
+fn a_small_segment_is_lent_to_nobody_and_a_core_that_is_busy_is_asked_again() {
+    let mut rig = Rig::new(1, &[63 * CHUNK_BYTES]);
+    let team = start(&mut rig);
+    rig.finish(&team.target);
+    assert_eq!(team.target.stats.chunks_lent.get(), 0);
+
+    let mut rig = Rig::new(2, &[3 * BYTES, BYTES]);
+    let team = start(&mut rig);
+    rig.finish(&team.target);
+    let stats = &team.target.stats;
+    assert!(stats.chunks_lent.get() > 0 && stats.failed.get() == 0, "{stats:?}");
+    assert_eq!(stats.bytes_fetched.get(), rig.total(), "nothing is fetched twice");
+}
+
+#[test]
+fn p6_a_helpers_connection_that_breaks_costs_the_owner_nothing_but_its_part() {
+    each_seed(3, |seed| {
+        let mut rig = Rig::new(seed, &[BYTES]);
+        let team = start(&mut rig);
+        brought(&mut rig, &team, SOON);
+        let transport = team.transport.clone();
+        rig.sim.block_on(&team.core, async move { transport.cut_unless(|_| false) });
+        rig.finish(&team.target);
+        let stats = &team.target.stats;
+        assert_eq!((stats.failed.get(), stats.landed.get()), (0, 1), "the fetch went on");
+        assert!(stats.chunks_lent.get() < CHUNKS / 2, "{stats:?}: it brought no more");
+        assert!(team.helper.is_free());
+    });
+}
+
+#[test]
+fn p6_a_core_that_is_stopped_in_the_middle_writes_no_more_and_the_owner_brings_the_rest() {
+    each_seed(3, |seed| {
+        let mut rig = Rig::new(seed, &[BYTES]);
+        let team = start(&mut rig);
+        brought(&mut rig, &team, SOON);
+        let helper = Rc::clone(&team.helper);
+        rig.sim.block_on(&team.core, async move { helper.stop().await });
+        let lent = team.target.stats.chunks_lent.get();
+        rig.finish(&team.target);
+        let stats = &team.target.stats;
+        assert!(stats.chunks_lent.get() <= lent + 4, "{lent} before, {stats:?}: it has stopped");
+        assert_eq!((stats.failed.get(), stats.landed.get()), (0, 1), "the fetch went on");
+    });
+}
+
+#[test]
+fn a_core_that_gets_work_of_its_own_brings_what_it_has_been_given_and_no_more() {
+    each_seed(2, |seed| {
+        let mut rig = Rig::new(seed, &[3 * BYTES]);
+        let busy = Rc::new(Cell::new(false));
+        let is_busy = Rc::clone(&busy);
+        let team = start_with(&mut rig, Helper::unless(move || is_busy.get()));
+        brought(&mut rig, &team, SOON);
+        busy.set(true);
+        rig.finish(&team.target);
+        let stats = &team.target.stats;
+        assert!(stats.chunks_lent.get() <= LEND_OUT_CHUNKS_MAX.into(), "{stats:?}");
+        assert_eq!((stats.failed.get(), stats.landed.get()), (0, 1));
+        assert_eq!(stats.bytes_fetched.get(), rig.total(), "nothing that was on its way was given up");
+    });
+}
+
+/// What other streams of the node hold at the source leaves it one place.
+#[test]
+fn d10_a_source_counts_a_helper_to_its_node_and_refuses_it_as_one_too_many() {
+    let mut rig = Rig::new(1, &[BYTES]);
+    let _asked = rig.greedy(rig.target, 1, PEER_SERVES_MAX as u32 - 1);
+    rig.sim.run_for(Nanos::from_millis(200));
+    let team = start(&mut rig);
+    rig.finish(&team.target);
+    let stats = &team.target.stats;
+    assert_eq!((stats.chunks_lent.get(), stats.failed.get(), stats.landed.get()), (0, 0, 1), "{stats:?}");
+}
+
+/// What the owner receives damaged ends its attempt; what a helper does is asked for again by the owner.
+#[test]
+fn p6_a_chunk_that_arrives_damaged_at_a_helper_is_fetched_by_the_owner() {
+    let mut through_helper = 0;
+    each_seed(6, |seed| {
+        let mut rig = Rig::new(seed, &[BYTES]);
+        let (source, node) = (rig.source, rig.target);
+        let team = start(&mut rig);
+        brought(&mut rig, &team, 1);
+        rig.sim.link(source, node).corruption = Chance::percent(1);
+        let stats = Rc::clone(&team.target.stats);
+        rig.sim
+            .run_until(move || stats.chunks_refetched.get() + stats.failed.get() > 0, Nanos::from_secs(60));
+        rig.sim.link(source, node).corruption = Chance::percent(0);
+        rig.finish(&team.target);
+        let stats = &team.target.stats;
+        assert_eq!(stats.landed.get(), 1);
+        through_helper += u64::from(stats.chunks_refetched.get() > 0 && stats.failed.get() == 0);
+    });
+    assert!(through_helper > 0, "no chunk was damaged on its way to a helper");
+}
+
+#[test]
+fn p6_a_write_that_fails_at_a_helper_is_done_again_by_the_owner() {
+    let mut through_helper = 0;
+    each_seed(4, |seed| {
+        let mut rig = Rig::new(seed, &[BYTES]);
+        let failing = Rule::new(Fault::Fail(Errno::IO)).on(OpKind::Write).path("staging").skip(10 + seed * 3);
+        let (node, failing) = (rig.target, rig.sim.fault(rig.target, failing));
+        let team = start(&mut rig);
+        rig.finish(&team.target);
+        let stats = &team.target.stats;
+        assert_eq!((rig.sim.hits(node, failing), stats.landed.get()), (1, 1));
+        through_helper += u64::from(stats.failed.get() == 0);
+    });
+    assert!(through_helper > 0, "no write of a helper failed");
+}
+
+/// A write of ten seconds: it is the helper's or the owner's, nothing lands before it has ended.
+#[test]
+fn p6_nothing_lands_while_a_helper_may_still_write() {
+    let mut waited = 0;
+    for skip in [8, 12, 16, 20, 24] {
+        let mut rig = Rig::new(skip, &[BYTES]);
+        let slow = Rule::new(Fault::Slow(Nanos::from_secs(10))).on(OpKind::Write).path("staging").skip(skip);
+        let (node, slow) = (rig.target, rig.sim.fault(rig.target, slow));
+        let team = start(&mut rig);
+        while rig.sim.hits(node, slow) == 0 {
+            rig.sim.run_for(Nanos::MILLISECOND);
+        }
+        rig.sim.run_for(Nanos::from_secs(9));
+        let fetched = team.target.stats.bytes_fetched.get();
+        assert!(!stands(&rig), "skip {skip}: it has landed, and a write goes on");
+        rig.finish(&team.target);
+        assert_eq!(team.target.stats.landed.get(), 1);
+        waited += u64::from(fetched > rig.total() * 9 / 10);
+    }
+    assert!(waited > 0, "no owner had all but what a helper was writing");
+}
+
+/// The target's boot stays the same one here: what its bitmap says is there is believed.
+#[test]
+fn p6_what_a_checkpoint_counts_survives_the_power_whoever_has_written_it() {
+    let mut resumed = 0;
+    each_seed(8, |seed| {
+        let mut rig = Rig::new(seed, &[BYTES]);
+        let (source, node) = (rig.source, rig.target);
+        let first = start(&mut rig);
+        brought(&mut rig, &first, 1 + seed);
+        rig.sim.cut(source, node);
+        let pause = Nanos::MILLISECOND.0 * (1 + rig.sim.draw(60));
+        rig.sim.run_for(Nanos(pause));
+        drop(first);
+        rig.sim.power_cut_with(node, Loss::All);
+        rig.nothing_wrong_stands();
+        rig.sim.restart(node);
+        let second = start(&mut rig);
+        rig.finish(&second.target);
+        resumed += second.target.stats.chunks_reused.get();
+        assert_eq!(second.target.stats.landed.get(), 1);
+    });
+    assert!(resumed > 0, "some had a checkpoint");
+}
+
+#[test]
+fn p6_what_has_landed_survives_the_power_whoever_has_written_it() {
+    each_seed(2, |seed| {
+        let mut rig = Rig::new(seed, &[BYTES]);
+        let first = start(&mut rig);
+        rig.finish(&first.target);
+        assert!(first.target.stats.chunks_lent.get() > 0);
+        drop(first);
+        let node = rig.target;
+        rig.sim.power_cut_with(node, Loss::All);
+        rig.sim.restart(node);
+        let second = start(&mut rig);
+        assert_eq!(second.target.store.held().count(), 1, "it is believed");
+        rig.finish(&second.target);
+        assert_eq!(second.target.stats.bytes_fetched.get(), 0);
+    });
+}
+
+#[test]
+fn a_fetch_that_is_given_up_is_given_up_by_its_helper_too_and_may_begin_again() {
+    each_seed(3, |seed| {
+        let mut rig = Rig::new(seed, &[BYTES]);
+        let team = start(&mut rig);
+        brought(&mut rig, &team, SOON);
+        let want = rig.want(0);
+        let driver = Rc::clone(&team.target.driver);
+        let core = rig.sim.core(rig.target, 0);
+        rig.sim.block_on(&core, async move { driver.forget(want.id) });
+        rig.sim.run_for(Nanos::from_millis(500));
+        assert!(team.helper.is_free(), "it knows");
+        let (store, want) = (Rc::clone(&team.target.store), rig.want(0));
+        rig.sim.block_on(&core, async move { store.discard_staged(want.id).await.expect("a sound disk") });
+        assert!(team.target.store.staged().is_empty(), "nobody has a claim to it");
+        let (driver, want) = (Rc::clone(&team.target.driver), rig.want(0));
+        assert!(rig.sim.block_on(&core, async move { driver.want(want) }));
+        rig.finish(&team.target);
+        assert_eq!((team.target.stats.failed.get(), team.target.stats.landed.get()), (0, 1));
+    });
+}
+
+#[test]
+fn the_same_seed_lends_the_same_chunks() {
+    twice(5, |seed| {
+        let mut rig = Rig::new(seed, &[BYTES]);
+        let team = start(&mut rig);
+        rig.finish(&team.target);
+        rig.sim.digest()
+    });
+}
