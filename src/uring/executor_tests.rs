@@ -12,7 +12,7 @@ use super::buffer::Buffer;
 use super::core::{Core, Turn};
 use super::errno::Errno;
 use super::handle::Handle;
-use super::mailbox::mailbox;
+use super::mailbox::{SendError, mailbox};
 use super::op::{Op, Outcome};
 use super::task::Priority;
 use super::test_ring::core;
@@ -277,4 +277,16 @@ fn shutting_down_cancels_what_waits_and_waits_for_the_rest() {
     core.shut_down();
     assert_eq!(core.slab().free(), 2);
     assert!(script.borrow().held.is_empty());
+}
+
+#[test]
+fn a_mailbox_is_closed_only_if_nothing_is_in_it_and_takes_nothing_then() {
+    let (sender, mut receiver) = mailbox::<u32>(2);
+    sender.try_send(1).expect("room");
+    assert!(!receiver.close_if_empty(), "a message is there");
+    sender.try_send(2).expect("it is as it was");
+    assert_eq!((receiver.try_receive(), receiver.try_receive()), (Some(1), Some(2)));
+    assert!(receiver.close_if_empty());
+    assert_eq!(sender.try_send(3), Err(SendError::Closed(3)));
+    assert_eq!(receiver.try_receive(), None);
 }
