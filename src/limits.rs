@@ -316,8 +316,8 @@ pub const SPREAD_PATIENCE: Nanos = Nanos::from_secs(2);
 /// How long a small chunk waits for others to be digested with while some are on their way: a core that receives nothing
 /// but segments of 64 KiB gets sixteen in about 2.5 ms.
 pub const VERIFY_WAIT: Nanos = Nanos::from_millis(3);
-/// Fewest missing chunks of a segment with which other cores of the node are asked to help: below, their connections and
-/// their handles of the file cost more than they save.
+/// Fewest missing chunks of a segment with which other cores of the node are asked to help: below, their connections
+/// and their handles of the file cost more than they save.
 pub const LEND_CHUNKS_MIN: u32 = 64;
 /// Chunks of one piece of it: between two the core that brings them waits once for its writes.
 pub const LEND_PIECE_CHUNKS_MAX: u32 = 64;
