@@ -11,7 +11,7 @@ use ringway::transfer::{Helper, Helpers, Loan};
 use ringway::transport::Transport;
 use ringway::uring::{Core, Errno, MailReceiver, Priority, mailbox};
 
-use super::{LONG, Rig, Target, transport};
+use super::{Rig, Target, transport};
 use crate::sim::{Fault, Loss, OpKind, Rule, each_seed, twice};
 
 const CHUNKS: u64 = 81;
@@ -231,41 +231,43 @@ fn p6_nothing_lands_while_a_helper_may_still_write() {
     assert!(waited > 0, "no owner had all but what a helper was writing");
 }
 
-/// The connections are cut in the middle of it, so that there is a checkpoint, then the power. The target's boot stays
-/// the same one here: what its bitmap says is there is believed. Says how many chunks were, and whether what lands in
-/// the end is right.
-fn cut_in_the_middle(seed: u64, sabotage: Sabotage) -> (u64, bool) {
+/// The connections are cut in the middle of it, so that there is a checkpoint, then the power. Says how many chunks the
+/// other core had brought by then, and how many the next process did not fetch again.
+fn cut_in_the_middle(seed: u64, sabotage: Sabotage) -> (u64, u64) {
     let mut rig = Rig::new(seed, &[BYTES]);
     let (source, node) = (rig.source, rig.target);
     let first = start(&mut rig);
     first.target.store.sabotage(sabotage);
     brought(&mut rig, &first, 1 + seed);
     rig.sim.cut(source, node);
-    let pause = Nanos::MILLISECOND.0 * (1 + rig.sim.draw(60));
-    rig.sim.run_for(Nanos(pause));
+    let stats = Rc::clone(&first.target.stats);
+    rig.sim.run_until(move || stats.failed.get() > 0, Nanos::from_secs(10));
+    let lent = first.target.stats.chunks_lent.get();
     drop(first);
     rig.sim.power_cut_with(node, Loss::All);
     rig.nothing_wrong_stands();
     rig.sim.restart(node);
     let second = start(&mut rig);
-    let driver = Rc::clone(&second.target.driver);
-    rig.sim.run_until(move || driver.with_plan(|plan| plan.is_empty()), LONG);
-    let found = rig.sim.host(node).disk.file(&format!("/data/dest/{}", rig.samples[0].path));
+    rig.finish(&second.target);
     assert_eq!(second.target.stats.landed.get(), 1);
-    (second.target.stats.chunks_reused.get(), found.as_ref() == Some(&rig.samples[0].bytes))
+    (lent, second.target.stats.chunks_reused.get())
 }
 
 #[test]
 fn p6_what_a_checkpoint_counts_survives_the_power_whoever_has_written_it() {
-    let ended: Vec<_> = (1..=6).map(|seed| cut_in_the_middle(seed, Sabotage::None)).collect();
-    assert!(ended.iter().all(|(_, is_right)| *is_right), "{ended:?}");
-    assert!(ended.iter().any(|(reused, _)| *reused > 0), "none had a checkpoint: {ended:?}");
+    for seed in 1..=4 {
+        let (lent, kept) = cut_in_the_middle(seed, Sabotage::None);
+        assert!(
+            kept >= lent && lent > seed,
+            "seed {seed}: {lent} chunks of the other core, {kept} kept in all"
+        );
+    }
 }
 
 #[test]
 fn a_checkpoint_that_counts_what_no_disk_has_is_found_out() {
-    let found = (1..=6).any(|seed| !cut_in_the_middle(seed, Sabotage::BitBeforeData).1);
-    assert!(found, "the power took nothing that was counted");
+    let (lent, kept) = cut_in_the_middle(1, Sabotage::BitBeforeData);
+    assert!(kept < lent, "{lent} chunks of the other core, {kept} kept in all");
 }
 
 #[test]
