@@ -1,7 +1,7 @@
 //! Small chunks digested together: those of several segments fill the lanes of the kernel that one alone leaves empty.
 //!
-//! A chunk waits for others while some are on their way, and for `VERIFY_WAIT` at most. One that fills half of the lanes
-//! by itself waits for nobody.
+//! A chunk waits for others while some are on their way, and for `VERIFY_WAIT` at most. One that fills half of the
+//! lanes by itself waits for nobody.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -220,7 +220,8 @@ impl Slab {
     }
 
     /// A buffer for so many bytes, while more than a quarter of them is free: for who can do with memory of its own, so
-    /// that those who receive, who read and who write never wait for each other. Up to `PART_BYTES` it is a part of one.
+    /// that those who receive, who read and who write never wait for each other. Up to `PART_BYTES` it is a part of
+    /// one.
     #[must_use]
     pub fn spare(&self, bytes: usize) -> Option<Buffer> {
         let has_spare = || self.free() > usize::from(self.count / 4) && self.home.unpromised() > 0;

@@ -1,8 +1,8 @@
 //! The depth of bulk writes while nobody's flush waits behind them, found while they run: the fastest.
 //!
-//! Depths are rungs of a ladder, each twice the one below. Now and then the rung that holds runs against a neighbour, in
-//! windows by turns, and gives way to one that is clearly faster by the clock: so a source that is the slow one, whose
-//! rate no depth changes, moves nothing. Pure: time and bytes are arguments.
+//! Depths are rungs of a ladder, each twice the one below. Now and then the rung that holds runs against a neighbour,
+//! in windows by turns, and gives way to one that is clearly faster by the clock: so a source that is the slow one,
+//! whose rate no depth changes, moves nothing. Pure: time and bytes are arguments.
 
 use crate::ids::Nanos;
 use crate::limits::{
