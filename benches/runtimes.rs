@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use ringway::digest::{Kernel, chunk_digest};
 use ringway::ids::Digest;
 use ringway::limits::CHUNK_BYTES;
-use ringway::uring::{Core, Dir, KernelOptions, KernelRing, OpenOptions, Priority, Turn};
+use ringway::uring::{Core, Dir, File, KernelOptions, KernelRing, OpenOptions, Priority, Turn};
 use tempfile::TempDir;
 
 #[path = "machine/mod.rs"]
@@ -129,7 +129,7 @@ fn on_our_core<T: 'static>(make: impl AsyncFnOnce() -> T + 'static) -> T {
     output.take().expect("the task has ended")
 }
 
-async fn by_us(place: &Place) -> Duration {
+async fn by_us(place: &Rc<Place>) -> Duration {
     const READ: OpenOptions =
         OpenOptions { write: false, create: false, exclusive: false, direct: true, directory: false };
     const WRITE: OpenOptions = OpenOptions { write: true, create: true, ..READ };
@@ -139,7 +139,7 @@ async fn by_us(place: &Place) -> Duration {
     let source = dir.open("source", READ).await.expect("there");
     let target = dir.open("target", WRITE).await.expect("made");
     target.allocate(BYTES as u64).await.expect("room");
-    let lane = || async {
+    let lane = async |found: Rc<Found>, source: File, target: File| {
         let mut buffer = Core::current().slab().take().await;
         while let Some(chunk) = found.take() {
             let at = (chunk * CHUNK_BYTES) as u64;
@@ -151,7 +151,11 @@ async fn by_us(place: &Place) -> Duration {
             buffer = back;
         }
     };
-    join_all((0..DEPTH).map(|_| lane())).await;
+    let lane = |_| {
+        let lane = lane(Rc::clone(&found), source.clone(), target.clone());
+        Core::current().spawn(Priority::Bulk, lane)
+    };
+    join_all((0..DEPTH).map(lane)).await;
     target.sync_data().await.expect("durable");
     let took = began.elapsed();
     place.check(&found);

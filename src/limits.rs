@@ -31,6 +31,9 @@ pub const OPERATIONS_IN_FLIGHT_MAX: usize = 1024;
 pub const TURN_POLLS_MAX: usize = 256;
 /// Bulk tasks polled for each round of urgent ones.
 pub const TURN_BULK_POLLS_MAX: usize = 16;
+/// How long they take before the ring and the urgent ones have their turn again: less than the digest of one chunk, so
+/// that its write does not wait for the next one's.
+pub const ROUND_BULK_TIME_MAX: Nanos = Nanos(100_000);
 /// How long a guest core works at a stretch by default, before other tasks of its host run: about as long as hashing a
 /// chunk, so that the last poll of a slice can at most double it.
 pub const GUEST_SLICE_DEFAULT: Nanos = Nanos::MILLISECOND;

@@ -82,6 +82,7 @@ pub(super) fn size(left: u32, others: u32) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "ranges are what is divided")]
 mod tests {
     use super::*;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ids::{Nanos, UnixNanos};
-use crate::limits::{TURN_BULK_POLLS_MAX, TURN_POLLS_MAX};
+use crate::limits::{ROUND_BULK_TIME_MAX, TURN_BULK_POLLS_MAX, TURN_POLLS_MAX};
 
 use super::buffer::Slab;
 use super::errno::Errno;
@@ -147,12 +147,14 @@ impl Core {
                 break;
             }
         }
+        let bulk_since = self.now();
         for _ in 0..TURN_BULK_POLLS_MAX {
             if !self.0.tasks.poll_next(Priority::Bulk) {
                 break;
             }
             polls += 1;
-            if self.is_past(until) {
+            // What it has asked of the ring begins with the next round: the disk waits, and so may urgent tasks.
+            if self.now().since(bulk_since) > ROUND_BULK_TIME_MAX || self.is_past(until) {
                 break;
             }
         }

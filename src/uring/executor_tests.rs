@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use crate::ids::Nanos;
-use crate::limits::{OPERATIONS_IN_FLIGHT_MAX, TURN_POLLS_MAX};
+use crate::limits::{OPERATIONS_IN_FLIGHT_MAX, ROUND_BULK_TIME_MAX, TURN_POLLS_MAX};
 
 use super::buffer::Buffer;
 use super::core::{Core, Turn};
 use super::errno::Errno;
 use super::handle::Handle;
+use super::local::Notify;
 use super::mailbox::{SendError, mailbox};
 use super::op::{Op, Outcome};
 use super::task::Priority;
@@ -52,6 +53,29 @@ fn urgent_tasks_run_before_bulk_ones_and_do_not_starve_them() {
     core.turn();
     assert_eq!(log.borrow().last(), Some(&"beside"), "{TURN_POLLS_MAX} urgent polls later it ran");
     core.shut_down();
+}
+
+/// Sixteen digests stood between a chunk's write and the disk, and between an urgent task and its turn.
+#[test]
+fn a_bulk_task_that_takes_long_is_the_last_before_the_ring_and_the_urgent_ones() {
+    let (core, script, _) = core();
+    let log = Log::default();
+    let waits = Rc::new(Notify::default());
+    let (woken, told) = (Rc::clone(&waits), Rc::clone(&log));
+    let _urgent = core.spawn(Priority::Urgent, async move {
+        woken.notified().await;
+        told.borrow_mut().push("urgent");
+    });
+    for name in ["long", "next"] {
+        let (script, log, waits) = (Rc::clone(&script), Rc::clone(&log), Rc::clone(&waits));
+        let _bulk = core.spawn(Priority::Bulk, async move {
+            log.borrow_mut().push(name);
+            waits.notify();
+            script.borrow_mut().now.0 += ROUND_BULK_TIME_MAX.0 + 1;
+        });
+    }
+    core.turn();
+    assert_eq!(*log.borrow(), ["long", "urgent", "next"]);
 }
 
 #[test]
