@@ -153,7 +153,8 @@ impl Core {
                 break;
             }
             polls += 1;
-            // What it has asked of the ring begins with the next round: the disk waits, and so may urgent tasks.
+            // What it has asked of the ring begins with the next round: the disk waits, and so may urgent tasks. See
+            // kernel-notes/runtimes.md.
             if self.now().since(bulk_since) > ROUND_BULK_TIME_MAX || self.is_past(until) {
                 break;
             }
