@@ -39,9 +39,9 @@ pub const ROUND_BULK_TIME_MAX: Nanos = Nanos(100_000);
 pub const GUEST_SLICE_DEFAULT: Nanos = Nanos::MILLISECOND;
 /// Messages that wait in a mailbox between cores.
 pub const MAILBOX_MESSAGES_MAX: usize = 1024;
-/// Bulk writes with one device at a time, at most.
+/// Bulk writes with one device at a time, at most, where a log writes too.
 pub const BULK_DEPTH_MAX: usize = 8;
-/// The same, where it begins, when there was no urgent write for `BULK_ALONE_AFTER`: a queue that nobody's flush waits
+/// Where their number begins when there was no urgent write for `BULK_ALONE_AFTER`: a queue that nobody's flush waits
 /// behind. Pulls of 2 GiB took 2.83 s at depth 1, 2.60 at 2, 2.22 at 4, 2.30 at 8.
 pub const BULK_ALONE_DEPTH_FIRST: usize = 4;
 /// And how far it goes where that is faster: what 32 places of 1 MiB hold keeps 100 GB/s busy at 0.3 ms a write.
