@@ -133,16 +133,23 @@ impl LentFile {
         VerifiedChunk::of(self.outline.kernel, &self.outline.chunks, index, buffer)
     }
 
-    /// Writes a verified chunk to its place.
+    /// Holds a chunk that is to be written against the segment.
+    ///
+    /// # Panics
+    /// If it was verified for another one.
+    pub fn accept(&self, chunk: &VerifiedChunk) {
+        let root = self.outline.chunks.root();
+        assert_eq!(chunk.root(), root, "a chunk is written to the segment that it was verified for");
+    }
+
+    /// Writes a chunk that was accepted to its place.
     ///
     /// # Errors
     /// The disk refuses it or is full.
-    pub async fn write(&self, chunk: VerifiedChunk) -> WithBuffer<WriteError> {
+    pub async fn put(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
         let Outline { chunks, direct, gate, path, .. } = &self.outline;
-        assert_eq!(chunk.root(), chunks.root(), "a chunk is written to the segment that it was verified for");
-        let index = chunk.index();
         let spans = spans(chunks, *direct, index);
-        let (result, buffer) = write_chunk(&self.file, gate, spans, (index, chunk.into_buffer())).await;
+        let (result, buffer) = write_chunk(&self.file, gate, spans, (index, buffer)).await;
         let failed = |errno| failed_at(Doing::Write, path, chunk_offset(index))(errno).into();
         (result.map_err(failed), buffer)
     }

@@ -62,4 +62,4 @@ pub use record::{InventoryCut, Ownership, Record};
 pub use staging::{Landing, VerifiedChunk, WithBuffer};
 pub use staging_error::{BeginError, CheckpointError, WriteError};
 pub use store::{Held, Paths, Store, StoreOptions, Want};
-pub use writer::ChunkWriter;
+pub use writer::{ChunkWriter, Sink};

@@ -24,7 +24,7 @@ use super::staging_error::WriteError;
 use super::store::{Inner, Want};
 
 /// What a landing and those who read from it share.
-pub(super) struct Staging {
+pub struct Staging {
     pub(super) store: Rc<Inner>,
     pub(super) want: Want,
     pub(super) chunks: VerifiedChunks,

@@ -1,4 +1,4 @@
-//! Verified chunks of one landing written several at a time, while the next one is received and hashed.
+//! Verified chunks of one segment written several at a time, while the next one is received and hashed.
 //!
 //! A lane is a task that writes one chunk after the other, so that no chunk takes memory of its own. What was handed
 //! over is written to its end, also when its owner goes away: nothing writes to a file that has landed, and nobody
@@ -12,14 +12,26 @@ use std::rc::Rc;
 use crate::uring::{Buffer, Core, Notify, Priority};
 
 use super::staged::Staging;
-use super::staging::{Landing, VerifiedChunk};
+use super::staging::{Landing, VerifiedChunk, WithBuffer};
 use super::staging_error::WriteError;
 
-/// Writes chunks of one landing.
-pub struct ChunkWriter(Rc<Lanes>);
+/// Where verified chunks are written: a staging file, by its owner or by another core of the node.
+pub trait Sink: fmt::Debug + 'static {
+    /// Whether the chunk is to be written; it is not if it is there already.
+    ///
+    /// # Errors
+    /// It cannot be written, or is being written.
+    fn accept(&self, chunk: &VerifiedChunk) -> Result<bool, WriteError>;
 
-struct Lanes {
-    staging: Rc<Staging>,
+    /// Writes a chunk that was accepted.
+    fn put(self: Rc<Self>, index: u32, buffer: Buffer) -> impl Future<Output = WithBuffer<WriteError>>;
+}
+
+/// Writes chunks of one segment.
+pub struct ChunkWriter<S: Sink>(Rc<Lanes<S>>);
+
+struct Lanes<S> {
+    sink: Rc<S>,
     depth: usize,
     state: RefCell<State>,
     /// There is something to write, or nothing ever will be.
@@ -41,19 +53,25 @@ struct State {
 impl Landing {
     /// A writer of at most `depth` chunks at a time.
     #[must_use]
-    pub fn writer(&self, depth: usize) -> ChunkWriter {
+    pub fn writer(&self, depth: usize) -> ChunkWriter<Staging> {
+        ChunkWriter::new(Rc::clone(&self.0), depth)
+    }
+}
+
+impl<S: Sink> ChunkWriter<S> {
+    /// A writer of at most `depth` chunks at a time.
+    #[must_use]
+    pub fn new(sink: Rc<S>, depth: usize) -> Self {
         let state = State { handed_over: VecDeque::with_capacity(depth), ..State::default() };
-        ChunkWriter(Rc::new(Lanes {
-            staging: Rc::clone(&self.0),
+        Self(Rc::new(Lanes {
+            sink,
             depth,
             state: RefCell::new(state),
             work: Notify::default(),
             ended: Notify::default(),
         }))
     }
-}
 
-impl ChunkWriter {
     /// Hands a chunk over to be written when fewer than `depth` are unwritten. One that is there already is not written
     /// again.
     ///
@@ -61,8 +79,8 @@ impl ChunkWriter {
     /// As [`Landing::write`], of this chunk or of one before it.
     pub async fn write(&mut self, chunk: VerifiedChunk) -> Result<(), WriteError> {
         let Self(lanes) = self;
-        lanes.ended.until(|| lanes.below(lanes.depth)).await?;
-        if !lanes.staging.mark(&chunk)? {
+        lanes.ended.until(|| lanes.has_room()).await?;
+        if !lanes.sink.accept(&chunk)? {
             return Ok(());
         }
         let mut state = lanes.state.borrow_mut();
@@ -82,35 +100,46 @@ impl ChunkWriter {
         self.0.ended.until(|| self.0.state.borrow().failed.clone()).await
     }
 
-    /// Waits until all that was handed over is written.
+    /// Waits until nothing is being written any more, also behind a failure.
     ///
     /// # Errors
     /// As [`Landing::write`], of the first that failed.
     pub async fn finish(self) -> Result<(), WriteError> {
-        self.0.ended.until(|| self.0.below(1)).await
+        self.0.ended.until(|| (self.0.state.borrow().unwritten == 0).then_some(())).await;
+        self.0.state.borrow().failed.clone().map_or(Ok(()), Err)
     }
 }
 
-impl Drop for ChunkWriter {
+impl Sink for Staging {
+    fn accept(&self, chunk: &VerifiedChunk) -> Result<bool, WriteError> {
+        self.mark(chunk)
+    }
+
+    fn put(self: Rc<Self>, index: u32, buffer: Buffer) -> impl Future<Output = WithBuffer<WriteError>> {
+        Self::put(self, index, buffer)
+    }
+}
+
+impl<S: Sink> Drop for ChunkWriter<S> {
     fn drop(&mut self) {
         self.0.state.borrow_mut().is_over = true;
         self.0.work.notify();
     }
 }
 
-impl Lanes {
-    /// Whether fewer than so many chunks are unwritten, or a write has failed.
-    fn below(&self, count: usize) -> Option<Result<(), WriteError>> {
+impl<S: Sink> Lanes<S> {
+    /// Whether there is room for one more chunk, or a write has failed.
+    fn has_room(&self) -> Option<Result<(), WriteError>> {
         let state = self.state.borrow();
         match &state.failed {
             Some(error) => Some(Err(error.clone())),
-            None => (state.unwritten < count).then_some(Ok(())),
+            None => (state.unwritten < self.depth).then_some(Ok(())),
         }
     }
 
     async fn lane(self: Rc<Self>) {
         while let Some((index, buffer)) = self.work.until(|| self.next()).await {
-            let (written, _buffer) = Rc::clone(&self.staging).put(index, buffer).await;
+            let (written, _buffer) = Rc::clone(&self.sink).put(index, buffer).await;
             let mut state = self.state.borrow_mut();
             state.unwritten -= 1;
             if let Err(error) = written {
@@ -131,9 +160,9 @@ impl Lanes {
     }
 }
 
-impl fmt::Debug for ChunkWriter {
+impl<S: Sink> fmt::Debug for ChunkWriter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.state.borrow();
-        write!(f, "ChunkWriter({:?}, {} unwritten)", self.0.staging, state.unwritten)
+        write!(f, "ChunkWriter({:?}, {} unwritten)", self.0.sink, state.unwritten)
     }
 }

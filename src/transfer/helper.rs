@@ -15,15 +15,13 @@ use futures_util::future::{Either, select};
 
 use crate::ids::{GroupId, NodeId};
 use crate::limits::{LEND_OUT_CHUNKS_MAX, WRITES_MAX};
-use crate::segment::{LentFile, Outline, VerifiedChunk, Want};
+use crate::segment::{ChunkWriter, LentFile, Outline, Sink, VerifiedChunk, Want, WithBuffer, WriteError};
 use crate::transport::{Peer, Transport};
-use crate::uring::{
-    Buffer, Core, MailReceiver, MailSender, Notify, Priority, QueueReceiver, QueueSender, Task, queue,
-};
+use crate::uring::{Buffer, MailReceiver, MailSender, Notify};
 use crate::wire::Body;
 
 use super::failure::Failure;
-use super::fetch::unwritten;
+use super::fetch::{unless_refused, unwritten};
 use super::pieces::Piece;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 
@@ -123,7 +121,8 @@ impl Helper {
             tracing::warn!(%error, "a core could not open the staging file that it was to help with");
             Failure::Disk
         })?;
-        let writers = Writers::start(Rc::new(file), &news);
+        let lending = Rc::new(Lending { file, news });
+        let mut writer = ChunkWriter::new(Rc::clone(&lending), WRITES_MAX);
         let asked = Asked::default();
         let received = {
             let sessions = Sessions::new(transport, group);
@@ -132,7 +131,7 @@ impl Helper {
                 // What is still on its way when no more is wanted is nobody's.
                 let _middle = asker.or_hang_up();
                 let ask = pin!(ask(&asker, &want, &asked));
-                let take = pin!(take(&mut answers, &asked, &writers));
+                let take = pin!(take(&mut answers, &asked, (&lending, &mut writer)));
                 select(ask, take).await.factor_first().0
             };
             let listen = pin!(async {
@@ -153,7 +152,7 @@ impl Helper {
                 Either::Right((ended, _)) => ended.factor_first().0,
             }
         };
-        received.and(writers.end().await)
+        received.and(writer.finish().await.map_err(|error| unwritten(&error)))
     }
 }
 
@@ -214,13 +213,14 @@ async fn ask(asker: &Asker, want: &Want, asked: &Asked) -> Result<(), Failure> {
 }
 
 /// Takes the chunks as they come, in the order in which they were asked for.
-async fn take(answers: &mut Answers, asked: &Asked, writers: &Writers) -> Result<(), Failure> {
+async fn take(
+    answers: &mut Answers,
+    asked: &Asked,
+    (lending, writer): (&Lending, &mut ChunkWriter<Lending>),
+) -> Result<(), Failure> {
     // Nothing is late before it was asked for.
     while let Some(index) = asked.changed.until(|| asked.first_due()).await {
-        let message = match select(pin!(answers.receive()), pin!(writers.failure())).await {
-            Either::Left((message, _)) => message?,
-            Either::Right((failure, _)) => return Err(failure),
-        };
+        let message = unless_refused(writer, answers.receive()).await?;
         let Ok(Body::Chunk(chunk)) = message.decode() else { return Err(Failure::Corrupt) };
         let found = chunk.chunk;
         let Some(payload) = message.payload.filter(|_| found == index) else {
@@ -228,89 +228,45 @@ async fn take(answers: &mut Answers, asked: &Asked, writers: &Writers) -> Result
             return Err(Failure::Corrupt);
         };
         asked.came();
-        writers.take(index, payload).await;
+        let bytes = payload.filled().len();
+        match lending.file.verify(index, payload) {
+            Ok(chunk) => {
+                if let Err(error) = writer.write(chunk).await {
+                    lending.tell(index, bytes, Fate::Unwritten).await;
+                    return Err(unwritten(&error));
+                }
+            }
+            Err((error, _)) => {
+                tracing::warn!(%error, "a chunk arrived damaged");
+                lending.tell(index, bytes, Fate::Damaged).await;
+            }
+        }
     }
     Ok(())
 }
 
-/// Verifies chunks and writes several at a time, each to its end whatever becomes of who has received it.
-struct Writers {
-    shared: Rc<Shared>,
-    lanes: Vec<(QueueSender<VerifiedChunk>, Task<()>)>,
-    next: Cell<usize>,
-}
-
-struct Shared {
-    file: Rc<LentFile>,
+/// The staging file of a loan: tells the owner of each chunk what became of it.
+#[derive(Debug)]
+struct Lending {
+    file: LentFile,
     news: MailSender<News>,
-    failed: Cell<Option<Failure>>,
-    has_failed: Notify,
 }
 
-impl Writers {
-    fn start(file: Rc<LentFile>, news: &MailSender<News>) -> Self {
-        let news = news.clone();
-        let shared = Rc::new(Shared { file, news, failed: Cell::new(None), has_failed: Notify::default() });
-        let lane = |_| {
-            let (sender, receiver) = queue(1);
-            (sender, Core::current().spawn(Priority::Bulk, Rc::clone(&shared).lane(receiver)))
-        };
-        let lanes = (0..WRITES_MAX).map(lane).collect();
-        Self { shared, lanes, next: Cell::new(0) }
+impl Sink for Lending {
+    fn accept(&self, chunk: &VerifiedChunk) -> Result<bool, WriteError> {
+        self.file.accept(chunk);
+        Ok(true)
     }
 
-    /// Verifies a chunk, and hands it over to be written.
-    async fn take(&self, index: u32, payload: Buffer) {
-        match self.shared.file.verify(index, payload) {
-            Ok(chunk) => {
-                let lane = self.next.replace((self.next.get() + 1) % self.lanes.len());
-                let taken = self.lanes[lane].0.send(chunk).await;
-                assert!(taken.is_ok(), "a lane lasts as long as its queue");
-            }
-            Err((error, payload)) => {
-                tracing::warn!(%error, "a chunk arrived damaged");
-                self.shared.tell(index, payload.filled().len(), Fate::Damaged).await;
-            }
-        }
-    }
-
-    /// The first failure; for ever if there is none.
-    async fn failure(&self) -> Failure {
-        self.shared.has_failed.until(|| self.shared.failed.get()).await
-    }
-
-    /// Waits until all that was handed over is written, and told.
-    async fn end(self) -> Result<(), Failure> {
-        let Self { shared, lanes, .. } = self;
-        // All queues end before the first lane is waited for.
-        let lanes: Vec<_> = lanes.into_iter().map(|(_, lane)| lane).collect();
-        for lane in lanes {
-            let ended = lane.await;
-            assert!(ended.is_some(), "nobody aborts a lane");
-        }
-        shared.failed.get().map_or(Ok(()), Err)
+    async fn put(self: Rc<Self>, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
+        let (written, buffer) = self.file.put(index, buffer).await;
+        let fate = if written.is_ok() { Fate::Written } else { Fate::Unwritten };
+        self.tell(index, buffer.filled().len(), fate).await;
+        (written, buffer)
     }
 }
 
-impl Shared {
-    async fn lane(self: Rc<Self>, mut queue: QueueReceiver<VerifiedChunk>) {
-        while let Some(chunk) = queue.receive().await {
-            let index = chunk.index();
-            let (fate, bytes) = if self.failed.get().is_some() {
-                (Fate::Unwritten, chunk.into_buffer().filled().len())
-            } else {
-                let (written, buffer) = self.file.write(chunk).await;
-                let fate = if written.is_ok() { Fate::Written } else { Fate::Unwritten };
-                if let Err(error) = written {
-                    self.failed.set(Some(unwritten(&error)));
-                    self.has_failed.notify();
-                }
-                (fate, buffer.filled().len())
-            };
-            self.tell(index, bytes, fate).await;
-        }
-    }
-
+impl Lending {
     async fn tell(&self, index: u32, bytes: usize, fate: Fate) {
         let bytes = u32::try_from(bytes).expect("a chunk's size fits");
         let _the_owner_has_gone = self.news.send(News::Came { index, bytes, fate }).await;

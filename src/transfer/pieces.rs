@@ -38,38 +38,48 @@ impl Pieces {
 
     /// The owner's next piece, beside so many others who work; empty when nothing is left.
     pub(super) fn take_front(&mut self, others: u32) -> Piece {
-        let mut piece = Piece::new();
-        let mut wanted = size(self.left, others);
-        while wanted > 0 && piece.len() < FETCH_RANGES_MAX {
-            let Some(range) = self.ranges.front_mut() else { break };
-            let end = range.end.min(range.start.saturating_add(wanted));
-            let taken = range.start..end;
-            range.start = end;
-            wanted -= taken.end - taken.start;
-            self.left -= taken.end - taken.start;
-            self.ranges.pop_front_if(|range| range.start >= range.end);
-            piece.push(taken);
-        }
-        piece
+        self.take(others, cut_front)
     }
 
     /// The next piece of one of so many others; empty when nothing is left.
     pub(super) fn take_back(&mut self, others: u32) -> Piece {
-        let mut piece = Piece::new();
-        let mut wanted = size(self.left, others);
-        while wanted > 0 && piece.len() < FETCH_RANGES_MAX {
-            let Some(range) = self.ranges.back_mut() else { break };
-            let start = range.start.max(range.end.saturating_sub(wanted));
-            let taken = start..range.end;
-            range.end = start;
-            wanted -= taken.end - taken.start;
-            self.left -= taken.end - taken.start;
-            self.ranges.pop_back_if(|range| range.start >= range.end);
-            piece.push(taken);
-        }
+        let mut piece = self.take(others, cut_back);
         piece.reverse();
         piece
     }
+
+    fn take(&mut self, others: u32, cut: fn(&mut VecDeque<Range<u32>>, u32) -> Option<Range<u32>>) -> Piece {
+        let mut piece = Piece::new();
+        let mut wanted = size(self.left, others);
+        while wanted > 0
+            && piece.len() < FETCH_RANGES_MAX
+            && let Some(taken) = cut(&mut self.ranges, wanted)
+        {
+            let count = taken.end - taken.start;
+            wanted -= count;
+            self.left -= count;
+            piece.push(taken);
+        }
+        piece
+    }
+}
+
+/// At most so many chunks of the first range.
+fn cut_front(ranges: &mut VecDeque<Range<u32>>, wanted: u32) -> Option<Range<u32>> {
+    let first = ranges.front_mut()?;
+    let taken = first.start..first.end.min(first.start.saturating_add(wanted));
+    first.start = taken.end;
+    ranges.pop_front_if(|first| first.is_empty());
+    Some(taken)
+}
+
+/// At most so many chunks of the last range.
+fn cut_back(ranges: &mut VecDeque<Range<u32>>, wanted: u32) -> Option<Range<u32>> {
+    let last = ranges.back_mut()?;
+    let taken = last.start.max(last.end.saturating_sub(wanted))..last.end;
+    last.end = taken.start;
+    ranges.pop_back_if(|last| last.is_empty());
+    Some(taken)
 }
 
 /// How many chunks the next piece of so many has, beside so many others. Each core has two pieces, one that it works on

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use ringway::ids::{Nanos, NodeId};
 use ringway::limits::{CHUNK_BYTES, LEND_OUT_CHUNKS_MAX, PEER_SERVES_MAX};
 use ringway::segment::Sabotage;
+use ringway::stats::TransferStats;
 use ringway::transfer::{Helper, Helpers, Loan};
 use ringway::transport::Transport;
 use ringway::uring::{Core, Errno, MailReceiver, Priority, mailbox};
@@ -157,40 +158,37 @@ fn d10_a_source_counts_a_helper_to_its_node_and_refuses_it_as_one_too_many() {
     assert_eq!((stats.chunks_lent.get(), stats.failed.get(), stats.landed.get()), (0, 0, 1), "{stats:?}");
 }
 
-/// The first piece of a helper is the far end. The source's file is read from its disk with these seeds.
-#[test]
-fn p6_a_chunk_that_arrives_damaged_at_a_helper_is_fetched_by_the_owner_alone() {
-    for seed in [1, 3] {
-        let mut rig = Rig::new(seed, &[BYTES]);
-        let path = format!("/data/source/{}", rig.samples[0].path);
-        let flip = |rig: &Rig| rig.sim.host(rig.source).disk.rot(&path, 75 * CHUNK_BYTES as u64 + 5, 1);
-        assert!(flip(&rig));
-        let team = start(&mut rig);
-        let stats = Rc::clone(&team.target.stats);
-        rig.sim.run_until(move || stats.chunks_refetched.get() > 0, Nanos::from_secs(60));
-        assert!(flip(&rig), "sound again");
-        rig.finish(&team.target);
-        let stats = &team.target.stats;
-        assert_eq!((stats.chunks_refetched.get(), stats.failed.get(), stats.landed.get()), (1, 0, 1));
-        assert_eq!(stats.bytes_fetched.get(), rig.total() + CHUNK_BYTES as u64, "that chunk came twice");
-    }
-}
-
-/// As above, but on the owner's way: all the rest comes before that attempt ends.
-#[test]
-fn p3_a_chunk_that_arrives_damaged_at_the_owner_costs_no_other_chunk() {
-    let mut rig = Rig::new(1, &[BYTES]);
+/// All of a segment, one chunk of which is damaged until it was noticed. The source reads its file from the disk with
+/// these seeds.
+fn with_a_damaged_chunk(seed: u64, chunk: u64) -> Rc<TransferStats> {
+    let mut rig = Rig::new(seed, &[BYTES]);
     let path = format!("/data/source/{}", rig.samples[0].path);
-    let flip = |rig: &Rig| rig.sim.host(rig.source).disk.rot(&path, 2 * CHUNK_BYTES as u64 + 5, 1);
+    let flip = |rig: &Rig| rig.sim.host(rig.source).disk.rot(&path, chunk * CHUNK_BYTES as u64 + 5, 1);
     assert!(flip(&rig));
     let team = start(&mut rig);
     let stats = Rc::clone(&team.target.stats);
     rig.sim.run_until(move || stats.chunks_refetched.get() > 0, Nanos::from_secs(60));
     assert!(flip(&rig), "sound again");
     rig.finish(&team.target);
-    let stats = &team.target.stats;
-    assert_eq!((stats.chunks_refetched.get(), stats.failed.get(), stats.landed.get()), (1, 1, 1));
+    let stats = Rc::clone(&team.target.stats);
     assert_eq!(stats.bytes_fetched.get(), rig.total() + CHUNK_BYTES as u64, "that chunk alone came twice");
+    stats
+}
+
+/// The first piece of a helper is the far end.
+#[test]
+fn p6_a_chunk_that_arrives_damaged_at_a_helper_is_fetched_by_the_owner_alone() {
+    for seed in [1, 3] {
+        let stats = with_a_damaged_chunk(seed, 75);
+        assert_eq!((stats.chunks_refetched.get(), stats.failed.get(), stats.landed.get()), (1, 0, 1));
+    }
+}
+
+/// As above, but on the owner's way: all the rest comes before that attempt ends.
+#[test]
+fn p3_a_chunk_that_arrives_damaged_at_the_owner_costs_no_other_chunk() {
+    let stats = with_a_damaged_chunk(1, 2);
+    assert_eq!((stats.chunks_refetched.get(), stats.failed.get(), stats.landed.get()), (1, 1, 1));
 }
 
 #[test]
