@@ -48,7 +48,11 @@ impl Pieces {
         piece
     }
 
-    fn take(&mut self, others: u32, cut: fn(&mut VecDeque<Range<u32>>, u32) -> Option<Range<u32>>) -> Piece {
+    fn take(
+        &mut self,
+        others: u32,
+        cut: impl Fn(&mut VecDeque<Range<u32>>, u32) -> Option<Range<u32>>,
+    ) -> Piece {
         let mut piece = Piece::new();
         let mut wanted = size(self.left, others);
         while wanted > 0
@@ -69,7 +73,7 @@ fn cut_front(ranges: &mut VecDeque<Range<u32>>, wanted: u32) -> Option<Range<u32
     let first = ranges.front_mut()?;
     let taken = first.start..first.end.min(first.start.saturating_add(wanted));
     first.start = taken.end;
-    ranges.pop_front_if(|first| first.is_empty());
+    ranges.pop_front_if(|first| first.start >= first.end);
     Some(taken)
 }
 
@@ -78,7 +82,7 @@ fn cut_back(ranges: &mut VecDeque<Range<u32>>, wanted: u32) -> Option<Range<u32>
     let last = ranges.back_mut()?;
     let taken = last.start.max(last.end.saturating_sub(wanted))..last.end;
     last.end = taken.start;
-    ranges.pop_back_if(|last| last.is_empty());
+    ranges.pop_back_if(|last| last.start >= last.end);
     Some(taken)
 }
 
