@@ -179,11 +179,11 @@ impl Store {
             found => Err(DigestError::Changed { expected, found }),
         };
         unchanged().await?;
-        let file = (file.clone(), direct);
-        let (tree, flat) = self.0.tree_and_flat(&file, path.as_str(), expected.bytes).await?;
+        let digesting = self.0.tree_and_flat((file.clone(), direct), path.as_str(), expected.bytes);
+        let (tree, flat) = digesting.await?;
         unchanged().await?;
         // What is registered outlives a power cut here, though the engine may not have synced it.
-        file.0.sync_data().await.map_err(failed(Doing::SyncData, path))?;
+        file.sync_data().await.map_err(failed(Doing::SyncData, path))?;
         self.0.folders.pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
         let root = tree.root;
         let chunks = ChunkList::from(tree).verify(root).expect("a tree's list hashes to its root");

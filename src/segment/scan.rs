@@ -1,11 +1,14 @@
 //! Reading a whole file in order, the next chunk on its way while one is looked at; and the digests of a file.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use futures_util::future::join;
 
 use crate::digest::{Tree, TreeAndFlat, TreeHasher, chunk_count};
 use crate::ids::Digest;
 use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT, SEGMENT_BYTES_MAX};
-use crate::uring::{Buffer, Errno, File, yield_now};
+use crate::uring::{Buffer, Core, Errno, File, Priority, Task, yield_now};
 
 use super::fault::{DiskError, Doing, failed, failed_at};
 use super::identity::Identity;
@@ -60,17 +63,43 @@ impl Inner {
         Ok(hasher.finish())
     }
 
-    /// The tree and the flat digest of what stands in an open file.
+    /// The tree and the flat digest of what stands in an open file. Of more than a chunk they are made behind whatever
+    /// is urgent, whoever asks for them.
     pub(super) async fn tree_and_flat(
         &self,
-        file: &(File, bool),
+        file: (File, bool),
         path: &str,
         len: u64,
     ) -> Result<(Tree, Digest), DiskError> {
         bounded(path, len)?;
         let mut hasher = TreeAndFlat::new(self.options.kernel);
-        scan(file, path, len, |bytes| hasher.update(bytes)).await?;
-        Ok(hasher.finish())
+        let name = path.to_owned();
+        let digesting = async move {
+            scan(&file, &name, len, |bytes| hasher.update(bytes)).await?;
+            Ok(hasher.finish())
+        };
+        if len <= CHUNK_BYTES as u64 {
+            return digesting.await;
+        }
+        let digested = Aside(Core::current().spawn(Priority::Bulk, digesting)).await;
+        digested.unwrap_or_else(|| Err(failed(Doing::Read, path)(Errno::CANCELED)))
+    }
+}
+
+/// A task that ends with who waits for it.
+struct Aside<T>(Task<T>);
+
+impl<T> Future for Aside<T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for Aside<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
