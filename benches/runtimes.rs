@@ -1,5 +1,6 @@
 //! One segment copied on this disk, by three runtimes on one thread each: read a chunk, digest it, write it, and at the
-//! end one fdatasync. Four chunks at a time, O_DIRECT both ways, each runtime by the best that it has.
+//! end one fdatasync. Four chunks at a time, O_DIRECT both ways, each runtime by the best that it has: of the others it
+//! is tried whether one task or four drive the chunks.
 //!
 //! `cargo bench --features sim,tokio-uring,glommio --bench runtimes`. The baseline is the same by std, through the page
 //! cache. The directory is the build's own: tmpfs has no O_DIRECT and no durability.
@@ -162,10 +163,18 @@ async fn by_us(place: &Rc<Place>) -> Duration {
     took
 }
 
-async fn by_tokio_uring(
-    place: &Place,
-    buffers: &tokio_uring::buf::fixed::FixedBufRegistry<Vec<u8>>,
-) -> Duration {
+/// What runs the chunks that are under way at a time.
+#[derive(Clone, Copy)]
+enum Lanes {
+    /// One task, which looks at all of them whenever one goes on.
+    Joined,
+    /// A task each.
+    Spawned,
+}
+
+type Registry = tokio_uring::buf::fixed::FixedBufRegistry<Vec<u8>>;
+
+async fn by_tokio_uring(place: &Place, buffers: &Registry, lanes: Lanes) -> Duration {
     use tokio_uring::buf::BoundedBuf;
 
     let found = Found::new(place.kernel);
@@ -176,8 +185,10 @@ async fn by_tokio_uring(
     options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
     let target = options.open(place.target()).await.expect("made");
     target.fallocate(0, BYTES as u64, 0).await.expect("room");
+    let (source, target) = (Rc::new(source), Rc::new(target));
     let lane = |index| {
-        let (found, source, target) = (&found, &source, &target);
+        let (found, source, target) = (Rc::clone(&found), Rc::clone(&source), Rc::clone(&target));
+        let buffers = buffers.clone();
         async move {
             let mut buffer = buffers.check_out(index).expect("a lane has a buffer");
             let start = buffer.as_ptr().align_offset(ALIGNMENT);
@@ -192,16 +203,23 @@ async fn by_tokio_uring(
             }
         }
     };
-    join_all((0..DEPTH).map(lane)).await;
+    match lanes {
+        Lanes::Joined => drop(join_all((0..DEPTH).map(lane)).await),
+        Lanes::Spawned => {
+            let ended = join_all((0..DEPTH).map(|index| tokio_uring::spawn(lane(index)))).await;
+            ended.into_iter().for_each(|lane| lane.expect("it ends"));
+        }
+    }
     target.sync_data().await.expect("durable");
     let took = began.elapsed();
     place.check(&found);
-    target.close().await.expect("closed");
-    source.close().await.expect("closed");
+    for file in [target, source] {
+        Rc::into_inner(file).expect("the lanes have ended").close().await.expect("closed");
+    }
     took
 }
 
-async fn by_glommio(place: &Place) -> Duration {
+async fn by_glommio(place: &Place, lanes: Lanes) -> Duration {
     use glommio::io::DmaFile;
 
     let found = Found::new(place.kernel);
@@ -209,23 +227,33 @@ async fn by_glommio(place: &Place) -> Duration {
     let source = DmaFile::open(place.source()).await.expect("there");
     let target = DmaFile::create(place.target()).await.expect("made");
     target.pre_allocate(BYTES as u64, false).await.expect("room");
-    let lane = || async {
-        while let Some(chunk) = found.take() {
-            let at = (chunk * CHUNK_BYTES) as u64;
-            let read = source.read_at_aligned(at, CHUNK_BYTES).await.expect("read");
-            found.digest(chunk, &read);
-            // What was read cannot be written: it is glommio's, and shared.
-            let mut buffer = target.alloc_dma_buffer(CHUNK_BYTES);
-            buffer.as_bytes_mut().copy_from_slice(&read);
-            assert_eq!(target.write_at(buffer, at).await.expect("written"), CHUNK_BYTES);
+    let (source, target) = (Rc::new(source), Rc::new(target));
+    let lane = |_| {
+        let (found, source, target) = (Rc::clone(&found), Rc::clone(&source), Rc::clone(&target));
+        async move {
+            while let Some(chunk) = found.take() {
+                let at = (chunk * CHUNK_BYTES) as u64;
+                let read = source.read_at_aligned(at, CHUNK_BYTES).await.expect("read");
+                found.digest(chunk, &read);
+                // What was read cannot be written: it is glommio's, and shared.
+                let mut buffer = target.alloc_dma_buffer(CHUNK_BYTES);
+                buffer.as_bytes_mut().copy_from_slice(&read);
+                assert_eq!(target.write_at(buffer, at).await.expect("written"), CHUNK_BYTES);
+            }
         }
     };
-    join_all((0..DEPTH).map(|_| lane())).await;
+    match lanes {
+        Lanes::Joined => drop(join_all((0..DEPTH).map(lane)).await),
+        Lanes::Spawned => {
+            drop(join_all((0..DEPTH).map(|index| glommio::spawn_local(lane(index)))).await);
+        }
+    }
     target.fdatasync().await.expect("durable");
     let took = began.elapsed();
     place.check(&found);
-    target.close().await.expect("closed");
-    source.close().await.expect("closed");
+    for file in [target, source] {
+        Rc::into_inner(file).expect("the lanes have ended").close().await.expect("closed");
+    }
     took
 }
 
@@ -238,14 +266,14 @@ async fn times<F: Future<Output = Duration>>(count: u64, mut copy: impl FnMut() 
     sum
 }
 
-fn on_glommio(place: Rc<Place>, count: u64) -> Duration {
+fn on_glommio(place: Rc<Place>, count: u64, lanes: Lanes) -> Duration {
     let builder = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound);
     let executor = builder.io_memory(2 * DEPTH * CHUNK_BYTES).make().expect("rings");
     executor.run(async move {
         // glommio 0.9 judges a device by the first file that it opens there, and wrongly if that is empty.
         let first: &Path = &place.source();
         glommio::io::DmaFile::open(first).await.expect("there").close().await.expect("closed");
-        times(count, || by_glommio(&place)).await
+        times(count, || by_glommio(&place, lanes)).await
     })
 }
 
@@ -262,19 +290,24 @@ fn copies(c: &mut Criterion) {
             on_our_core(async move || times(count, || by_us(&place)).await)
         });
     });
-    group.bench_function("tokio-uring", |b| {
-        b.iter_custom(|count| {
-            let place = Rc::clone(&place);
-            tokio_uring::start(async move {
-                let memory = (0..DEPTH).map(|_| vec![0; CHUNK_BYTES + ALIGNMENT]);
-                let buffers = tokio_uring::buf::fixed::FixedBufRegistry::new(memory);
-                buffers.register().expect("memory that may be locked");
-                times(count, || by_tokio_uring(&place, &buffers)).await
-            })
+    for (name, lanes) in [("one task", Lanes::Joined), ("a task each", Lanes::Spawned)] {
+        group.bench_function(format!("tokio-uring, {name}"), |b| {
+            b.iter_custom(|count| on_tokio_uring(Rc::clone(&place), count, lanes));
         });
-    });
-    group.bench_function("glommio", |b| b.iter_custom(|count| on_glommio(Rc::clone(&place), count)));
+        group.bench_function(format!("glommio, {name}"), |b| {
+            b.iter_custom(|count| on_glommio(Rc::clone(&place), count, lanes));
+        });
+    }
     group.finish();
+}
+
+fn on_tokio_uring(place: Rc<Place>, count: u64, lanes: Lanes) -> Duration {
+    tokio_uring::start(async move {
+        let memory = (0..DEPTH).map(|_| vec![0; CHUNK_BYTES + ALIGNMENT]);
+        let buffers = Registry::new(memory);
+        buffers.register().expect("memory that may be locked");
+        times(count, || by_tokio_uring(&place, &buffers, lanes)).await
+    })
 }
 
 criterion_group!(benches, copies);

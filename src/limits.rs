@@ -316,9 +316,6 @@ pub const SPREAD_ASKS_MAX: u32 = 20;
 /// When a segment's source has given its part, the shares of the others are waited for until nothing has come for so
 /// long, or they are so far behind what the source would have given.
 pub const SPREAD_PATIENCE: Nanos = Nanos::from_secs(2);
-/// How long a small chunk waits for others to be digested with while some are on their way: a core that receives only
-/// segments of 64 KiB gets sixteen in about 2.5 ms.
-pub const VERIFY_WAIT: Nanos = Nanos::from_millis(3);
 /// Fewest missing chunks of a segment with which other cores of the node are asked to help: below, their connections
 /// and their handles of the file cost more than they save.
 pub const LEND_CHUNKS_MIN: u32 = 64;

@@ -55,11 +55,15 @@ impl Store {
         if !is_staged {
             self.0.hooks.reach(Step::Staged, Edge::Before).await;
         }
-        let (file, direct) = self.0.open_staged(&want, !is_staged).await?;
+        let opened = match is_staged {
+            true => self.0.open_staged(&want).await.map_err(BeginError::from),
+            false => self.0.create_staged(&want).await,
+        };
+        // What could not be made may stand there all the same: then the next attempt removes it.
         self.0.staged.borrow_mut().insert(stem);
-        let staging = Rc::new(Staging::new(Rc::clone(&self.0), want, chunks, (file, direct), claim));
-        staging.allocate(is_staged).await?;
+        let staging = Rc::new(Staging::new(Rc::clone(&self.0), want, chunks, opened?, claim));
         if is_staged {
+            staging.take_room().await?;
             staging.is_resumed.set(true);
             staging.resume().await?;
         } else {
@@ -120,12 +124,30 @@ impl Store {
 }
 
 impl Inner {
-    async fn open_staged(&self, want: &Want, create: bool) -> Result<(File, bool), DiskError> {
+    async fn open_staged(&self, want: &Want) -> Result<(File, bool), DiskError> {
         let name = want.stem().to_string();
-        let options = OpenOptions { write: true, create, exclusive: create, ..OpenOptions::default() };
-        let folder = &self.folders.staging;
-        let opened = self.open_direct(folder, &name, want.len, options).await;
-        opened.map_err(failed(if create { Doing::Create } else { Doing::Open }, &want.path))
+        let options = OpenOptions { write: true, ..OpenOptions::default() };
+        let opened = self.open_direct(&self.folders.staging, &name, want.len, options).await;
+        opened.map_err(failed(Doing::Open, &want.path))
+    }
+
+    /// A fresh staging file with room for the whole segment; says whether it is past the page cache.
+    async fn create_staged(&self, want: &Want) -> Result<(File, bool), BeginError> {
+        let (name, folder, len) = (want.stem().to_string(), &self.folders.staging, want.len);
+        let room = len.next_multiple_of(IO_ALIGNMENT as u64);
+        let refused = |errno: Errno| match errno.is_disk_full() {
+            true => BeginError::DiskFull { needed: len },
+            false => failed(Doing::Create, &want.path)(errno).into(),
+        };
+        if self.goes_direct(len) {
+            match folder.create(&name, true, room).await {
+                Err(Errno::INVALID) => self.direct_is_refused(),
+                created => return created.map(|file| (file, true)).map_err(refused),
+            }
+        }
+        // A small one is written in one piece and takes its room then.
+        let room = if len <= CHUNK_BYTES as u64 { 0 } else { room };
+        folder.create(&name, false, room).await.map(|file| (file, false)).map_err(refused)
     }
 
     /// Removes the data and the map of a staged version.
@@ -161,17 +183,14 @@ impl Inner {
 }
 
 impl Staging {
-    /// Takes the room for the whole segment. A small one is written in one piece and takes its room then.
-    async fn allocate(&self, is_staged: bool) -> Result<(), BeginError> {
+    /// Takes what room a file of an earlier attempt has not. A small one is written in one piece and takes it then.
+    async fn take_room(&self) -> Result<(), BeginError> {
         let len = self.want.len;
         if len <= CHUNK_BYTES as u64 {
             return Ok(());
         }
         let room = len.next_multiple_of(IO_ALIGNMENT as u64);
-        let before = match is_staged {
-            true => self.file.stat().await.map_err(failed(Doing::Stat, &self.want.path))?.bytes,
-            false => 0,
-        };
+        let before = self.file.stat().await.map_err(failed(Doing::Stat, &self.want.path))?.bytes;
         if before >= len {
             return Ok(());
         }

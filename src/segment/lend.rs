@@ -149,7 +149,8 @@ impl LentFile {
     pub async fn put(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
         let Outline { chunks, direct, gate, path, .. } = &self.outline;
         let spans = spans(chunks, *direct, index);
-        let (result, buffer) = write_chunk(&self.file, gate, spans, (index, buffer)).await;
+        let _permit = gate.bulk(spans.1).await;
+        let (result, buffer) = write_chunk(&self.file, spans, (index, buffer)).await;
         let failed = |errno| failed_at(Doing::Write, path, chunk_offset(index))(errno).into();
         (result.map_err(failed), buffer)
     }

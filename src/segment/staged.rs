@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use crate::digest::{VerifiedChunks, chunk_offset};
 use crate::ids::{Nanos, SegmentId};
 use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT};
-use crate::uring::{Buffer, Core, Errno, File, Gate, Notify, Priority};
+use crate::uring::{Buffer, Core, Errno, File, Notify, Priority};
 
 use super::bitmap::{Bits, MapHead, map_encode, moment};
 use super::bytes::{write_all, write_file};
@@ -106,11 +106,21 @@ impl Staging {
         spans(&self.chunks, self.direct, index)
     }
 
-    /// Writes a verified chunk that is marked as being written.
+    /// Writes a verified chunk that is marked as being written, when the gate admits it.
     pub(super) async fn put(self: Rc<Self>, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
+        let _permit = self.store.options.gate.bulk(self.span(index)).await;
+        self.put_admitted(index, buffer).await
+    }
+
+    /// Bytes that are written for a chunk.
+    pub(super) fn span(&self, index: u32) -> usize {
+        self.spans(index).1
+    }
+
+    /// Writes a verified chunk that is marked as being written, and that the gate has admitted.
+    pub(super) async fn put_admitted(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
         self.store.hooks.reach(Step::Written, Edge::Before).await;
-        let gate = &self.store.options.gate;
-        let (result, buffer) = write_chunk(&self.file, gate, self.spans(index), (index, buffer)).await;
+        let (result, buffer) = write_chunk(&self.file, self.spans(index), (index, buffer)).await;
         if result.is_ok() {
             self.state.borrow_mut().written.insert(index);
             self.progressed();
@@ -224,15 +234,13 @@ pub(super) fn spans(chunks: &VerifiedChunks, direct: bool, index: u32) -> (usize
     (bytes, if direct { bytes.next_multiple_of(IO_ALIGNMENT) } else { bytes })
 }
 
-/// Writes a verified chunk to its place when the gate admits it.
+/// Writes a verified chunk to its place. The caller has a place at the gate.
 pub(super) async fn write_chunk(
     file: &File,
-    gate: &Gate,
     (bytes, span): (usize, usize),
     (index, mut buffer): (u32, Buffer),
 ) -> (Result<(), Errno>, Buffer) {
     buffer.memory_mut()[bytes..span].fill(0); // nothing of an earlier use of the buffer reaches the disk
-    let _permit = gate.bulk(span).await;
     file.write_at(buffer, 0..span, chunk_offset(index)).await
 }
 

@@ -7,15 +7,17 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use futures_util::future::join_all;
+
 use crate::broken::{self, Broken};
 use crate::digest::{ChunkError, Kernel, VerifiedChunks};
 use crate::ids::Digest;
-use crate::uring::Buffer;
+use crate::uring::{Buffer, Core, Priority};
 
 use super::fault::Doing;
 use super::staged::{Staging, Write};
 use super::staging_error::{CheckpointError, WriteError};
-use super::store::Want;
+use super::store::{Store, Want};
 
 /// A segment that is being staged. One for each segment; its owner alone may land it.
 #[derive(Debug)]
@@ -187,6 +189,39 @@ impl Landing {
             }
             Err(error) => Err(CheckpointError::Disk(error)),
         }
+    }
+}
+
+impl Store {
+    /// Writes one verified chunk of each of several segments at once, as one write at the gate. Once called it goes on
+    /// to its end, even if the caller gives up. The answers are in their order, each as of [`Landing::write`].
+    pub async fn write_together(
+        &self,
+        chunks: Vec<(&Landing, VerifiedChunk)>,
+    ) -> Vec<Result<(), WriteError>> {
+        let gate = self.0.options.gate.clone();
+        let count = chunks.len();
+        let mark = |(landing, chunk): (&Landing, VerifiedChunk)| {
+            let marked = landing.0.mark(&chunk);
+            (Rc::clone(&landing.0), chunk, marked)
+        };
+        let marked: Vec<_> = chunks.into_iter().map(mark).collect();
+        let writing = async move {
+            let is_new = |marked: &Result<bool, WriteError>| matches!(marked, Ok(true));
+            let new = marked.iter().filter(|(_, _, marked)| is_new(marked));
+            let bytes = new.map(|(staging, chunk, _)| staging.span(chunk.index)).sum();
+            let _permit = gate.bulk(bytes).await;
+            let write =
+                async |(staging, chunk, marked): (Rc<Staging>, VerifiedChunk, Result<bool, WriteError>)| {
+                    match marked {
+                        Ok(true) => staging.put_admitted(chunk.index, chunk.buffer).await.0,
+                        done => done.map(drop),
+                    }
+                };
+            join_all(marked.into_iter().map(write)).await
+        };
+        let written = Core::current().spawn(Priority::Bulk, writing).await;
+        written.unwrap_or_else(|| vec![Err(WriteError::Ruined); count])
     }
 }
 

@@ -261,6 +261,23 @@ impl Store {
 }
 
 impl Inner {
+    /// Whether a file of `len` bytes is written and read past the page cache.
+    pub(super) fn goes_direct(&self, len: u64) -> bool {
+        self.options.direct && !self.direct_refused.get() && len >= SEGMENT_BYTES_DIRECT_MIN
+    }
+
+    /// From now on everything goes through the page cache.
+    pub(super) fn direct_is_refused(&self) {
+        if !self.direct_refused.replace(true) {
+            let root = &self.options.segments_root;
+            tracing::warn!(
+                root,
+                "the file system refuses O_DIRECT: content goes through the page cache; \
+                ext4 and XFS take it, and `direct = false` under [transfer] says not to ask"
+            );
+        }
+    }
+
     /// Opens a file of `len` bytes past the page cache if that is asked for and worth it; says whether it is.
     pub(super) async fn open_direct(
         &self,
@@ -269,24 +286,15 @@ impl Inner {
         len: u64,
         options: OpenOptions,
     ) -> Result<(File, bool), Errno> {
-        if self.options.direct && !self.direct_refused.get() && len >= SEGMENT_BYTES_DIRECT_MIN {
+        if self.goes_direct(len) {
             match folder.open(path, OpenOptions { direct: true, ..options }).await {
                 Ok(file) => return Ok((file, true)),
                 // EINVAL is also the answer for what is no regular file: the second attempt tells.
                 Err(Errno::INVALID) => {}
                 Err(errno) => return Err(errno),
             }
-            // With `exclusive` the refused attempt may have made the name (open(2), O_DIRECT).
-            let again = OpenOptions { exclusive: false, ..options };
-            let file = folder.open(path, again).await?;
-            if !self.direct_refused.replace(true) {
-                let root = &self.options.segments_root;
-                tracing::warn!(
-                    root,
-                    "the file system refuses O_DIRECT: content goes through the page cache; \
-                    ext4 and XFS take it, and `direct = false` under [transfer] says not to ask"
-                );
-            }
+            let file = folder.open(path, options).await?;
+            self.direct_is_refused();
             return Ok((file, false));
         }
         Ok((folder.open(path, options).await?, false))

@@ -17,9 +17,13 @@ use super::plan::{Plan, Start, Want};
 use super::share::{Share, Told};
 use super::source::{Announced, Sources};
 use super::spread::Part;
+use super::together::Groups;
 
 /// What became of a fetch.
 pub type Hook = Box<dyn Fn(SegmentId, Result<(), Failure>)>;
+
+/// Names a group of segments that are fetched together.
+type GroupNumber = u64;
 
 /// The fetches of one shard, or of one pull.
 pub struct Driver {
@@ -30,6 +34,10 @@ pub struct Driver {
     spread: Cell<Spread>,
     hook: Hook,
     tasks: RefCell<BTreeMap<SegmentId, Task<()>>>,
+    groups: RefCell<BTreeMap<GroupNumber, Task<()>>>,
+    /// The segments of groups that are under way and were not forgotten since.
+    members: RefCell<BTreeMap<SegmentId, GroupNumber>>,
+    next_group: Cell<GroupNumber>,
     changed: Notify,
     stopped: Cell<bool>,
     stats: Rc<TransferStats>,
@@ -53,6 +61,9 @@ impl Driver {
             spread: Cell::new(Spread::Never),
             hook,
             tasks: RefCell::default(),
+            groups: RefCell::default(),
+            members: RefCell::default(),
+            next_group: Cell::default(),
             changed: Notify::default(),
             stopped: Cell::new(false),
             stats,
@@ -73,10 +84,20 @@ impl Driver {
         while !self.stopped.get() {
             let changed = self.changed.notified();
             let now = core.now();
+            let mut groups = Groups::default();
             while let Some(start) = self.next(now) {
+                if start.parts.is_empty() && self.fetcher.is_small(&start.want) {
+                    if let Some((source, full)) = groups.add(start.source, start.want) {
+                        self.begin_group(source, full);
+                    }
+                    continue;
+                }
                 let id = start.want.id;
                 let task = core.spawn(Priority::Bulk, Rc::clone(&self).one(start));
                 self.tasks.borrow_mut().insert(id, task);
+            }
+            for (source, wants) in groups {
+                self.begin_group(source, wants);
             }
             let deadline = self.plan.borrow().next_deadline(&self.sources.borrow(), now);
             match deadline {
@@ -95,35 +116,66 @@ impl Driver {
     async fn one(self: Rc<Self>, start: Start) {
         let Start { want, source, parts } = start;
         let shares = self.shares(source, parts);
-        let done = match ((self.peers)(source), RelativePath::parse(&want.path)) {
+        let done = match ((self.peers)(source), on_disk(&want)) {
             (None, _) => Err(Failure::Unreachable),
-            (_, Err(error)) => {
-                tracing::error!(%error, segment = %want.id, "a path of the manifest cannot stand on a disk");
-                Err(Failure::Disk)
-            }
-            (Some(peer), Ok(path)) => {
-                let segment = segment::Want { id: want.id, path, len: want.bytes, root: want.root };
+            (_, Err(failure)) => Err(failure),
+            (Some(peer), Ok(segment)) => {
                 let tell = |node, told: Told| self.told(node, told);
                 self.fetcher.fetch(segment, (source, peer), &shares, &tell).await
             }
         };
+        self.tasks.borrow_mut().remove(&want.id);
+        self.ended(want.id, done);
+    }
+
+    fn begin_group(self: &Rc<Self>, source: NodeId, wants: Vec<Want>) {
+        let number = self.next_group.replace(self.next_group.get() + 1);
+        let mut segments = Vec::with_capacity(wants.len());
+        for want in wants {
+            match on_disk(&want) {
+                Ok(segment) => segments.push(segment),
+                Err(failure) => self.ended(want.id, Err(failure)),
+            }
+        }
+        self.members.borrow_mut().extend(segments.iter().map(|segment| (segment.id, number)));
+        let task = Core::current().spawn(Priority::Bulk, Rc::clone(self).group(number, source, segments));
+        self.groups.borrow_mut().insert(number, task);
+    }
+
+    async fn group(self: Rc<Self>, number: GroupNumber, source: NodeId, segments: Vec<segment::Want>) {
+        let ids: Vec<SegmentId> = segments.iter().map(|segment| segment.id).collect();
+        let is_member = |id: SegmentId| self.members.borrow().get(&id) == Some(&number);
+        let done = match (self.peers)(source) {
+            Some(peer) => self.fetcher.fetch_together(segments, (source, peer), &is_member).await,
+            None => ids.into_iter().map(|id| (id, Err(Failure::Unreachable))).collect(),
+        };
+        for (id, done) in done {
+            if is_member(id) {
+                self.members.borrow_mut().remove(&id);
+                self.ended(id, done);
+            }
+        }
+        self.groups.borrow_mut().remove(&number);
+    }
+
+    /// Tells the plan and the hook what came of a fetch.
+    fn ended(&self, id: SegmentId, done: Result<(), Failure>) {
         let core = Core::current();
         {
             let (mut plan, mut sources) = (self.plan.borrow_mut(), self.sources.borrow_mut());
             match done {
                 Ok(()) => {
                     self.stats.landed.add(1);
-                    plan.landed(want.id, &mut sources, core.now());
+                    plan.landed(id, &mut sources, core.now());
                 }
                 Err(failure) => {
                     self.stats.failed.add(1);
                     let [jitter] = core.random();
-                    plan.failed(want.id, failure, jitter, &mut sources, core.now());
+                    plan.failed(id, failure, jitter, &mut sources, core.now());
                 }
             }
         }
-        self.tasks.borrow_mut().remove(&want.id);
-        (self.hook)(want.id, done);
+        (self.hook)(id, done);
         self.changed.notify();
     }
 
@@ -165,9 +217,11 @@ impl Driver {
         taken
     }
 
-    /// The manifest no longer has the segment; a fetch of it ends.
+    /// The manifest no longer has the segment; a fetch of it ends. One in a group goes on to be received with the
+    /// others, and is not staged.
     pub fn forget(&self, id: SegmentId) {
         self.plan.borrow_mut().forget(id, &mut self.sources.borrow_mut());
+        self.members.borrow_mut().remove(&id);
         if let Some(task) = self.tasks.borrow_mut().remove(&id) {
             task.abort();
         }
@@ -205,9 +259,21 @@ impl Driver {
     /// Ends `run` and every fetch; what was verified stays staged.
     pub fn stop(&self) {
         self.stopped.set(true);
-        for task in std::mem::take(&mut *self.tasks.borrow_mut()).into_values() {
+        let groups = std::mem::take(&mut *self.groups.borrow_mut()).into_values();
+        for task in std::mem::take(&mut *self.tasks.borrow_mut()).into_values().chain(groups) {
             task.abort();
         }
         self.changed.notify();
+    }
+}
+
+/// A segment of the manifest as the store has it.
+fn on_disk(want: &Want) -> Result<segment::Want, Failure> {
+    match RelativePath::parse(&want.path) {
+        Ok(path) => Ok(segment::Want { id: want.id, path, len: want.bytes, root: want.root }),
+        Err(error) => {
+            tracing::error!(%error, segment = %want.id, "a path of the manifest cannot stand on a disk");
+            Err(Failure::Disk)
+        }
     }
 }

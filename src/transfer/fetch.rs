@@ -22,7 +22,6 @@ use super::land::Lander;
 use super::lend::Helpers;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 use super::share::{Share, Tell};
-use super::verify::Verifier;
 
 /// All chunks of a segment, however many.
 pub(super) const WHOLE: Range<u32> = 0..u32::MAX;
@@ -45,9 +44,8 @@ pub(super) fn missing(landing: &Landing, within: &Range<u32>) -> impl Iterator<I
 
 /// Fetches the segments of one shard.
 pub struct Fetcher {
-    store: Rc<Store>,
-    lander: Lander,
-    verifier: Verifier,
+    pub(super) store: Rc<Store>,
+    pub(super) lander: Lander,
     pub(super) sessions: Sessions,
     pub(super) stats: Rc<TransferStats>,
     pub(super) group: GroupId,
@@ -60,9 +58,8 @@ impl Fetcher {
     #[must_use]
     pub fn new(transport: Transport, store: Rc<Store>, group: GroupId, stats: Rc<TransferStats>) -> Self {
         let lander = Lander::start(Rc::clone(&store));
-        let verifier = Verifier::new(store.kernel(), Rc::clone(&stats));
         let sessions = Sessions::new(transport, group);
-        Self { store, lander, verifier, sessions, stats, group, helpers: None }
+        Self { store, lander, sessions, stats, group, helpers: None }
     }
 
     /// The same; of large segments other cores of the node bring a part, when they are free.
@@ -84,9 +81,7 @@ impl Fetcher {
         shares: &[Share],
         tell: Tell<'_>,
     ) -> Result<(), Failure> {
-        if self.store.is_held(want.id, want.root)
-            || self.store.end_landing(&want).await.map_err(|error| refused(&error))?
-        {
+        if self.stands(&want).await? {
             return Ok(());
         }
         let (own, others) = match shares {
@@ -94,7 +89,6 @@ impl Fetcher {
             _ => (WHOLE, &[][..]),
         };
         let Request { asker, mut answers } = self.sessions.request((source, Lane::Whole), peer).await?;
-        let receives = self.verifier.receives();
         let resumed = self.store.is_staged(want.id, want.root);
         let known = if resumed { self.store.staged_chunks(&want).await } else { None };
         let asked = if resumed { 0..0 } else { self.first_piece(&want, &own) };
@@ -108,11 +102,7 @@ impl Fetcher {
         let landing = match self.store.begin(want, chunks).await {
             Ok(landing) => landing,
             Err(segment::BeginError::Held) => return Ok(()),
-            Err(error) if error.is_disk_full() => return Err(Failure::DiskFull),
-            Err(error) => {
-                tracing::warn!(%error, "a segment cannot be staged");
-                return Err(Failure::Disk);
-            }
+            Err(error) => return Err(unstaged(&error)),
         };
         if resumed {
             self.stats.chunks_reused.add(u64::from(landing.written_count()));
@@ -124,9 +114,9 @@ impl Fetcher {
         } else {
             self.receive_spread(&mut receiving, own, asked, (others, tell)).await
         };
-        drop((asker, answers, receives));
+        drop((asker, answers));
         match received {
-            Ok(()) => self.lander.land(landing).await,
+            Ok(()) => self.lander.land(vec![landing]).await.pop().expect("one answer for one landing"),
             Err(failure) => {
                 if let Err(error) = landing.checkpoint().await {
                     tracing::warn!(%error, "what was verified could not be kept");
@@ -134,6 +124,12 @@ impl Fetcher {
                 Err(failure)
             }
         }
+    }
+
+    /// Whether a segment is held, or is now: it has landed already and had no record.
+    pub(super) async fn stands(&self, want: &segment::Want) -> Result<bool, Failure> {
+        let is_held = self.store.is_held(want.id, want.root);
+        Ok(is_held || self.store.end_landing(want).await.map_err(|error| refused(&error))?)
     }
 
     /// Asks for what is missing, unless all of it was asked for, and takes it meanwhile. While a source answers it
@@ -190,7 +186,7 @@ impl Fetcher {
                 tracing::warn!(%segment, %source, index, "a chunk came that was not asked for");
                 return Err(Failure::Corrupt);
             }
-            match self.verifier.verify(landing, index, payload).await {
+            match landing.verify(index, payload) {
                 Ok(verified) => writer.write(verified).await.map_err(|error| unwritten(&error))?,
                 Err((error, payload)) => {
                     self.stats.bytes_refetched.add(payload.filled().len() as u64);
@@ -214,6 +210,14 @@ pub(super) async fn unless_refused<T, S: Sink>(
         Either::Left((done, _)) => done,
         Either::Right((error, _)) => Err(unwritten(&error)),
     }
+}
+
+pub(super) fn unstaged(error: &segment::BeginError) -> Failure {
+    if error.is_disk_full() {
+        return Failure::DiskFull;
+    }
+    tracing::warn!(%error, "a segment cannot be staged");
+    Failure::Disk
 }
 
 pub(super) fn unwritten(error: &WriteError) -> Failure {

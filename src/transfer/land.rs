@@ -10,8 +10,8 @@ use crate::uring::{Answer, Core, Priority, QueueReceiver, QueueSender, question,
 use super::failure::Failure;
 
 struct Complete {
-    landing: Landing,
-    answer: Answer<Result<Landed, LandError>>,
+    landings: Vec<Landing>,
+    answer: Answer<Vec<Result<Landed, LandError>>>,
 }
 
 /// Takes complete landings and lands them.
@@ -26,34 +26,34 @@ impl Lander {
         Self(sender)
     }
 
-    /// Lands one complete segment, together with others.
-    ///
-    /// # Errors
-    /// This disk's fault.
-    pub async fn land(&self, landing: Landing) -> Result<(), Failure> {
+    /// Lands complete segments, together with others. The answers are in their order; an error is this disk's fault.
+    pub async fn land(&self, landings: Vec<Landing>) -> Vec<Result<(), Failure>> {
+        let count = landings.len();
         let (answer, waiting) = question();
-        if self.0.send(Complete { landing, answer }).await.is_err() {
-            return Err(Failure::Disk);
+        if self.0.send(Complete { landings, answer }).await.is_err() {
+            return vec![Err(Failure::Disk); count];
         }
-        match waiting.await {
-            Some(Ok(_) | Err(LandError::Held)) => Ok(()),
-            Some(Err(error)) => Err(failure(&error)),
-            None => Err(Failure::Disk),
-        }
+        let Some(landed) = waiting.await else { return vec![Err(Failure::Disk); count] };
+        let outcome = |landed| match landed {
+            Ok(_) | Err(LandError::Held) => Ok(()),
+            Err(error) => Err(failure(&error)),
+        };
+        landed.into_iter().map(outcome).collect()
     }
 }
 
 async fn run(store: Rc<Store>, mut receiver: QueueReceiver<Complete>) {
     while let Some(first) = receiver.receive().await {
-        let (mut landings, mut answers) = (vec![first.landing], vec![first.answer]);
+        let (mut answers, mut landings) = (vec![(first.landings.len(), first.answer)], first.landings);
         while landings.len() < LANDING_BATCH_MAX {
             let Some(next) = receiver.try_receive() else { break };
-            landings.push(next.landing);
-            answers.push(next.answer);
+            answers.push((next.landings.len(), next.answer));
+            landings.extend(next.landings);
         }
-        for (answer, outcome) in answers.into_iter().zip(store.land_all(landings).await) {
+        let mut outcomes = store.land_all(landings).await.into_iter();
+        for (count, answer) in answers {
             // Whoever gave up waiting derives the difference again, and finds the segment landed.
-            let _given_up = answer.give(outcome);
+            let _given_up = answer.give(outcomes.by_ref().take(count).collect());
         }
     }
 }

@@ -17,7 +17,7 @@ mod session;
 mod share;
 mod source;
 mod spread;
-mod verify;
+mod together;
 
 pub use directory::{Directory, Served};
 pub use drive::{Driver, Hook};

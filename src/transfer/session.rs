@@ -313,15 +313,21 @@ impl Asker {
 impl Answers {
     /// The next answer; a refusal is an error.
     pub(super) async fn receive(&mut self) -> Result<Message, Failure> {
+        self.next().await?
+    }
+
+    /// The next answer, or what refuses one asking: the answers to others come all the same. An error is the end of
+    /// them all.
+    pub(super) async fn next(&mut self) -> Result<Result<Message, Failure>, Failure> {
         let answer = self.session.while_it_answers(self.queue.receive()).await?;
         let message = answer.ok_or(Failure::Unreachable)?;
-        let Ok(Body::FetchRefused(refused)) = message.decode() else { return Ok(message) };
-        Err(match refused.code {
+        let Ok(Body::FetchRefused(refused)) = message.decode() else { return Ok(Ok(message)) };
+        Ok(Err(match refused.code {
             Refusal::NotHere | Refusal::Superseded => Failure::NotHere,
             Refusal::Damaged | Refusal::BadRange => Failure::Corrupt,
             Refusal::Busy | Refusal::ShuttingDown => Failure::Busy,
             Refusal::NotAllowed => Failure::NotAllowed,
-        })
+        }))
     }
 
     /// The chunk list, in as many frames as it takes, checked against the committed root and length.

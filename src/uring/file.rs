@@ -240,6 +240,17 @@ impl Dir {
         Ok(file)
     }
 
+    /// Makes a file of one component where there is none, open for reading and writing; with blocks for `room` bytes,
+    /// which become its size, where the file system takes any ahead. With `direct`, for direct I/O. Not durable before
+    /// `sync`.
+    ///
+    /// # Errors
+    /// `EXISTS`; `NO_SPACE` if there are not so many blocks; `INVALID` where direct I/O is refused; else the kernel's.
+    /// None leaves the name behind, as far as the disk can still remove it.
+    pub async fn create(&self, name: &str, direct: bool, room: u64) -> Result<File, Errno> {
+        opened(Op::Create { dir: Rc::clone(&self.0), name: component(name)?, direct, room }).await.map(File)
+    }
+
     /// Opens a directory beneath this one by relative path.
     ///
     /// # Errors

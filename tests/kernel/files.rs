@@ -40,6 +40,32 @@ fn bytes_written_are_synced_read_and_the_end_of_the_file_is_seen() {
 }
 
 #[test]
+fn a_file_is_made_with_its_room_or_leaves_no_name() {
+    let folder = scratch();
+    on_core(|_| async move {
+        let dir = open(&folder).await;
+        let file = match dir.create("d", true, 64 * 1024).await {
+            Ok(file) => file,
+            Err(Errno::INVALID) => {
+                assert_eq!(dir.stat_name("d").await.err(), Some(Errno::NOT_FOUND), "not even a name");
+                dir.create("d", false, 64 * 1024).await.expect("through the page cache")
+            }
+            Err(errno) => panic!("create: {errno}"),
+        };
+        let facts = file.stat().await.expect("open");
+        assert_eq!((facts.kind, facts.mode, facts.links), (FileKind::Regular, 0o600, 1));
+        assert!([0, 64 * 1024].contains(&facts.bytes), "{} bytes", facts.bytes);
+        write_file(&dir, "other", b"somebody's").await;
+        assert_eq!(dir.create("other", false, u64::MAX / 2).await.err(), Some(Errno::EXISTS));
+        assert_eq!(dir.stat_name("other").await.expect("it stays").bytes, 10);
+        let refused = dir.create("vast", false, u64::MAX / 2).await.err();
+        assert!(refused.is_some(), "no file is as large");
+        assert_eq!(dir.stat_name("vast").await.err(), Some(Errno::NOT_FOUND), "{refused:?}");
+        folder
+    });
+}
+
+#[test]
 fn direct_io_works_from_registered_buffers_and_from_plain_ones() {
     for registered in [true, false] {
         let folder = scratch();

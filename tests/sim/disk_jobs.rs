@@ -198,11 +198,16 @@ impl Run<'_> {
                 self.disk().names(inode)?;
                 (inode, OpenOptions::default(), String::from_utf8_lossy(path).into_owned())
             }
-            Ask::Open { dir, path, options } => {
+            Ask::Open { dir, path, options, room } => {
                 let at = self.node.inode(*dir)?;
                 let Self { node, rng, now } = self;
                 let inode = node.disk.open(at, path, *options, *now, rng)?;
-                (inode, *options, node.path_of(job))
+                if let Err(errno) = self.take_room(inode, *room) {
+                    let Self { node, rng, .. } = self;
+                    node.disk.unlink(at, path, rng)?;
+                    return Err(errno);
+                }
+                (inode, *options, self.node.path_of(job))
             }
             other => unreachable!("an open: {other:?}"),
         };
@@ -223,11 +228,7 @@ impl Run<'_> {
                     return Err(Errno::BAD_DESCRIPTOR);
                 }
                 let end = *offset + *bytes;
-                let device = self.disk().meta(inode).device;
-                let available = self.disk().available(device);
-                let reached = self.disk().content(inode)?.reach(end, available);
-                self.disk().alter(inode, now, |content| content.allocate(reached))?;
-                if reached < end { Err(Errno::NO_SPACE) } else { Ok(()) }
+                self.take_room(inode, end)
             }
             Ask::Truncate { file, bytes } => {
                 let (inode, write, _) = self.open(*file)?;
@@ -252,6 +253,19 @@ impl Run<'_> {
             }
             other => unreachable!("an operation on content: {other:?}"),
         }
+    }
+
+    /// Allocates up to `end`, or as far as there is room.
+    fn take_room(&mut self, inode: u64, end: u64) -> Result<(), Errno> {
+        if end == 0 {
+            return Ok(());
+        }
+        let device = self.disk().meta(inode).device;
+        let available = self.disk().available(device);
+        let reached = self.disk().content(inode)?.reach(end, available);
+        let now = self.now;
+        self.disk().alter(inode, now, |content| content.allocate(reached))?;
+        if reached < end { Err(Errno::NO_SPACE) } else { Ok(()) }
     }
 
     fn reflink(&mut self, from: u64, to: u64) -> Result<(), Errno> {

@@ -27,7 +27,7 @@ pub type Path = Vec<u8>;
 #[derive(Debug)]
 pub enum Ask {
     OpenRoot { path: Path },
-    Open { dir: i32, path: Path, options: OpenOptions },
+    Open { dir: i32, path: Path, options: OpenOptions, room: u64 },
     Close { raw: i32 },
     Read { file: i32, offset: u64 },
     Write { file: i32, offset: u64 },
@@ -163,7 +163,14 @@ fn names(op: Op) -> Parts {
         }
         Op::OpenRoot { path } => (OpKind::OpenRoot, Ask::OpenRoot { path: bytes(path) }, vec![], None),
         Op::Open { dir, path, options } => {
-            (OpKind::Open, Ask::Open { dir: dir.raw(), path: bytes(path), options }, vec![dir], None)
+            let ask = Ask::Open { dir: dir.raw(), path: bytes(path), options, room: 0 };
+            (OpKind::Open, ask, vec![dir], None)
+        }
+        Op::Create { dir, name, direct, room } => {
+            let options =
+                OpenOptions { write: true, create: true, exclusive: true, direct, ..OpenOptions::default() };
+            let ask = Ask::Open { dir: dir.raw(), path: bytes(name), options, room };
+            (OpKind::Open, ask, vec![dir], None)
         }
         Op::StatName { dir, name } => {
             (OpKind::StatName, Ask::StatName { dir: dir.raw(), name: bytes(name) }, vec![dir], None)

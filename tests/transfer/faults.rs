@@ -5,7 +5,7 @@ use std::rc::Rc;
 use ringway::ids::Nanos;
 use ringway::limits::{
     BACKOFF_MAX, CHUNK_BYTES, CONNECTION_LOADS_MAX, CORE_LOADS_MAX, PEER_LOADS_MAX, PEER_SERVES_MAX,
-    PROGRESS_TIMEOUT, VERIFY_WAIT,
+    PROGRESS_TIMEOUT,
 };
 use ringway::transfer::Failure;
 use ringway::uring::Errno;
@@ -167,48 +167,6 @@ fn p3_a_chunk_that_arrives_damaged_is_fetched_again_alone() {
         refetched += target.stats.chunks_refetched.get();
     });
     assert!(refetched > 0, "the network did damage chunks");
-}
-
-/// Each has one chunk of a leaf or less: the lanes of the digest kernel take those of several segments.
-#[test]
-fn small_segments_are_digested_together_and_a_damaged_one_among_them_is_fetched_again_alone() {
-    let (mut refetched, mut together) = (0, 0);
-    each_seed(20, |seed| {
-        let sizes: Vec<usize> = (0..60).map(|index| 65_536 - index % 5 * 13_001).collect();
-        let mut rig = Rig::new(seed, &sizes);
-        let (source, target) = (rig.source, rig.target);
-        for (from, to) in [(source, target), (target, source)] {
-            let mut link = rig.sim.link(from, to);
-            (link.rate, link.latency) = (10_000, Nanos(20_000));
-        }
-        rig.sim.link(source, target).corruption = Chance::percent(1);
-        let target = rig.start_target();
-        rig.finish(&target);
-        refetched += target.stats.chunks_refetched.get();
-        together += target.stats.chunks_together.get();
-        let again = target.stats.bytes_fetched.get() - target.stats.bytes_refetched.get();
-        assert_eq!(again, rig.total(), "what came right is not fetched again");
-    });
-    assert!(refetched > 0, "the network did damage chunks");
-    assert!(together > 20 * 60 / 2, "{together} of {} together", 20 * 60);
-}
-
-#[test]
-fn a_small_segment_that_comes_alone_waits_for_no_other() {
-    let mut rig = Rig::new(1, &[65_536]);
-    let (target, begun) = (rig.start_target(), rig.sim.now());
-    rig.finish(&target);
-    let alone = rig.sim.now().since(begun);
-    assert_eq!(target.stats.chunks_together.get(), 0);
-    let mut rig = Rig::new(1, &[65_536, 600_000]);
-    let slow = Rule::new(Fault::Slow(Nanos::from_millis(500))).on(OpKind::SendFile);
-    let source = rig.source;
-    rig.sim.fault(source, slow);
-    let (target, begun) = (rig.start_target(), rig.sim.now());
-    let store = Rc::clone(&target.store);
-    rig.sim.run_until(move || store.held().next().is_some(), Nanos::SECOND);
-    let beside = rig.sim.now().since(begun);
-    assert!(beside.0 <= alone.0 + 2 * VERIFY_WAIT.0, "{alone} alone, {beside} beside one that does not come");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod liar;
 mod relay;
 mod sessions;
 mod shares;
+mod together;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

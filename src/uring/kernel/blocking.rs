@@ -1,17 +1,36 @@
-//! What may block: runs on the ring's helper thread, never on the core.
+//! What may block: runs on a helper thread of the ring, never on the core.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::AsRawFd;
 
 use crate::uring::errno::Errno;
 use crate::uring::map::Mapping;
-use crate::uring::op::{Name, Outcome, Space};
+use crate::uring::op::{Name, Outcome, Space, Taken};
 
 use super::sys;
 
-/// A call for the helper thread. It names descriptors by number: the operation that holds them stays with the ring.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A call for a helper thread. It names descriptors by number: the operation that holds them stays with the ring.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Job {
+    Create {
+        dir: i32,
+        name: CString,
+        direct: bool,
+        room: u64,
+    },
+    Rename {
+        from: (i32, CString),
+        to: (i32, CString),
+        taken: Taken,
+    },
+    Link {
+        from: (i32, CString),
+        to: (i32, CString),
+    },
+    Unlink {
+        dir: i32,
+        name: CString,
+    },
     List {
         dir: i32,
     },
@@ -39,14 +58,26 @@ pub(super) enum Job {
 /// What came of a job, in a form that may cross threads.
 pub(super) enum Reply {
     Done,
+    Opened(i32),
     Names(Vec<Name>),
     Space(Space),
     Mapped(Option<memmap2::Mmap>),
 }
 
 impl Job {
+    /// It changes what is in a directory.
+    pub(super) fn changes_names(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Rename { .. } | Self::Link { .. } | Self::Unlink { .. })
+    }
+
     pub(super) fn run(self) -> Result<Reply, Errno> {
         match self {
+            Self::Create { dir, name, direct, room } => create(dir, &name, direct, room).map(Reply::Opened),
+            Self::Rename { from, to, taken } => {
+                sys::rename((from.0, &from.1), (to.0, &to.1), taken).map(|()| Reply::Done)
+            }
+            Self::Link { from, to } => sys::link((from.0, &from.1), (to.0, &to.1)).map(|()| Reply::Done),
+            Self::Unlink { dir, name } => sys::unlink(dir, &name).map(|()| Reply::Done),
             Self::List { dir } => list(dir).map(Reply::Names),
             Self::Space { dir } => sys::space(dir).map(Reply::Space),
             Self::Lock { file } => sys::lock(file).map(|()| Reply::Done),
@@ -61,10 +92,35 @@ impl Reply {
     pub(super) fn outcome(self) -> Outcome {
         match self {
             Self::Done => Outcome::Done,
+            Self::Opened(raw) => Outcome::Opened(raw),
             Self::Names(names) => Outcome::Names(names),
             Self::Space(space) => Outcome::Space(space),
             Self::Mapped(Some(map)) => Outcome::Mapped(Mapping::mapped(map)),
             Self::Mapped(None) => Outcome::Mapped(Mapping::owned(Box::default())),
+        }
+    }
+}
+
+/// A new file with its room, or none.
+fn create(dir: i32, name: &CStr, direct: bool, room: u64) -> Result<i32, Errno> {
+    let made = match sys::create(dir, name, direct) {
+        Ok(raw) => with_room(raw, room),
+        // The refused attempt may have made the name (open(2), O_DIRECT).
+        Err(Errno::INVALID) => Err(Errno::INVALID),
+        Err(errno) => return Err(errno),
+    };
+    if made.is_err() {
+        let _stays_if_the_disk_fails = sys::unlink(dir, name);
+    }
+    made
+}
+
+fn with_room(raw: i32, room: u64) -> Result<i32, Errno> {
+    match sys::allocate(raw, room) {
+        Ok(()) | Err(Errno::NOT_SUPPORTED) => Ok(raw),
+        Err(errno) => {
+            sys::close(raw);
+            Err(errno)
         }
     }
 }

@@ -12,7 +12,7 @@ use io_uring::{opcode, squeue};
 
 use crate::uring::buffer::{Buffer, Span};
 use crate::uring::errno::Errno;
-use crate::uring::op::{Op, OpenOptions, Outcome, Taken};
+use crate::uring::op::{Op, OpenOptions, Outcome};
 
 use super::address::Address;
 use super::blocking::Job;
@@ -27,7 +27,7 @@ use super::sys;
 pub(super) enum Route {
     /// In the kernel's ring, with what has to be kept for it.
     Ring(Kept),
-    /// On the helper thread.
+    /// On a helper thread.
     Beside(Job),
     /// At once: it cannot block.
     Now(Result<Outcome, Errno>),
@@ -45,6 +45,19 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         Op::Read { offset, .. } | Op::Write { offset, .. } if i64::try_from(*offset).is_err() => {
             Route::Now(Err(Errno::INVALID))
         }
+        // See kernel-notes/directory-changes.md.
+        Op::Create { dir, name, direct, room } => {
+            Route::Beside(Job::Create { dir: dir.raw(), name: name.clone(), direct: *direct, room: *room })
+        }
+        Op::Rename { from_dir, from, to_dir, to, taken } => {
+            let (from, to) = ((from_dir.raw(), from.clone()), (to_dir.raw(), to.clone()));
+            Route::Beside(Job::Rename { from, to, taken: *taken })
+        }
+        Op::Link { from_dir, from, to_dir, to } => {
+            let (from, to) = ((from_dir.raw(), from.clone()), (to_dir.raw(), to.clone()));
+            Route::Beside(Job::Link { from, to })
+        }
+        Op::Unlink { dir, name } => Route::Beside(Job::Unlink { dir: dir.raw(), name: name.clone() }),
         Op::List { dir } => Route::Beside(Job::List { dir: dir.raw() }),
         Op::Space { dir } => Route::Beside(Job::Space { dir: dir.raw() }),
         Op::Lock { file } => Route::Beside(Job::Lock { file: file.raw() }),
@@ -81,9 +94,6 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         | Op::Sync { .. }
         | Op::Allocate { .. }
         | Op::Truncate { .. }
-        | Op::Rename { .. }
-        | Op::Link { .. }
-        | Op::Unlink { .. }
         | Op::RemoveDir { .. }
         | Op::MakeDir { .. }
         | Op::Receive { .. }
@@ -136,12 +146,13 @@ pub(super) fn entry(flight: &mut Flight, registered: &Registration, abilities: A
         | Op::Open { .. }
         | Op::Close { .. }
         | Op::StatName { .. }
+        | Op::RemoveDir { .. }
+        | Op::MakeDir { .. } => names(op, kept),
+        Op::Create { .. }
         | Op::Rename { .. }
         | Op::Link { .. }
         | Op::Unlink { .. }
-        | Op::RemoveDir { .. }
-        | Op::MakeDir { .. } => names(op, kept),
-        Op::List { .. }
+        | Op::List { .. }
         | Op::Stat { .. }
         | Op::Space { .. }
         | Op::Lock { .. }
@@ -246,19 +257,6 @@ fn names(op: &Op, kept: &mut Kept) -> squeue::Entry {
             let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
             opcode::Statx::new(Fd(dir.raw()), path(name), facts).flags(flags).mask(FACTS).build()
         }
-        (Op::Rename { from_dir, from, to_dir, to, taken }, _) => {
-            let flags = match taken {
-                Taken::Replaced => 0,
-                Taken::Kept => libc::RENAME_NOREPLACE,
-                Taken::Exchanged => libc::RENAME_EXCHANGE,
-            };
-            let (from_dir, to_dir) = (Fd(from_dir.raw()), Fd(to_dir.raw()));
-            opcode::RenameAt::new(from_dir, path(from), to_dir, path(to)).flags(flags).build()
-        }
-        (Op::Link { from_dir, from, to_dir, to }, _) => {
-            opcode::LinkAt::new(Fd(from_dir.raw()), path(from), Fd(to_dir.raw()), path(to)).build()
-        }
-        (Op::Unlink { dir, name }, _) => opcode::UnlinkAt::new(Fd(dir.raw()), path(name)).build(),
         (Op::RemoveDir { dir, name }, _) => {
             opcode::UnlinkAt::new(Fd(dir.raw()), path(name)).flags(libc::AT_REMOVEDIR).build()
         }

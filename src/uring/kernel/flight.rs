@@ -16,7 +16,7 @@ pub(super) struct Flight {
     pub(super) token: u64,
     pub(super) op: Op,
     pub(super) kept: Kept,
-    /// It is with the kernel, not with the helper thread.
+    /// It is with the kernel, not with a helper thread.
     pub(super) in_kernel: bool,
 }
 

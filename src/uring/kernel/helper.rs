@@ -1,4 +1,5 @@
-//! The ring's one helper thread: takes jobs that may block, answers through a queue, and ends the core's park.
+//! A helper thread of a ring: takes jobs that may block, answers through a queue, and ends the core's park.
+//! See kernel-notes/directory-changes.md.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +10,7 @@ use crate::uring::errno::Errno;
 use crate::uring::ring::Unpark;
 
 use super::blocking::{Job, Reply};
+use super::sys;
 use super::wake::Wake;
 
 /// A job's answer, under the name of its flight.
@@ -23,11 +25,12 @@ pub(super) struct Helper {
 }
 
 impl Helper {
-    pub(super) fn start(wake: &Arc<Wake>) -> Result<Self, Errno> {
+    /// Starts the thread, under a name of at most 15 bytes.
+    pub(super) fn start(name: &str, wake: &Arc<Wake>) -> Result<Self, Errno> {
         let (jobs, todo) = sync_channel(OPERATIONS_IN_FLIGHT_MAX);
         let answers = Arc::<Mutex<Vec<Answer>>>::default();
         let (theirs, wake) = (Arc::clone(&answers), Arc::clone(wake));
-        let thread = Builder::new().name("ringway-helper".to_owned());
+        let thread = Builder::new().name(name.to_owned());
         let thread = thread.spawn(move || work(&todo, &theirs, &wake)).map_err(Errno::from)?;
         Ok(Self { jobs: Some(jobs), answers, thread: Some(thread), pending: 0 })
     }
@@ -63,9 +66,51 @@ impl Helper {
 }
 
 fn work(jobs: &Receiver<(u64, Job)>, answers: &Mutex<Vec<Answer>>, wake: &Wake) {
+    let _stays_beside_its_core = sys::run_where_the_process_may();
     for (flight, job) in jobs {
         let reply = job.run();
-        answers.lock().unwrap_or_else(PoisonError::into_inner).push((flight, reply));
-        wake.unpark();
+        let waiting = {
+            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.push((flight, reply));
+            answers.len()
+        };
+        // Whoever was woken for the first of them takes all.
+        if waiting == 1 {
+            wake.unpark();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uring::kernel::run_on_cpu;
+
+    /// The CPUs that the thread of this name may run on (proc(5)).
+    fn allowed(name: &str) -> Option<String> {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("proc is mounted");
+        let mut statuses =
+            tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
+        let status = statuses.find(|status| status.lines().next() == Some(&format!("Name:\t{name}")))?;
+        status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_helper_of_a_bound_core_runs_wherever_the_process_may() {
+        let first = std::fs::read_to_string("/proc/self/status").expect("proc is mounted");
+        let first = first.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t"));
+        let found = std::thread::spawn(|| {
+            run_on_cpu(0).expect("a first one");
+            let wake = Arc::new(Wake::new().expect("a descriptor"));
+            let mut helper = Helper::start("ringway-tried", &wake).expect("a thread");
+            helper.hand(1, Job::Space { dir: -1 }).expect("room for one");
+            while helper.take().is_empty() {
+                std::thread::yield_now();
+            }
+            let found = allowed("ringway-tried");
+            helper.stop();
+            found
+        });
+        assert_eq!(found.join().expect("it ends").as_deref(), first);
     }
 }

@@ -50,6 +50,8 @@ pub struct KernelRing {
     /// Descriptors that this ring opened or adopted.
     descriptors: BTreeSet<i32>,
     helper: Helper,
+    /// For what changes directories: one after the other, as the directory's lock would have it.
+    names: Helper,
     wake: Arc<Wake>,
     wake_word: Box<[u8; 8]>,
     wake_armed: bool,
@@ -69,8 +71,11 @@ impl KernelRing {
         let (uring, abilities, probe) = setup::open(options)?;
         let wake = Wake::new().map_err(|errno| RingError::Call { name: "eventfd", errno })?;
         let wake = Arc::new(wake);
-        let helper =
-            Helper::start(&wake).map_err(|errno| RingError::Call { name: "pthread_create", errno })?;
+        let helper = |name| {
+            let started = Helper::start(name, &wake);
+            started.map_err(|errno| RingError::Call { name: "pthread_create", errno })
+        };
+        let (helper, names) = (helper("ringway-helper")?, helper("ringway-names")?);
         Ok(Self {
             uring,
             abilities,
@@ -83,6 +88,7 @@ impl KernelRing {
             found: Vec::new(),
             descriptors: BTreeSet::new(),
             helper,
+            names,
             wake,
             wake_word: Box::new([0; 8]),
             wake_armed: false,
@@ -158,9 +164,10 @@ impl KernelRing {
             }
             self.enter(0, None);
         }
-        for (name, reply) in self.helper.take() {
-            let flight = self.flights.remove(name).expect("the helper answers each job once");
+        for (name, reply) in self.helper.take().into_iter().chain(self.names.take()) {
+            let flight = self.flights.remove(name).expect("a helper answers each job once");
             let result = reply.map(Reply::outcome);
+            self.track(&flight.op, &result);
             out.push(Completion { token: flight.token, result, buffer: None, more: false });
         }
     }
@@ -234,7 +241,8 @@ impl Ring for KernelRing {
             }
             Route::Beside(job) => {
                 let name = self.flights.insert(Flight { token, op, kept: Kept::Nothing, in_kernel: false });
-                if let Err(errno) = self.helper.hand(name, job) {
+                let helper = if job.changes_names() { &mut self.names } else { &mut self.helper };
+                if let Err(errno) = helper.hand(name, job) {
                     let _unstarted = self.flights.remove(name);
                     self.ready.push(Completion { token, result: Err(errno), buffer: None, more: false });
                 }
@@ -339,7 +347,7 @@ impl Ring for KernelRing {
 }
 
 impl Drop for KernelRing {
-    /// Waits until the kernel and the helper are through with everything; only then memory and descriptors go.
+    /// Waits until the kernel and the helpers are through with everything; only then memory and descriptors go.
     /// See kernel-notes/cancellation.md.
     fn drop(&mut self) {
         let mut completions = Vec::new();
@@ -355,6 +363,8 @@ impl Drop for KernelRing {
             self.finish(&mut completions);
         }
         self.helper.stop();
+        self.names.stop();
+        self.finish(&mut completions); // descriptors among the last answers are ours to close
         if !self.registered.is_empty() {
             let _gone_with_the_ring_otherwise = self.uring.submitter().unregister_buffers();
         }

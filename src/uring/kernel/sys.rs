@@ -1,5 +1,6 @@
 //! System calls that io_uring lacks or that never block, each one safe to call from above.
 
+use std::ffi::CStr;
 use std::io;
 use std::mem::{size_of, size_of_val};
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::ids::Nanos;
 use crate::uring::errno::Errno;
-use crate::uring::op::{Congestion, SocketOptions, Space};
+use crate::uring::op::{Congestion, SocketOptions, Space, Taken};
 
 use super::address::Address;
 
@@ -155,6 +156,48 @@ pub(super) fn lock(raw: i32) -> Result<(), Errno> {
     check(unsafe { libc::flock(raw, libc::LOCK_EX | libc::LOCK_NB) }).map(|_| ())
 }
 
+/// Makes a file, mode 0600, for reading and writing, where nothing has the name.
+pub(super) fn create(dir: i32, name: &CStr, direct: bool) -> Result<i32, Errno> {
+    let direct = if direct { libc::O_DIRECT } else { 0 };
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | direct;
+    let mode: libc::mode_t = 0o600;
+    // SAFETY: the name is a C string.
+    check(unsafe { libc::openat(dir, name.as_ptr(), flags, mode) })
+}
+
+/// Takes blocks for so many bytes, which become the size.
+pub(super) fn allocate(raw: i32, bytes: u64) -> Result<(), Errno> {
+    let bytes = libc::off_t::try_from(bytes).map_err(|_| Errno(libc::EFBIG))?;
+    if bytes == 0 {
+        return Ok(());
+    }
+    // SAFETY: takes no memory.
+    check(unsafe { libc::fallocate(raw, 0, 0, bytes) }).map(|_| ())
+}
+
+/// Gives a name in one directory to another one.
+pub(super) fn rename(from: (i32, &CStr), to: (i32, &CStr), taken: Taken) -> Result<(), Errno> {
+    let flags = match taken {
+        Taken::Replaced => 0,
+        Taken::Kept => libc::RENAME_NOREPLACE,
+        Taken::Exchanged => libc::RENAME_EXCHANGE,
+    };
+    // SAFETY: both names are C strings.
+    check(unsafe { libc::renameat2(from.0, from.1.as_ptr(), to.0, to.1.as_ptr(), flags) }).map(|_| ())
+}
+
+/// Makes a second name for a file.
+pub(super) fn link(from: (i32, &CStr), to: (i32, &CStr)) -> Result<(), Errno> {
+    // SAFETY: both names are C strings.
+    check(unsafe { libc::linkat(from.0, from.1.as_ptr(), to.0, to.1.as_ptr(), 0) }).map(|_| ())
+}
+
+/// Removes a name of a file.
+pub(super) fn unlink(dir: i32, name: &CStr) -> Result<(), Errno> {
+    // SAFETY: the name is a C string.
+    check(unsafe { libc::unlinkat(dir, name.as_ptr(), 0) }).map(|_| ())
+}
+
 pub(super) fn truncate(raw: i32, bytes: u64) -> Result<(), Errno> {
     let bytes = libc::off_t::try_from(bytes).map_err(|_| Errno(libc::EFBIG))?;
     // SAFETY: takes no memory.
@@ -253,7 +296,7 @@ pub(super) fn facts(file: i32) -> Result<libc::statx, Errno> {
 }
 
 /// The mode of a name in a directory, links not followed.
-pub(super) fn mode_of(dir: i32, name: &std::ffi::CStr) -> Result<u32, Errno> {
+pub(super) fn mode_of(dir: i32, name: &CStr) -> Result<u32, Errno> {
     // SAFETY: all of a stat is integers, for which zeroes are valid.
     let mut facts: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the name is a C string and `facts` a live stat.
@@ -261,16 +304,30 @@ pub(super) fn mode_of(dir: i32, name: &std::ffi::CStr) -> Result<u32, Errno> {
     Ok(facts.st_mode)
 }
 
+/// Lets the calling thread run wherever the process's first one may: it was started by one that is bound.
+pub(super) fn run_where_the_process_may() -> Result<(), Errno> {
+    let mut allowed = [0_u64; CPU_WORDS];
+    // SAFETY: takes no memory.
+    let first = unsafe { libc::getpid() };
+    // SAFETY: pointer and length describe `allowed`.
+    check(unsafe { libc::sched_getaffinity(first, size_of_val(&allowed), allowed.as_mut_ptr().cast()) })?;
+    // SAFETY: pointer and length describe `allowed`; 0 means the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(&allowed), allowed.as_ptr().cast()) }).map(|_| ())
+}
+
+/// Words of 64 CPUs each.
+const CPU_WORDS: usize = 128;
+
 /// Binds the calling thread to one of the CPUs that it may run on, by its place among them, from 0.
 pub(crate) fn run_on_cpu(place: usize) -> Result<(), Errno> {
     const WORD_BITS: usize = u64::BITS as usize;
-    const _: () = assert!(size_of::<libc::cpu_set_t>() <= 128 * size_of::<u64>());
-    let mut allowed = [0_u64; 128];
+    const _: () = assert!(size_of::<libc::cpu_set_t>() <= CPU_WORDS * size_of::<u64>());
+    let mut allowed = [0_u64; CPU_WORDS];
     // SAFETY: pointer and length describe `allowed`; 0 means the calling thread.
     check(unsafe { libc::sched_getaffinity(0, size_of_val(&allowed), allowed.as_mut_ptr().cast()) })?;
     let is_allowed = |cpu: &usize| allowed[cpu / WORD_BITS] & (1 << (cpu % WORD_BITS)) != 0;
     let cpu = (0..allowed.len() * WORD_BITS).filter(is_allowed).nth(place).ok_or(Errno::INVALID)?;
-    let mut set = [0_u64; 128];
+    let mut set = [0_u64; CPU_WORDS];
     set[cpu / WORD_BITS] = 1 << (cpu % WORD_BITS);
     // SAFETY: pointer and length describe `set`; 0 means the calling thread.
     check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), set.as_ptr().cast()) }).map(|_| ())

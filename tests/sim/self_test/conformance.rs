@@ -55,6 +55,19 @@ async fn names(root: &Dir, answers: &mut Answers) -> Result<(), Errno> {
     write(&a.open("one", NEW).await?, 0, b"1").await?;
     write(&a.open("two", NEW).await?, 0, b"22").await?;
     answers.add("make again", root.make_dir("a").await.map(|_| ()));
+    for (what, room) in [("without room", 0), ("with room", 12_288)] {
+        let made = a.create(what, false, room).await;
+        answers.add(&format!("create {what}"), made.as_ref().map(|_| ()).map_err(|errno| *errno));
+        answers
+            .add("its facts", made?.stat().await.map(|stat| (stat.bytes, stat.links, stat.kind, stat.mode)));
+        answers.add("create again", a.create(what, false, room).await.map(|_| ()));
+        answers.add("its name", a.stat_name(what).await.map(|stat| stat.bytes));
+        a.remove(what).await?;
+    }
+    for name in ["", ".", "..", "x/y", "one", &"n".repeat(256)] {
+        answers.add(&format!("create {name:.20}"), a.create(name, false, 1).await.map(|_| ()));
+    }
+    answers.add("create over a directory", root.create("b", false, 1).await.map(|_| ()));
     answers.add("make over a file", a.make_dir("one").await.map(|_| ()));
     answers.add("link", a.link("one", &b, "linked").await);
     answers.add("link again", a.link("one", &b, "linked").await);
