@@ -84,20 +84,22 @@ impl Driver {
         while !self.stopped.get() {
             let changed = self.changed.notified();
             let now = core.now();
-            let mut groups = Groups::default();
+            let (mut groups, mut large) = (Groups::default(), Vec::new());
             while let Some(start) = self.next(now) {
-                if start.parts.is_empty() && self.fetcher.is_small(&start.want) {
-                    if let Some((source, full)) = groups.add(start.source, start.want) {
-                        self.begin_group(source, full);
-                    }
-                    continue;
+                if !start.parts.is_empty() || !self.fetcher.is_small(&start.want) {
+                    large.push(start);
+                } else if let Some((source, full)) = groups.add(start.source, start.want) {
+                    self.begin_group(source, full);
                 }
+            }
+            // A source answers in the order in which it is asked: what is small waits for nothing large.
+            for (source, wants) in groups {
+                self.begin_group(source, wants);
+            }
+            for start in large {
                 let id = start.want.id;
                 let task = core.spawn(Priority::Bulk, Rc::clone(&self).one(start));
                 self.tasks.borrow_mut().insert(id, task);
-            }
-            for (source, wants) in groups {
-                self.begin_group(source, wants);
             }
             let deadline = self.plan.borrow().next_deadline(&self.sources.borrow(), now);
             match deadline {

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 
 use crate::ids::{GroupId, NodeId};
-use crate::limits::{LEND_OUT_CHUNKS_MAX, WRITES_MAX};
+use crate::limits::{LEND_OUT_CHUNKS_MAX, LEND_WRITES_MAX};
 use crate::segment::{ChunkWriter, LentFile, Outline, Sink, VerifiedChunk, Want, WithBuffer, WriteError};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Buffer, MailReceiver, MailSender, Notify};
@@ -122,7 +122,7 @@ impl Helper {
             Failure::Disk
         })?;
         let lending = Rc::new(Lending { file, news });
-        let mut writer = ChunkWriter::new(Rc::clone(&lending), WRITES_MAX);
+        let mut writer = ChunkWriter::new(Rc::clone(&lending), LEND_WRITES_MAX);
         let asked = Asked::default();
         let received = {
             let sessions = Sessions::new(transport, group);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use ringway::ids::Nanos;
 use ringway::limits::CHUNK_BYTES;
 use ringway::segment::{CheckpointError, Gone, LandError, Ownership, Sabotage, Step, WriteError};
-use ringway::uring::{Errno, Priority};
+use ringway::uring::{Errno, Priority, sleep};
 
 use crate::crash::rig::{
     PRIVATE, SharedLedger, fill, host, id, land, missing, open, options, recover, reopened, replica, segment,
@@ -125,6 +125,8 @@ fn a_failed_fsync_of_the_folder_or_the_inventory_is_no_landing() {
 fn p3_a_full_disk_is_a_typed_error_and_the_landing_goes_on_when_there_is_room() {
     let (mut sim, node, core, store) = replica(5);
     let big = segment(1, "a.seg", 4 * CHUNK_BYTES);
+    // Past the page cache room is taken ahead; what goes through it takes it when it is written.
+    let (chunk, small) = (segment(2, "b.seg", CHUNK_BYTES), segment(3, "c.seg", 40_000));
     sim.host(node).disk.set_capacity("/data", 2 * CHUNK_BYTES as u64);
     let (ours, segment) = (store.clone(), big.clone());
     sim.block_on(&core, async move {
@@ -132,10 +134,12 @@ fn p3_a_full_disk_is_a_typed_error_and_the_landing_goes_on_when_there_is_room() 
         assert!(full.is_some_and(|error| error.is_disk_full()));
         assert!(ours.available_bytes().await.expect("it can be asked") <= 2 * CHUNK_BYTES as u64);
     });
-    let small = crate::crash::rig::segment(2, "b.seg", CHUNK_BYTES);
-    sim.host(node).disk.set_capacity("/data", 64 * 1024);
-    let (ours, segment) = (store.clone(), small);
+    sim.host(node).disk.set_capacity("/data", 32 * 1024);
+    let ours = store.clone();
     sim.block_on(&core, async move {
+        let full = ours.begin(chunk.want.clone(), chunk.chunks.clone()).await.err();
+        assert!(full.is_some_and(|error| error.is_disk_full()));
+        let segment = small;
         let landing =
             ours.begin(segment.want.clone(), segment.chunks.clone()).await.expect("takes no room yet");
         let (full, _) = landing.write_chunk(0, segment.chunk(0)).await;
@@ -157,6 +161,7 @@ fn reads_after_a_kill(checkpoint_at: u32) -> u64 {
             landing.write_chunk(index, staged.chunk(index)).await.0.expect("written");
             if index == checkpoint_at {
                 landing.checkpoint().await.expect("sound");
+                sleep(Nanos::from_millis(5)).await; // the next write is stamped with another tick
             }
         }
         std::mem::forget(landing); // the process is about to be killed
@@ -183,8 +188,8 @@ fn weak_15_what_was_checkpointed_last_before_a_kill_is_not_even_read_again() {
     let [untouched, written_since] = [5, 3].map(reads_after_a_kill);
     assert!(untouched <= 8, "{untouched} reads: two chunks that were never written, and small files");
     assert!(
-        written_since >= untouched + 6,
-        "a file written since its checkpoint is hashed again: {written_since}"
+        written_since >= untouched + 4,
+        "a file written since its checkpoint is hashed again: {written_since} reads, not {untouched}"
     );
 }
 

@@ -1,7 +1,5 @@
 //! What can happen to a fetch: nothing, corruption, cuts, kills, power cuts, a full disk.
 
-use std::rc::Rc;
-
 use ringway::ids::Nanos;
 use ringway::limits::{
     BACKOFF_MAX, CHUNK_BYTES, CONNECTION_LOADS_MAX, CORE_LOADS_MAX, PEER_LOADS_MAX, PEER_SERVES_MAX,

@@ -66,19 +66,23 @@ fn stands(rig: &Rig) -> bool {
 
 #[test]
 fn p6_a_free_core_brings_a_part_of_a_large_segment_and_every_chunk_comes_once() {
-    each_seed(4, |seed| {
+    let (mut lent, mut runs) = (0, 0);
+    each_seed(16, |seed| {
         let mut rig = Rig::new(seed, &[BYTES]);
         let team = start(&mut rig);
         rig.finish(&team.target);
         let stats = &team.target.stats;
-        println!("seed {seed}: {} of {CHUNKS} chunks came through the other core", stats.chunks_lent.get());
-        assert!(stats.chunks_lent.get() * 4 > CHUNKS, "{} of {CHUNKS} chunks", stats.chunks_lent.get());
-        assert!(stats.chunks_lent.get() * 4 < CHUNKS * 3, "{} of {CHUNKS} chunks", stats.chunks_lent.get());
-        assert!(stats.bytes_lent.get() > (stats.chunks_lent.get() - 1) * CHUNK_BYTES as u64);
+        let came = stats.chunks_lent.get();
+        println!("seed {seed}: {came} of {CHUNKS} chunks came through the other core");
+        // A helper that is slow to reach the source brings one piece; one that is not, as much as the owner.
+        assert!((CHUNKS / 8..CHUNKS * 3 / 4).contains(&came), "{came} of {CHUNKS} chunks");
+        (lent, runs) = (lent + came, runs + 1);
+        assert!(stats.bytes_lent.get() > (came - 1) * CHUNK_BYTES as u64);
         assert_eq!(stats.bytes_fetched.get(), rig.total(), "nothing is fetched twice");
         assert_eq!((stats.failed.get(), stats.landed.get(), stats.chunks_refetched.get()), (0, 1, 0));
         assert!(team.helper.is_free(), "it has given back what it had");
     });
+    assert!(runs == 1 || lent * 3 > runs * CHUNKS, "{lent} of {} chunks", runs * CHUNKS);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{GROUP, LONG, Rig, dest_options, start_source, transport, tree};
 /// the middle of its answers.
 #[test]
 fn what_still_comes_of_a_segment_that_was_given_up_is_progress_for_those_behind_it() {
-    let mut rig = Rig::new(1, &[24 << 20, 100_000]);
+    let mut rig = Rig::new(1, &[24 << 20, 700_000]);
     let (source, target) = (rig.source, rig.target);
     // A byte in a microsecond: the large one takes longer than a source may be silent.
     rig.sim.link(source, target).rate = 1;
