@@ -329,8 +329,6 @@ pub const LEND_CORES_MAX: u32 = 8;
 pub const LEND_PIECES_MAX: usize = 2;
 /// Chunks of them.
 pub const LEND_OUT_CHUNKS_MAX: u32 = 2 * LEND_PIECE_CHUNKS_MAX;
-/// Writes of one core under way or waiting: at the gate its four are not before the owner's.
-pub const LEND_WRITES_MAX: usize = 2 * WRITES_MAX;
 /// Words of one core to the owner that wait.
 pub const LEND_NEWS_MAX: usize = 8;
 /// A core that had no time is asked again after so long.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::digest::{VerifiedChunks, chunk_offset, sidecar_decode, sidecar_encode};
 use crate::ids::SegmentId;
 use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT, LANDINGS_MAX};
-use crate::uring::{Buffer, Errno, File, OpenOptions, yield_now};
+use crate::uring::{Buffer, Core, Errno, File, OpenOptions, Priority, yield_now};
 
 use super::bitmap::{Bits, map_decode};
 use super::bytes::{read_all, write_file};
@@ -55,15 +55,13 @@ impl Store {
         if !is_staged {
             self.0.hooks.reach(Step::Staged, Edge::Before).await;
         }
-        let opened = match is_staged {
-            true => self.0.open_staged(&want).await.map_err(BeginError::from),
-            false => self.0.create_staged(&want).await,
+        let (opened, claim) = match is_staged {
+            true => (self.0.open_staged(&want).await.map_err(BeginError::from), claim),
+            false => self.create_staged(&want, claim).await?,
         };
-        // What could not be made may stand there all the same: then the next attempt removes it.
-        self.0.staged.borrow_mut().insert(stem);
         let staging = Rc::new(Staging::new(Rc::clone(&self.0), want, chunks, opened?, claim));
+        staging.take_room().await?;
         if is_staged {
-            staging.take_room().await?;
             staging.is_resumed.set(true);
             staging.resume().await?;
         } else {
@@ -73,6 +71,24 @@ impl Store {
         staging.progressed();
         self.0.landings.borrow_mut().insert(stem.id, Rc::downgrade(&staging));
         Ok(Landing(staging))
+    }
+
+    /// Makes the staging file. That goes on to its end with the claim, even if the caller gives up: whoever removes
+    /// what is staged waits for it and finds the file.
+    async fn create_staged(
+        &self,
+        want: &Want,
+        claim: Locked<SegmentId>,
+    ) -> Result<(Result<(File, bool), BeginError>, Locked<SegmentId>), BeginError> {
+        let (inner, theirs) = (Rc::clone(&self.0), want.clone());
+        let created = Core::current().spawn(Priority::Bulk, async move {
+            let created = inner.create_staged(&theirs).await;
+            // What could not be made may stand there all the same: then the next attempt removes it.
+            inner.staged.borrow_mut().insert(theirs.stem());
+            (created, claim)
+        });
+        let canceled = || failed(Doing::Create, &want.path)(Errno::CANCELED).into();
+        created.await.ok_or_else(canceled)
     }
 
     /// The chunk list that was kept with a staged version, so that a restart need not ask for it again. `None` if
@@ -131,23 +147,22 @@ impl Inner {
         opened.map_err(failed(Doing::Open, &want.path))
     }
 
-    /// A fresh staging file with room for the whole segment; says whether it is past the page cache.
+    /// A fresh staging file; says whether it is past the page cache. A small one has its room then: it is written in
+    /// one piece, and would be so by the ring's workers without.
     async fn create_staged(&self, want: &Want) -> Result<(File, bool), BeginError> {
         let (name, folder, len) = (want.stem().to_string(), &self.folders.staging, want.len);
-        let room = len.next_multiple_of(IO_ALIGNMENT as u64);
+        let room = if len <= CHUNK_BYTES as u64 { len.next_multiple_of(IO_ALIGNMENT as u64) } else { 0 };
         let refused = |errno: Errno| match errno.is_disk_full() {
             true => BeginError::DiskFull { needed: len },
             false => failed(Doing::Create, &want.path)(errno).into(),
         };
         if self.goes_direct(len) {
             match folder.create(&name, true, room).await {
-                Err(Errno::INVALID) => self.direct_is_refused(),
+                Err(Errno::INVALID) => self.note_direct_refused(),
                 created => return created.map(|file| (file, true)).map_err(refused),
             }
         }
-        // A small one is written in one piece and takes its room then.
-        let room = if len <= CHUNK_BYTES as u64 { 0 } else { room };
-        folder.create(&name, false, room).await.map(|file| (file, false)).map_err(refused)
+        folder.create(&name, false, 0).await.map(|file| (file, false)).map_err(refused)
     }
 
     /// Removes the data and the map of a staged version.
@@ -183,7 +198,7 @@ impl Inner {
 }
 
 impl Staging {
-    /// Takes what room a file of an earlier attempt has not. A small one is written in one piece and takes it then.
+    /// Allocates what the file still lacks. A small one is written in one piece, and has or takes its room by itself.
     async fn take_room(&self) -> Result<(), BeginError> {
         let len = self.want.len;
         if len <= CHUNK_BYTES as u64 {

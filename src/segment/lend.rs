@@ -133,21 +133,17 @@ impl LentFile {
         VerifiedChunk::of(self.outline.kernel, &self.outline.chunks, index, buffer)
     }
 
-    /// Holds a chunk that is to be written against the segment.
-    ///
-    /// # Panics
-    /// If it was verified for another one.
-    pub fn accept(&self, chunk: &VerifiedChunk) {
-        let root = self.outline.chunks.root();
-        assert_eq!(chunk.root(), root, "a chunk is written to the segment that it was verified for");
-    }
-
-    /// Writes a chunk that was accepted to its place.
+    /// Writes a verified chunk to its place.
     ///
     /// # Errors
     /// The disk refuses it or is full.
-    pub async fn put(&self, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
+    ///
+    /// # Panics
+    /// If it was verified for another segment.
+    pub async fn write(&self, chunk: VerifiedChunk) -> WithBuffer<WriteError> {
         let Outline { chunks, direct, gate, path, .. } = &self.outline;
+        assert_eq!(chunk.root(), chunks.root(), "a chunk is written to the segment that it was verified for");
+        let (index, buffer) = (chunk.index(), chunk.into_buffer());
         let spans = spans(chunks, *direct, index);
         let _permit = gate.bulk(spans.1).await;
         let (result, buffer) = write_chunk(&self.file, spans, (index, buffer)).await;

@@ -99,8 +99,7 @@ impl Store {
             self.0.unlink_staged(stem).await?;
         }
         let (staging, name) = (&self.0.folders.staging, stem.to_string());
-        let options = OpenOptions { write: true, create: true, exclusive: true, ..OpenOptions::default() };
-        let file = staging.open(&name, options).await.map_err(failed(Doing::Create, &want.path))?;
+        let file = staging.create(&name, false, 0).await.map_err(failed(Doing::Create, &want.path))?;
         self.0.staged.borrow_mut().insert(stem);
         let (file, shared) = match reader.share(&file).await {
             Ok(()) => (file, Shared::Reflinked),

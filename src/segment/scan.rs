@@ -63,8 +63,8 @@ impl Inner {
         Ok(hasher.finish())
     }
 
-    /// The tree and the flat digest of what stands in an open file. Of more than a chunk they are made behind whatever
-    /// is urgent, whoever asks for them.
+    /// The tree and the flat digest of what stands in an open file. For more than one chunk this runs at bulk priority,
+    /// whatever the caller's own, so that urgent work goes first.
     pub(super) async fn tree_and_flat(
         &self,
         file: (File, bool),
@@ -81,15 +81,15 @@ impl Inner {
         if len <= CHUNK_BYTES as u64 {
             return digesting.await;
         }
-        let digested = Aside(Core::current().spawn(Priority::Bulk, digesting)).await;
+        let digested = AbortOnDrop(Core::current().spawn(Priority::Bulk, digesting)).await;
         digested.unwrap_or_else(|| Err(failed(Doing::Read, path)(Errno::CANCELED)))
     }
 }
 
-/// A task that ends with who waits for it.
-struct Aside<T>(Task<T>);
+/// A task that is aborted when whoever awaits it is dropped.
+struct AbortOnDrop<T>(Task<T>);
 
-impl<T> Future for Aside<T> {
+impl<T> Future for AbortOnDrop<T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
@@ -97,7 +97,7 @@ impl<T> Future for Aside<T> {
     }
 }
 
-impl<T> Drop for Aside<T> {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -12,9 +12,9 @@ use futures_util::future::join_all;
 use crate::broken::{self, Broken};
 use crate::digest::{ChunkError, Kernel, VerifiedChunks};
 use crate::ids::Digest;
-use crate::uring::{Buffer, Core, Priority};
+use crate::uring::{Buffer, Core, Errno, Priority};
 
-use super::fault::Doing;
+use super::fault::{Doing, failed};
 use super::staged::{Staging, Write};
 use super::staging_error::{CheckpointError, WriteError};
 use super::store::{Store, Want};
@@ -60,8 +60,7 @@ impl VerifiedChunk {
     }
 
     /// Gives the proof up.
-    #[must_use]
-    pub fn into_buffer(self) -> Buffer {
+    pub(super) fn into_buffer(self) -> Buffer {
         self.buffer
     }
 }
@@ -221,7 +220,8 @@ impl Store {
             join_all(marked.into_iter().map(write)).await
         };
         let written = Core::current().spawn(Priority::Bulk, writing).await;
-        written.unwrap_or_else(|| vec![Err(WriteError::Ruined); count])
+        let canceled = || WriteError::Disk(failed(Doing::Write, "staging")(Errno::CANCELED));
+        written.unwrap_or_else(|| vec![Err(canceled()); count])
     }
 }
 

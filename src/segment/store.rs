@@ -267,7 +267,7 @@ impl Inner {
     }
 
     /// From now on everything goes through the page cache.
-    pub(super) fn direct_is_refused(&self) {
+    pub(super) fn note_direct_refused(&self) {
         if !self.direct_refused.replace(true) {
             let root = &self.options.segments_root;
             tracing::warn!(
@@ -294,7 +294,7 @@ impl Inner {
                 Err(errno) => return Err(errno),
             }
             let file = folder.open(path, options).await?;
-            self.direct_is_refused();
+            self.note_direct_refused();
             return Ok((file, false));
         }
         Ok((folder.open(path, options).await?, false))

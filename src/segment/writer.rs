@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::uring::{Buffer, Core, Notify, Priority};
+use crate::uring::{Core, Notify, Priority};
 
 use super::staged::Staging;
 use super::staging::{Landing, VerifiedChunk, WithBuffer};
 use super::staging_error::WriteError;
 
 /// Where verified chunks are written: a staging file, by its owner or by another core of the node.
-pub trait Sink: fmt::Debug + 'static {
+pub trait ChunkSink: fmt::Debug + 'static {
     /// Whether the chunk is to be written; it is not if it is there already.
     ///
     /// # Errors
@@ -24,11 +24,11 @@ pub trait Sink: fmt::Debug + 'static {
     fn accept(&self, chunk: &VerifiedChunk) -> Result<bool, WriteError>;
 
     /// Writes a chunk that was accepted.
-    fn put(self: Rc<Self>, index: u32, buffer: Buffer) -> impl Future<Output = WithBuffer<WriteError>>;
+    fn put(self: Rc<Self>, chunk: VerifiedChunk) -> impl Future<Output = WithBuffer<WriteError>>;
 }
 
 /// Writes chunks of one segment.
-pub struct ChunkWriter<S: Sink>(Rc<Lanes<S>>);
+pub struct ChunkWriter<S: ChunkSink>(Rc<Lanes<S>>);
 
 struct Lanes<S> {
     sink: Rc<S>,
@@ -42,7 +42,7 @@ struct Lanes<S> {
 
 #[derive(Debug, Default)]
 struct State {
-    handed_over: VecDeque<(u32, Buffer)>,
+    handed_over: VecDeque<VerifiedChunk>,
     lanes: usize,
     /// Chunks that were handed over and are not written yet.
     unwritten: usize,
@@ -58,7 +58,7 @@ impl Landing {
     }
 }
 
-impl<S: Sink> ChunkWriter<S> {
+impl<S: ChunkSink> ChunkWriter<S> {
     /// A writer of at most `depth` chunks at a time.
     #[must_use]
     pub fn new(sink: Rc<S>, depth: usize) -> Self {
@@ -84,7 +84,7 @@ impl<S: Sink> ChunkWriter<S> {
             return Ok(());
         }
         let mut state = lanes.state.borrow_mut();
-        state.handed_over.push_back((chunk.index(), chunk.into_buffer()));
+        state.handed_over.push_back(chunk);
         state.unwritten += 1;
         if state.lanes < state.unwritten {
             state.lanes += 1;
@@ -110,24 +110,24 @@ impl<S: Sink> ChunkWriter<S> {
     }
 }
 
-impl Sink for Staging {
+impl ChunkSink for Staging {
     fn accept(&self, chunk: &VerifiedChunk) -> Result<bool, WriteError> {
         self.mark(chunk)
     }
 
-    fn put(self: Rc<Self>, index: u32, buffer: Buffer) -> impl Future<Output = WithBuffer<WriteError>> {
-        Self::put(self, index, buffer)
+    fn put(self: Rc<Self>, chunk: VerifiedChunk) -> impl Future<Output = WithBuffer<WriteError>> {
+        Self::put(self, chunk.index(), chunk.into_buffer())
     }
 }
 
-impl<S: Sink> Drop for ChunkWriter<S> {
+impl<S: ChunkSink> Drop for ChunkWriter<S> {
     fn drop(&mut self) {
         self.0.state.borrow_mut().is_over = true;
         self.0.work.notify();
     }
 }
 
-impl<S: Sink> Lanes<S> {
+impl<S: ChunkSink> Lanes<S> {
     /// Whether there is room for one more chunk, or a write has failed.
     fn has_room(&self) -> Option<Result<(), WriteError>> {
         let state = self.state.borrow();
@@ -138,8 +138,8 @@ impl<S: Sink> Lanes<S> {
     }
 
     async fn lane(self: Rc<Self>) {
-        while let Some((index, buffer)) = self.work.until(|| self.next()).await {
-            let (written, _buffer) = Rc::clone(&self.sink).put(index, buffer).await;
+        while let Some(chunk) = self.work.until(|| self.next()).await {
+            let (written, _buffer) = Rc::clone(&self.sink).put(chunk).await;
             let mut state = self.state.borrow_mut();
             state.unwritten -= 1;
             if let Err(error) = written {
@@ -151,7 +151,7 @@ impl<S: Sink> Lanes<S> {
     }
 
     /// The next chunk; nothing when there will be none any more.
-    fn next(&self) -> Option<Option<(u32, Buffer)>> {
+    fn next(&self) -> Option<Option<VerifiedChunk>> {
         let mut state = self.state.borrow_mut();
         match state.handed_over.pop_front() {
             None if state.is_over => Some(None),
@@ -160,7 +160,7 @@ impl<S: Sink> Lanes<S> {
     }
 }
 
-impl<S: Sink> fmt::Debug for ChunkWriter<S> {
+impl<S: ChunkSink> fmt::Debug for ChunkWriter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.state.borrow();
         write!(f, "ChunkWriter({:?}, {} unwritten)", self.0.sink, state.unwritten)

@@ -17,13 +17,14 @@ use super::plan::{Plan, Start, Want};
 use super::share::{Share, Told};
 use super::source::{Announced, Sources};
 use super::spread::Part;
-use super::together::Groups;
+use super::together::Batches;
 
 /// What became of a fetch.
 pub type Hook = Box<dyn Fn(SegmentId, Result<(), Failure>)>;
 
-/// Names a group of segments that are fetched together.
-type GroupNumber = u64;
+/// Names a batch of segments that are fetched together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct BatchNumber(u64);
 
 /// The fetches of one shard, or of one pull.
 pub struct Driver {
@@ -34,10 +35,10 @@ pub struct Driver {
     spread: Cell<Spread>,
     hook: Hook,
     tasks: RefCell<BTreeMap<SegmentId, Task<()>>>,
-    groups: RefCell<BTreeMap<GroupNumber, Task<()>>>,
-    /// The segments of groups that are under way and were not forgotten since.
-    members: RefCell<BTreeMap<SegmentId, GroupNumber>>,
-    next_group: Cell<GroupNumber>,
+    batches: RefCell<BTreeMap<BatchNumber, Task<()>>>,
+    /// The segments of batches that are under way and were not forgotten since.
+    members: RefCell<BTreeMap<SegmentId, BatchNumber>>,
+    next_batch: Cell<BatchNumber>,
     changed: Notify,
     stopped: Cell<bool>,
     stats: Rc<TransferStats>,
@@ -61,9 +62,9 @@ impl Driver {
             spread: Cell::new(Spread::Never),
             hook,
             tasks: RefCell::default(),
-            groups: RefCell::default(),
+            batches: RefCell::default(),
             members: RefCell::default(),
-            next_group: Cell::default(),
+            next_batch: Cell::default(),
             changed: Notify::default(),
             stopped: Cell::new(false),
             stats,
@@ -84,19 +85,19 @@ impl Driver {
         while !self.stopped.get() {
             let changed = self.changed.notified();
             let now = core.now();
-            let (mut groups, mut large) = (Groups::default(), Vec::new());
+            let (mut batches, mut alone) = (Batches::default(), Vec::new());
             while let Some(start) = self.next(now) {
                 if !start.parts.is_empty() || !self.fetcher.is_small(&start.want) {
-                    large.push(start);
-                } else if let Some((source, full)) = groups.add(start.source, start.want) {
-                    self.begin_group(source, full);
+                    alone.push(start);
+                } else if let Some((source, full)) = batches.add(start.source, start.want) {
+                    self.begin_batch(source, full);
                 }
             }
             // A source answers in the order in which it is asked: what is small waits for nothing large.
-            for (source, wants) in groups {
-                self.begin_group(source, wants);
+            for (source, wants) in batches {
+                self.begin_batch(source, wants);
             }
-            for start in large {
+            for start in alone {
                 let id = start.want.id;
                 let task = core.spawn(Priority::Bulk, Rc::clone(&self).one(start));
                 self.tasks.borrow_mut().insert(id, task);
@@ -130,8 +131,8 @@ impl Driver {
         self.ended(want.id, done);
     }
 
-    fn begin_group(self: &Rc<Self>, source: NodeId, wants: Vec<Want>) {
-        let number = self.next_group.replace(self.next_group.get() + 1);
+    fn begin_batch(self: &Rc<Self>, source: NodeId, wants: Vec<Want>) {
+        let number = self.next_batch.replace(BatchNumber(self.next_batch.get().0 + 1));
         let mut segments = Vec::with_capacity(wants.len());
         for want in wants {
             match on_disk(&want) {
@@ -140,11 +141,11 @@ impl Driver {
             }
         }
         self.members.borrow_mut().extend(segments.iter().map(|segment| (segment.id, number)));
-        let task = Core::current().spawn(Priority::Bulk, Rc::clone(self).group(number, source, segments));
-        self.groups.borrow_mut().insert(number, task);
+        let task = Core::current().spawn(Priority::Bulk, Rc::clone(self).batch(number, source, segments));
+        self.batches.borrow_mut().insert(number, task);
     }
 
-    async fn group(self: Rc<Self>, number: GroupNumber, source: NodeId, segments: Vec<segment::Want>) {
+    async fn batch(self: Rc<Self>, number: BatchNumber, source: NodeId, segments: Vec<segment::Want>) {
         let ids: Vec<SegmentId> = segments.iter().map(|segment| segment.id).collect();
         let is_member = |id: SegmentId| self.members.borrow().get(&id) == Some(&number);
         let done = match (self.peers)(source) {
@@ -157,7 +158,7 @@ impl Driver {
                 self.ended(id, done);
             }
         }
-        self.groups.borrow_mut().remove(&number);
+        self.batches.borrow_mut().remove(&number);
     }
 
     /// Tells the plan and the hook what came of a fetch.
@@ -219,15 +220,25 @@ impl Driver {
         taken
     }
 
-    /// The manifest no longer has the segment; a fetch of it ends. One in a group goes on to be received with the
-    /// others, and is not staged.
+    /// The manifest no longer has the segment; a fetch of it ends. One in a batch is received with the others and then
+    /// dropped, unless it is being staged already: then it lands, and whoever removes it waits for that.
     pub fn forget(&self, id: SegmentId) {
         self.plan.borrow_mut().forget(id, &mut self.sources.borrow_mut());
-        self.members.borrow_mut().remove(&id);
+        self.leave_batch(id);
         if let Some(task) = self.tasks.borrow_mut().remove(&id) {
             task.abort();
         }
         self.changed.notify();
+    }
+
+    /// A batch whose last segment was forgotten ends; what it has begun to write or to land goes on by itself.
+    fn leave_batch(&self, id: SegmentId) {
+        let left = self.members.borrow_mut().remove(&id);
+        let is_over = |number: &BatchNumber| !self.members.borrow().values().any(|other| other == number);
+        let over = left.filter(is_over).and_then(|number| self.batches.borrow_mut().remove(&number));
+        if let Some(task) = over {
+            task.abort();
+        }
     }
 
     /// Sets who can be asked.
@@ -261,8 +272,8 @@ impl Driver {
     /// Ends `run` and every fetch; what was verified stays staged.
     pub fn stop(&self) {
         self.stopped.set(true);
-        let groups = std::mem::take(&mut *self.groups.borrow_mut()).into_values();
-        for task in std::mem::take(&mut *self.tasks.borrow_mut()).into_values().chain(groups) {
+        let batches = std::mem::take(&mut *self.batches.borrow_mut()).into_values();
+        for task in std::mem::take(&mut *self.tasks.borrow_mut()).into_values().chain(batches) {
             task.abort();
         }
         self.changed.notify();

@@ -12,7 +12,7 @@ use futures_util::future::{Either, select, try_join};
 
 use crate::ids::{GroupId, NodeId};
 use crate::limits::{FETCH_RANGES_MAX, WRITES_MAX};
-use crate::segment::{self, ChunkWriter, DiskError, Landing, Sink, Store, WriteError};
+use crate::segment::{self, ChunkSink, ChunkWriter, DiskError, Landing, Store, WriteError};
 use crate::stats::TransferStats;
 use crate::transport::{Peer, Transport};
 use crate::wire::Body;
@@ -202,7 +202,7 @@ impl Fetcher {
 }
 
 /// What is waited for, or why a chunk could not be written meanwhile.
-pub(super) async fn unless_refused<T, S: Sink>(
+pub(super) async fn unless_refused<T, S: ChunkSink>(
     writer: &ChunkWriter<S>,
     other: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {

@@ -14,10 +14,12 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 
 use crate::ids::{GroupId, NodeId};
-use crate::limits::{LEND_OUT_CHUNKS_MAX, LEND_WRITES_MAX};
-use crate::segment::{ChunkWriter, LentFile, Outline, Sink, VerifiedChunk, Want, WithBuffer, WriteError};
+use crate::limits::{LEND_OUT_CHUNKS_MAX, WRITES_MAX};
+use crate::segment::{
+    ChunkSink, ChunkWriter, LentFile, Outline, VerifiedChunk, Want, WithBuffer, WriteError,
+};
 use crate::transport::{Peer, Transport};
-use crate::uring::{Buffer, MailReceiver, MailSender, Notify};
+use crate::uring::{MailReceiver, MailSender, Notify};
 use crate::wire::Body;
 
 use super::failure::Failure;
@@ -122,7 +124,7 @@ impl Helper {
             Failure::Disk
         })?;
         let lending = Rc::new(Lending { file, news });
-        let mut writer = ChunkWriter::new(Rc::clone(&lending), LEND_WRITES_MAX);
+        let mut writer = ChunkWriter::new(Rc::clone(&lending), WRITES_MAX);
         let asked = Asked::default();
         let received = {
             let sessions = Sessions::new(transport, group);
@@ -152,7 +154,8 @@ impl Helper {
                 Either::Right((ended, _)) => ended.factor_first().0,
             }
         };
-        received.and(writer.finish().await.map_err(|error| unwritten(&error)))
+        let finished = writer.finish().await;
+        received.and_then(|()| finished.map_err(|error| unwritten(&error)))
     }
 }
 
@@ -252,14 +255,14 @@ struct Lending {
     news: MailSender<News>,
 }
 
-impl Sink for Lending {
-    fn accept(&self, chunk: &VerifiedChunk) -> Result<bool, WriteError> {
-        self.file.accept(chunk);
+impl ChunkSink for Lending {
+    fn accept(&self, _: &VerifiedChunk) -> Result<bool, WriteError> {
         Ok(true)
     }
 
-    async fn put(self: Rc<Self>, index: u32, buffer: Buffer) -> WithBuffer<WriteError> {
-        let (written, buffer) = self.file.put(index, buffer).await;
+    async fn put(self: Rc<Self>, chunk: VerifiedChunk) -> WithBuffer<WriteError> {
+        let index = chunk.index();
+        let (written, buffer) = self.file.write(chunk).await;
         let fate = if written.is_ok() { Fate::Written } else { Fate::Unwritten };
         self.tell(index, buffer.filled().len(), fate).await;
         (written, buffer)

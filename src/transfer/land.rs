@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::limits::LANDING_BATCH_MAX;
+use crate::limits::{CHUNK_LEAVES, LANDING_BATCH_MAX};
 use crate::segment::{LandError, Landed, Landing, Store};
 use crate::uring::{Answer, Core, Priority, QueueReceiver, QueueSender, question, queue};
 
@@ -45,7 +45,7 @@ impl Lander {
 async fn run(store: Rc<Store>, mut receiver: QueueReceiver<Complete>) {
     while let Some(first) = receiver.receive().await {
         let (mut answers, mut landings) = (vec![(first.landings.len(), first.answer)], first.landings);
-        while landings.len() < LANDING_BATCH_MAX {
+        while landings.len() + CHUNK_LEAVES <= LANDING_BATCH_MAX {
             let Some(next) = receiver.try_receive() else { break };
             answers.push((next.landings.len(), next.answer));
             landings.extend(next.landings);

@@ -316,7 +316,7 @@ impl Answers {
         self.next().await?
     }
 
-    /// The next answer, or what refuses one asking: the answers to others come all the same. An error is the end of
+    /// The next answer, or the refusal of one asking, behind which the other answers still come. The outer error ends
     /// them all.
     pub(super) async fn next(&mut self) -> Result<Result<Message, Failure>, Failure> {
         let answer = self.session.while_it_answers(self.queue.receive()).await?;

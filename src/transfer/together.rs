@@ -1,5 +1,5 @@
-//! Small segments of one source fetched together: asked for in one go, digested in the lanes of one kernel call, staged
-//! and landed at once.
+//! Small segments of one source fetched together: asked for in one go, digested in the lanes of one call of the digest
+//! kernel, staged and landed at once.
 //!
 //! A segment of one chunk needs no chunk list: its root follows from the digest of its content. What is staged already
 //! is fetched by itself, as is what is larger than half of a chunk and fills enough lanes alone.
@@ -27,22 +27,22 @@ const SMALL_BYTES_MAX: u64 = CHUNK_BYTES as u64 / 2;
 
 /// Small segments that can begin, by the source that each is asked of.
 #[derive(Default)]
-pub(super) struct Groups(BTreeMap<NodeId, Vec<Want>>);
+pub(super) struct Batches(BTreeMap<NodeId, Vec<Want>>);
 
-impl Groups {
-    /// Takes a segment. What it finds no lane beside is a group that begins now.
+impl Batches {
+    /// Takes a segment. A batch that has no lane left for it begins now.
     pub(super) fn add(&mut self, source: NodeId, want: Want) -> Option<(NodeId, Vec<Want>)> {
-        let group = self.0.entry(source).or_default();
+        let batch = self.0.entry(source).or_default();
         let leaves = |want: &Want| want.bytes.div_ceil(LEAF_BYTES as u64);
-        let taken: u64 = group.iter().map(leaves).sum();
+        let taken: u64 = batch.iter().map(leaves).sum();
         let is_full = taken + leaves(&want) > CHUNK_LEAVES as u64;
-        let full = is_full.then(|| (source, std::mem::take(group)));
-        group.push(want);
+        let full = is_full.then(|| (source, std::mem::take(batch)));
+        batch.push(want);
         full
     }
 }
 
-impl IntoIterator for Groups {
+impl IntoIterator for Batches {
     type Item = (NodeId, Vec<Want>);
     type IntoIter = std::collections::btree_map::IntoIter<NodeId, Vec<Want>>;
 
@@ -55,7 +55,7 @@ impl IntoIterator for Groups {
 pub(super) type Outcomes = Vec<(SegmentId, Result<(), Failure>)>;
 
 /// A segment whose content has arrived and is the one that the manifest means.
-struct Proven {
+struct Verified {
     want: segment::Want,
     chunks: VerifiedChunks,
     digest: Digest,
@@ -67,11 +67,12 @@ impl Fetcher {
     pub(super) fn is_small(&self, want: &Want) -> bool {
         (1..=SMALL_BYTES_MAX).contains(&want.bytes)
             && !self.store.is_staged(want.id, want.root)
+            // What a broken build leaves out is left out of `Landing::verify` alone.
             && !broken::is(Broken::ChunksUnverified)
     }
 
-    /// Fetches, verifies and lands small segments of one source. What is not wanted any more when it has come is left.
-    /// The answers say why one does not stand.
+    /// Fetches, verifies and lands small segments of one source. One that is no longer wanted when its content has come
+    /// is dropped, and has no answer.
     pub(super) async fn fetch_together(
         &self,
         wants: Vec<segment::Want>,
@@ -87,14 +88,15 @@ impl Fetcher {
             }
         }
         let came = self.receive_together(&missing, from).await;
-        let mut proven = Vec::with_capacity(missing.len());
-        for (id, came) in self.prove_together(missing, came, from.0) {
+        let mut verified = Vec::with_capacity(missing.len());
+        for (id, came) in self.verify_together(missing, came, from.0) {
             match came {
-                Ok(one) if is_wanted(id) => proven.push(one),
-                other => done.push((id, other.map(drop))),
+                Ok(one) if is_wanted(id) => verified.push(one),
+                Ok(_) => {} // forgotten meanwhile: nobody waits for an answer
+                Err(failure) => done.push((id, Err(failure))),
             }
         }
-        self.land_together(proven, &mut done).await;
+        self.land_together(verified, &mut done).await;
         done
     }
 
@@ -127,33 +129,45 @@ impl Fetcher {
             Ok(())
         };
         let take = async {
-            for _ in wants {
-                came.push(self.take_whole(&mut answers).await?);
+            for want in wants {
+                came.push(self.take_whole(want, &mut answers).await?);
             }
             Ok(())
         };
         try_join(ask, take).await.map(drop)
     }
 
-    /// The content of the next segment, or why the source does not give it.
-    async fn take_whole(&self, answers: &mut Answers) -> Result<Result<Buffer, Failure>, Failure> {
+    /// The content of the next segment, or why the source does not give it. The outer error ends all of them.
+    async fn take_whole(
+        &self,
+        want: &segment::Want,
+        answers: &mut Answers,
+    ) -> Result<Result<Buffer, Failure>, Failure> {
         let message = match answers.next().await? {
             Ok(message) => message,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let Ok(Body::Chunk(chunk)) = message.decode() else { return Err(Failure::Corrupt) };
-        let payload = message.payload.filter(|_| chunk.chunk == 0).ok_or(Failure::Corrupt)?;
-        self.stats.bytes_fetched.add(payload.filled().len() as u64);
-        Ok(Ok(payload))
+        let bytes = message.payload.as_ref().map_or(0, |payload| payload.filled().len() as u64);
+        self.stats.bytes_fetched.add(bytes);
+        // What has another length is not kept until it is digested.
+        match message.payload.filter(|_| chunk.chunk == 0 && bytes == want.len) {
+            Some(payload) => Ok(Ok(payload)),
+            None => {
+                self.stats.bytes_refetched.add(bytes);
+                tracing::warn!(segment = %want.id, bytes, "a segment came with another length");
+                Ok(Err(Failure::Corrupt))
+            }
+        }
     }
 
     /// Digests all that came, and compares.
-    fn prove_together(
+    fn verify_together(
         &self,
         wants: Vec<segment::Want>,
         came: Vec<Result<Buffer, Failure>>,
         source: NodeId,
-    ) -> Vec<(SegmentId, Result<Proven, Failure>)> {
+    ) -> Vec<(SegmentId, Result<Verified, Failure>)> {
         let contents: Vec<&[u8]> = came.iter().flatten().map(Buffer::filled).collect();
         let mut digests = vec![Digest::default(); contents.len()];
         chunk_digests(self.store.kernel(), &contents, &mut digests);
@@ -161,42 +175,41 @@ impl Fetcher {
             self.stats.chunks_together.add(contents.len() as u64);
         }
         let mut digests = digests.into_iter();
-        let prove = |(want, came): (segment::Want, Result<Buffer, Failure>)| {
+        let verify = |(want, came): (segment::Want, Result<Buffer, Failure>)| {
             let id = want.id;
             let proven = came.and_then(|content| {
                 let digest = digests.next().expect("one for each that came");
-                self.prove(want, digest, content, source)
+                self.verify(want, digest, content, source)
             });
             (id, proven)
         };
-        wants.into_iter().zip(came).map(prove).collect()
+        wants.into_iter().zip(came).map(verify).collect()
     }
 
-    fn prove(
+    fn verify(
         &self,
         want: segment::Want,
         digest: Digest,
         content: Buffer,
         source: NodeId,
-    ) -> Result<Proven, Failure> {
-        let bytes = content.filled().len() as u64;
+    ) -> Result<Verified, Failure> {
         let list = ChunkList { len: want.len, chunks: vec![digest] };
         match list.verify(want.root) {
-            Ok(chunks) if bytes == want.len => Ok(Proven { want, chunks, digest, content }),
-            _ => {
-                self.stats.bytes_refetched.add(bytes);
+            Ok(chunks) => Ok(Verified { want, chunks, digest, content }),
+            Err(error) => {
+                self.stats.bytes_refetched.add(want.len);
                 self.stats.chunks_refetched.add(1);
-                tracing::warn!(%source, segment = %want.id, bytes, "a segment arrived damaged");
+                tracing::warn!(%error, %source, segment = %want.id, "a segment arrived damaged");
                 Err(Failure::Corrupt)
             }
         }
     }
 
     /// Stages what has come, writes it and lands it.
-    async fn land_together(&self, proven: Vec<Proven>, done: &mut Outcomes) {
-        let begin = async |proven: Proven| (proven.want.id, self.begin(proven).await);
+    async fn land_together(&self, verified: Vec<Verified>, done: &mut Outcomes) {
+        let begin = async |one: Verified| (one.want.id, self.begin(one).await);
         let (mut landings, mut chunks) = (Vec::new(), Vec::new());
-        for (id, begun) in join_all(proven.into_iter().map(begin)).await {
+        for (id, begun) in join_all(verified.into_iter().map(begin)).await {
             match begun {
                 Ok(Some((landing, chunk))) => {
                     landings.push(landing);
@@ -204,6 +217,9 @@ impl Fetcher {
                 }
                 other => done.push((id, other.map(drop))),
             }
+        }
+        if landings.is_empty() {
+            return;
         }
         let written = self.store.write_together(landings.iter().zip(chunks).collect()).await;
         let mut complete = Vec::with_capacity(landings.len());
@@ -220,8 +236,8 @@ impl Fetcher {
     }
 
     /// Begins to stage a segment. `None` if it is held by now.
-    async fn begin(&self, proven: Proven) -> Result<Option<(Landing, VerifiedChunk)>, Failure> {
-        let Proven { want, chunks, digest, content } = proven;
+    async fn begin(&self, verified: Verified) -> Result<Option<(Landing, VerifiedChunk)>, Failure> {
+        let Verified { want, chunks, digest, content } = verified;
         let landing = match self.store.begin(want, chunks).await {
             Ok(landing) => landing,
             Err(segment::BeginError::Held) => return Ok(None),
@@ -242,29 +258,29 @@ mod tests {
     }
 
     /// What begins, by source and size, of segments that are added in turn.
-    fn groups(added: &[(u64, u64)]) -> Vec<(u64, Vec<u64>)> {
-        let mut groups = Groups::default();
+    fn batches(added: &[(u64, u64)]) -> Vec<(u64, Vec<u64>)> {
+        let mut batches = Batches::default();
         let sizes = |(source, wants): (NodeId, Vec<Want>)| {
             (source.0, wants.into_iter().map(|want| want.bytes).collect::<Vec<_>>())
         };
         let mut begun = Vec::new();
         for (ordinal, (source, bytes)) in (0..).zip(added) {
-            begun.extend(groups.add(NodeId(*source), want(ordinal, *bytes)).map(sizes));
+            begun.extend(batches.add(NodeId(*source), want(ordinal, *bytes)).map(sizes));
         }
-        begun.extend(groups.into_iter().map(sizes));
+        begun.extend(batches.into_iter().map(sizes));
         begun
     }
 
     #[test]
-    fn a_group_has_a_lane_for_each_leaf_and_one_source() {
+    fn a_batch_has_a_lane_for_each_leaf_and_one_source() {
         let leaf = LEAF_BYTES as u64;
         let added: Vec<_> = (0..20).map(|index| (1 + index % 2, leaf)).collect();
-        assert_eq!(groups(&added), [(1, vec![leaf; 10]), (2, vec![leaf; 10])], "each source has its own");
-        let found = groups(&[(1, leaf); 40]);
+        assert_eq!(batches(&added), [(1, vec![leaf; 10]), (2, vec![leaf; 10])], "each source has its own");
+        let found = batches(&[(1, leaf); 40]);
         assert_eq!(found.iter().map(|(_, sizes)| sizes.len()).collect::<Vec<_>>(), [16, 16, 8]);
         let mixed = [(1, 8 * leaf), (1, leaf + 1), (1, 1), (1, 5 * leaf), (1, 1)];
         let expected = [(1, vec![8 * leaf, leaf + 1, 1, 5 * leaf]), (1, vec![1])];
-        assert_eq!(groups(&mixed), expected, "8 + 2 + 1 + 5 leaves fill it");
-        assert_eq!(groups(&[]), []);
+        assert_eq!(batches(&mixed), expected, "8 + 2 + 1 + 5 leaves fill it");
+        assert_eq!(batches(&[]), []);
     }
 }

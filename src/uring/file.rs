@@ -241,12 +241,12 @@ impl Dir {
     }
 
     /// Makes a file of one component where there is none, open for reading and writing; with blocks for `room` bytes,
-    /// which become its size, where the file system takes any ahead. With `direct`, for direct I/O. Not durable before
+    /// which become its size, where the file system preallocates. With `direct`, for direct I/O. Not durable before
     /// `sync`.
     ///
     /// # Errors
     /// `EXISTS`; `NO_SPACE` if there are not so many blocks; `INVALID` where direct I/O is refused; else the kernel's.
-    /// None leaves the name behind, as far as the disk can still remove it.
+    /// On every error but `EXISTS` the name is removed again, unless the disk refuses that too.
     pub async fn create(&self, name: &str, direct: bool, room: u64) -> Result<File, Errno> {
         opened(Op::Create { dir: Rc::clone(&self.0), name: component(name)?, direct, room }).await.map(File)
     }

@@ -31,7 +31,7 @@ pub struct Gate(Arc<Mutex<Admission>>);
 #[must_use = "the write is urgent only while its permit lives"]
 pub struct Urgent(Gate);
 
-/// While it lives, a bulk write runs.
+/// While it lives, a bulk write runs, or several small ones that together are a chunk at most.
 #[must_use = "the place is held only while the permit lives"]
 pub struct Bulk {
     gate: Gate,

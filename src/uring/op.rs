@@ -36,7 +36,7 @@ pub enum Op {
     /// Opens below `dir`. -> `Opened`
     Open { dir: Rc<Handle>, path: CString, options: OpenOptions },
     /// Makes a file, mode 0600, for reading and writing, where nothing has its name; with blocks for `room` bytes,
-    /// which become its size, if the file system takes any ahead. What fails leaves no name. -> `Opened`
+    /// which become its size, if the file system preallocates. What fails leaves no name. -> `Opened`
     Create { dir: Rc<Handle>, name: CString, direct: bool, room: u64 },
     /// Closes a descriptor; nothing else refers to it. -> `Done`
     Close { raw: i32 },

@@ -125,7 +125,7 @@ fn a_failed_fsync_of_the_folder_or_the_inventory_is_no_landing() {
 fn p3_a_full_disk_is_a_typed_error_and_the_landing_goes_on_when_there_is_room() {
     let (mut sim, node, core, store) = replica(5);
     let big = segment(1, "a.seg", 4 * CHUNK_BYTES);
-    // Past the page cache room is taken ahead; what goes through it takes it when it is written.
+    // Of at most one chunk: past the page cache room is taken ahead, through it when the chunk is written.
     let (chunk, small) = (segment(2, "b.seg", CHUNK_BYTES), segment(3, "c.seg", 40_000));
     sim.host(node).disk.set_capacity("/data", 2 * CHUNK_BYTES as u64);
     let (ours, segment) = (store.clone(), big.clone());

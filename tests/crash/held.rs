@@ -70,7 +70,7 @@ fn many_small_segments_land_together_with_one_fsync_for_each_folder() {
         assert!(landed.iter().all(Result::is_ok), "{landed:?}");
         segments
     });
-    // For each: create, write, fdatasync, rename. Beside: three folders, one record.
+    // For each: create, write, fdatasync, rename. Beside: three folders made and synced, intents and records.
     let steps = sim.host(node).asked.1 - before;
     let syncs = sim.hits(node, syncs);
     assert!(steps < 300 * 4 + 40, "{steps} steps for 300 segments");

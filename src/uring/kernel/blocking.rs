@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use crate::uring::errno::Errno;
 use crate::uring::map::Mapping;
-use crate::uring::op::{Name, Outcome, Space, Taken};
+use crate::uring::op::{Name, Outcome, Space};
 
 use super::sys;
 
@@ -18,18 +18,9 @@ pub(super) enum Job {
         direct: bool,
         room: u64,
     },
-    Rename {
+    RenameNew {
         from: (i32, CString),
         to: (i32, CString),
-        taken: Taken,
-    },
-    Link {
-        from: (i32, CString),
-        to: (i32, CString),
-    },
-    Unlink {
-        dir: i32,
-        name: CString,
     },
     List {
         dir: i32,
@@ -65,19 +56,17 @@ pub(super) enum Reply {
 }
 
 impl Job {
-    /// It changes what is in a directory.
-    pub(super) fn changes_names(&self) -> bool {
-        matches!(self, Self::Create { .. } | Self::Rename { .. } | Self::Link { .. } | Self::Unlink { .. })
+    /// It gives a file a free name, as landing does for each.
+    pub(super) fn gives_a_name(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::RenameNew { .. })
     }
 
     pub(super) fn run(self) -> Result<Reply, Errno> {
         match self {
             Self::Create { dir, name, direct, room } => create(dir, &name, direct, room).map(Reply::Opened),
-            Self::Rename { from, to, taken } => {
-                sys::rename((from.0, &from.1), (to.0, &to.1), taken).map(|()| Reply::Done)
+            Self::RenameNew { from, to } => {
+                sys::rename_new((from.0, &from.1), (to.0, &to.1)).map(|()| Reply::Done)
             }
-            Self::Link { from, to } => sys::link((from.0, &from.1), (to.0, &to.1)).map(|()| Reply::Done),
-            Self::Unlink { dir, name } => sys::unlink(dir, &name).map(|()| Reply::Done),
             Self::List { dir } => list(dir).map(Reply::Names),
             Self::Space { dir } => sys::space(dir).map(Reply::Space),
             Self::Lock { file } => sys::lock(file).map(|()| Reply::Done),
@@ -117,7 +106,8 @@ fn create(dir: i32, name: &CStr, direct: bool, room: u64) -> Result<i32, Errno> 
 
 fn with_room(raw: i32, room: u64) -> Result<i32, Errno> {
     match sys::allocate(raw, room) {
-        Ok(()) | Err(Errno::NOT_SUPPORTED) => Ok(raw),
+        // INVALID would read as a refusal of direct I/O.
+        Ok(()) | Err(Errno::NOT_SUPPORTED | Errno::INVALID) => Ok(raw),
         Err(errno) => {
             sys::close(raw);
             Err(errno)

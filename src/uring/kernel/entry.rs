@@ -12,7 +12,7 @@ use io_uring::{opcode, squeue};
 
 use crate::uring::buffer::{Buffer, Span};
 use crate::uring::errno::Errno;
-use crate::uring::op::{Op, OpenOptions, Outcome};
+use crate::uring::op::{Op, OpenOptions, Outcome, Taken};
 
 use super::address::Address;
 use super::blocking::Job;
@@ -49,15 +49,10 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         Op::Create { dir, name, direct, room } => {
             Route::Beside(Job::Create { dir: dir.raw(), name: name.clone(), direct: *direct, room: *room })
         }
-        Op::Rename { from_dir, from, to_dir, to, taken } => {
+        Op::Rename { from_dir, from, to_dir, to, taken: Taken::Kept } => {
             let (from, to) = ((from_dir.raw(), from.clone()), (to_dir.raw(), to.clone()));
-            Route::Beside(Job::Rename { from, to, taken: *taken })
+            Route::Beside(Job::RenameNew { from, to })
         }
-        Op::Link { from_dir, from, to_dir, to } => {
-            let (from, to) = ((from_dir.raw(), from.clone()), (to_dir.raw(), to.clone()));
-            Route::Beside(Job::Link { from, to })
-        }
-        Op::Unlink { dir, name } => Route::Beside(Job::Unlink { dir: dir.raw(), name: name.clone() }),
         Op::List { dir } => Route::Beside(Job::List { dir: dir.raw() }),
         Op::Space { dir } => Route::Beside(Job::Space { dir: dir.raw() }),
         Op::Lock { file } => Route::Beside(Job::Lock { file: file.raw() }),
@@ -94,6 +89,9 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         | Op::Sync { .. }
         | Op::Allocate { .. }
         | Op::Truncate { .. }
+        | Op::Rename { .. }
+        | Op::Link { .. }
+        | Op::Unlink { .. }
         | Op::RemoveDir { .. }
         | Op::MakeDir { .. }
         | Op::Receive { .. }
@@ -146,12 +144,12 @@ pub(super) fn entry(flight: &mut Flight, registered: &Registration, abilities: A
         | Op::Open { .. }
         | Op::Close { .. }
         | Op::StatName { .. }
-        | Op::RemoveDir { .. }
-        | Op::MakeDir { .. } => names(op, kept),
-        Op::Create { .. }
         | Op::Rename { .. }
         | Op::Link { .. }
         | Op::Unlink { .. }
+        | Op::RemoveDir { .. }
+        | Op::MakeDir { .. } => names(op, kept),
+        Op::Create { .. }
         | Op::List { .. }
         | Op::Stat { .. }
         | Op::Space { .. }
@@ -257,6 +255,19 @@ fn names(op: &Op, kept: &mut Kept) -> squeue::Entry {
             let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
             opcode::Statx::new(Fd(dir.raw()), path(name), facts).flags(flags).mask(FACTS).build()
         }
+        (Op::Rename { from_dir, from, to_dir, to, taken }, _) => {
+            let flags = match taken {
+                Taken::Replaced => 0,
+                Taken::Kept => libc::RENAME_NOREPLACE,
+                Taken::Exchanged => libc::RENAME_EXCHANGE,
+            };
+            let (from_dir, to_dir) = (Fd(from_dir.raw()), Fd(to_dir.raw()));
+            opcode::RenameAt::new(from_dir, path(from), to_dir, path(to)).flags(flags).build()
+        }
+        (Op::Link { from_dir, from, to_dir, to }, _) => {
+            opcode::LinkAt::new(Fd(from_dir.raw()), path(from), Fd(to_dir.raw()), path(to)).build()
+        }
+        (Op::Unlink { dir, name }, _) => opcode::UnlinkAt::new(Fd(dir.raw()), path(name)).build(),
         (Op::RemoveDir { dir, name }, _) => {
             opcode::UnlinkAt::new(Fd(dir.raw()), path(name)).flags(libc::AT_REMOVEDIR).build()
         }

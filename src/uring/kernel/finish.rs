@@ -52,14 +52,14 @@ pub(super) fn outcome(flight: &Flight, result: i32, is_notification: bool) -> Re
         | Op::Sync { .. }
         | Op::Allocate { .. }
         | Op::Truncate { .. }
+        | Op::Rename { .. }
+        | Op::Link { .. }
+        | Op::Unlink { .. }
         | Op::RemoveDir { .. }
         | Op::MakeDir { .. }
         | Op::Room { .. }
         | Op::Shutdown { .. } => value(result).map(|_| Outcome::Done),
         Op::Create { .. }
-        | Op::Rename { .. }
-        | Op::Link { .. }
-        | Op::Unlink { .. }
         | Op::List { .. }
         | Op::Stat { .. }
         | Op::Space { .. }

@@ -66,6 +66,7 @@ impl Helper {
 }
 
 fn work(jobs: &Receiver<(u64, Job)>, answers: &Mutex<Vec<Answer>>, wake: &Wake) {
+    sys::block_signals();
     let _stays_beside_its_core = sys::run_where_the_process_may();
     for (flight, job) in jobs {
         let reply = job.run();

@@ -50,7 +50,7 @@ pub struct KernelRing {
     /// Descriptors that this ring opened or adopted.
     descriptors: BTreeSet<i32>,
     helper: Helper,
-    /// For what changes directories: one after the other, as the directory's lock would have it.
+    /// For new files and their final names: one after the other, as the directory's lock would have it.
     names: Helper,
     wake: Arc<Wake>,
     wake_word: Box<[u8; 8]>,
@@ -241,7 +241,7 @@ impl Ring for KernelRing {
             }
             Route::Beside(job) => {
                 let name = self.flights.insert(Flight { token, op, kept: Kept::Nothing, in_kernel: false });
-                let helper = if job.changes_names() { &mut self.names } else { &mut self.helper };
+                let helper = if job.gives_a_name() { &mut self.names } else { &mut self.helper };
                 if let Err(errno) = helper.hand(name, job) {
                     let _unstarted = self.flights.remove(name);
                     self.ready.push(Completion { token, result: Err(errno), buffer: None, more: false });

@@ -114,8 +114,10 @@ const NEEDED: &[(u8, &str)] = &[
     (opcode::Close::CODE, "IORING_OP_CLOSE (5.6)"),
     (opcode::Statx::CODE, "IORING_OP_STATX (5.6)"),
     (opcode::Fallocate::CODE, "IORING_OP_FALLOCATE (5.6)"),
+    (opcode::RenameAt::CODE, "IORING_OP_RENAMEAT (5.11)"),
     (opcode::UnlinkAt::CODE, "IORING_OP_UNLINKAT (5.11)"),
     (opcode::MkDirAt::CODE, "IORING_OP_MKDIRAT (5.15)"),
+    (opcode::LinkAt::CODE, "IORING_OP_LINKAT (5.15)"),
     (opcode::Connect::CODE, "IORING_OP_CONNECT (5.5)"),
     (opcode::Accept::CODE, "IORING_OP_ACCEPT (5.5)"),
     (opcode::Send::CODE, "IORING_OP_SEND (5.6)"),
@@ -218,7 +220,7 @@ fn look(uring: &IoUring, probe: &mut Probe) -> Result<Abilities, RingError> {
     probe.note(
         "truncate in the ring",
         truncate,
-        if truncate { "" } else { "before 6.9: on the helper thread" },
+        if truncate { "" } else { "before 6.9: on a helper thread" },
     );
     Ok(Abilities { truncate, zero_copy })
 }

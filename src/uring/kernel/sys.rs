@@ -1,4 +1,4 @@
-//! System calls that io_uring lacks or that never block, each one safe to call from above.
+//! System calls that io_uring lacks, would give to its workers, or that never block, each one safe to call from above.
 
 use std::ffi::CStr;
 use std::io;
@@ -8,7 +8,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::ids::Nanos;
 use crate::uring::errno::Errno;
-use crate::uring::op::{Congestion, SocketOptions, Space, Taken};
+use crate::uring::op::{Congestion, SocketOptions, Space};
 
 use super::address::Address;
 
@@ -175,21 +175,22 @@ pub(super) fn allocate(raw: i32, bytes: u64) -> Result<(), Errno> {
     check(unsafe { libc::fallocate(raw, 0, 0, bytes) }).map(|_| ())
 }
 
-/// Gives a name in one directory to another one.
-pub(super) fn rename(from: (i32, &CStr), to: (i32, &CStr), taken: Taken) -> Result<(), Errno> {
-    let flags = match taken {
-        Taken::Replaced => 0,
-        Taken::Kept => libc::RENAME_NOREPLACE,
-        Taken::Exchanged => libc::RENAME_EXCHANGE,
-    };
+/// Gives a file another name that is free.
+pub(super) fn rename_new(from: (i32, &CStr), to: (i32, &CStr)) -> Result<(), Errno> {
+    let (flags, from_name, to_name) = (libc::RENAME_NOREPLACE, from.1.as_ptr(), to.1.as_ptr());
     // SAFETY: both names are C strings.
-    check(unsafe { libc::renameat2(from.0, from.1.as_ptr(), to.0, to.1.as_ptr(), flags) }).map(|_| ())
+    check(unsafe { libc::renameat2(from.0, from_name, to.0, to_name, flags) }).map(|_| ())
 }
 
-/// Makes a second name for a file.
-pub(super) fn link(from: (i32, &CStr), to: (i32, &CStr)) -> Result<(), Errno> {
-    // SAFETY: both names are C strings.
-    check(unsafe { libc::linkat(from.0, from.1.as_ptr(), to.0, to.1.as_ptr(), 0) }).map(|_| ())
+/// Keeps all signals from the calling thread: what one interrupts would have to be done again.
+pub(super) fn block_signals() {
+    // SAFETY: all of a sigset_t is integers, for which zeroes are valid.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `all` is a live signal set.
+    let filled = unsafe { libc::sigfillset(&raw mut all) };
+    // SAFETY: `all` is a live signal set; the old mask is not asked for.
+    let blocked = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) };
+    assert_eq!((filled, blocked), (0, 0), "neither has a reason to fail");
 }
 
 /// Removes a name of a file.
@@ -304,7 +305,8 @@ pub(super) fn mode_of(dir: i32, name: &CStr) -> Result<u32, Errno> {
     Ok(facts.st_mode)
 }
 
-/// Lets the calling thread run wherever the process's first one may: it was started by one that is bound.
+/// Lets the calling thread run wherever the process's first one may: it was started by one that is bound. Where the
+/// first one is bound itself, it stays with that.
 pub(super) fn run_where_the_process_may() -> Result<(), Errno> {
     let mut allowed = [0_u64; CPU_WORDS];
     // SAFETY: takes no memory.
