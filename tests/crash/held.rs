@@ -446,3 +446,27 @@ fn a_landing_that_its_caller_gives_up_lands_or_is_gone_on_with() {
         assert!(reads_as(&store, &segment).await);
     });
 }
+
+/// The file was made, with room for all of it, after whoever began had gone, and stayed, known to nobody.
+#[test]
+fn a_segment_whose_file_is_being_made_when_it_is_given_up_leaves_nothing() {
+    for len in [65_536, 3 * CHUNK_BYTES] {
+        let (mut sim, node, core, store) = replica(19);
+        let slow = Rule::new(Fault::Slow(Nanos::from_millis(20))).on(OpKind::Open).path("staging");
+        let slow = sim.fault(node, slow);
+        sim.block_on(&core, async move {
+            let segment = segment(1, "a.seg", len);
+            let begin = store.begin(segment.want.clone(), segment.chunks.clone());
+            assert!(ringway::uring::timeout(Nanos::MILLISECOND, begin).await.is_err(), "it is being made");
+            store.remove(segment.want.id).await.expect("it waits for the file");
+            assert!(!store.is_staged(segment.want.id, segment.want.root));
+            land(&store, &segment).await;
+            assert!(reads_as(&store, &segment).await, "and it can begin again");
+        });
+        assert_eq!(sim.hits(node, slow), 1);
+        assert!(
+            sim.host(node).disk.paths(&format!("{PRIVATE}/staging")).is_empty(),
+            "nothing is left behind"
+        );
+    }
+}
