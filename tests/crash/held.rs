@@ -463,10 +463,12 @@ fn a_segment_whose_file_is_being_made_when_it_is_given_up_leaves_nothing() {
             land(&store, &segment).await;
             assert!(reads_as(&store, &segment).await, "and it can begin again");
         });
+        sim.run_for(Nanos::from_millis(100)); // also what was given up has come to its end
         assert_eq!(sim.hits(node, slow), 1);
         assert!(
             sim.host(node).disk.paths(&format!("{PRIVATE}/staging")).is_empty(),
-            "nothing is left behind"
+            "{:?} is left behind of {len}",
+            sim.host(node).disk.paths(&format!("{PRIVATE}/staging"))
         );
     }
 }
