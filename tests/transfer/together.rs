@@ -6,7 +6,7 @@ use ringway::ids::Nanos;
 use ringway::transfer::Failure;
 use ringway::uring::Errno;
 
-use super::{Rig, Sample};
+use super::{Rig, Sample, Target};
 use crate::sim::{Chance, Fault, OpKind, Rule, each_seed};
 
 const LEAF: usize = 65_536;
@@ -70,25 +70,30 @@ fn what_the_source_does_not_have_fails_alone() {
     });
 }
 
+/// A batch of sixteen, half of which has come.
+fn half_a_batch(seed: u64) -> (Rig, Target) {
+    let mut rig = Rig::new(seed, &[LEAF; 16]);
+    let (source, node) = (rig.source, rig.target);
+    rig.sim.link(source, node).rate = 1_000;
+    let target = rig.start_target();
+    let stats = Rc::clone(&target.stats);
+    rig.sim.run_until(move || stats.bytes_fetched.get() >= 8 * LEAF as u64, Nanos::from_secs(60));
+    assert_eq!(target.store.held().count(), 0, "the batch has not come to its end");
+    (rig, target)
+}
+
 #[test]
 fn what_is_forgotten_on_its_way_is_left_and_the_others_land() {
     each_seed(8, |seed| {
-        let mut rig = Rig::new(seed, &[LEAF; 16]);
-        let (source, node) = (rig.source, rig.target);
-        rig.sim.link(source, node).rate = 1_000;
-        let target = rig.start_target();
-        let stats = Rc::clone(&target.stats);
-        rig.sim.run_until(move || stats.bytes_fetched.get() >= 8 * LEAF as u64, Nanos::from_secs(60));
-        assert_eq!(target.store.held().count(), 0, "the batch has not come to its end");
-        let core = rig.sim.core(node, 0);
-        let forgotten = rig.want(2);
+        let (mut rig, target) = half_a_batch(seed);
+        let (core, forgotten) = (rig.sim.core(rig.target, 0), rig.want(2));
         core.enter(|| target.driver.forget(forgotten.id));
         let driver = Rc::clone(&target.driver);
         rig.sim.run_until(move || driver.with_plan(|plan| plan.is_empty()), Nanos::from_secs(60));
         assert_eq!(target.store.held().count(), 15);
         assert!(!target.store.is_staged(forgotten.id, forgotten.root));
         let path = format!("/data/dest/{}", rig.samples[2].path);
-        assert_eq!(rig.sim.host(node).disk.file(&path), None);
+        assert_eq!(rig.sim.host(rig.target).disk.file(&path), None);
     });
 }
 
@@ -96,13 +101,8 @@ fn what_is_forgotten_on_its_way_is_left_and_the_others_land() {
 #[test]
 fn what_is_forgotten_and_wanted_again_lands() {
     each_seed(8, |seed| {
-        let mut rig = Rig::new(seed, &[LEAF; 16]);
-        let (source, node) = (rig.source, rig.target);
-        rig.sim.link(source, node).rate = 1_000;
-        let target = rig.start_target();
-        let stats = Rc::clone(&target.stats);
-        rig.sim.run_until(move || stats.bytes_fetched.get() >= 8 * LEAF as u64, Nanos::from_secs(60));
-        let (core, again) = (rig.sim.core(node, 0), rig.want(2));
+        let (mut rig, target) = half_a_batch(seed);
+        let (core, again) = (rig.sim.core(rig.target, 0), rig.want(2));
         core.enter(|| {
             target.driver.forget(again.id);
             assert!(target.driver.want(again));
