@@ -62,7 +62,8 @@ impl Source {
     }
 
     fn pulled(&self, dest: PathBuf) {
-        let options = PullOptions { address: self.address, dest, delete: false, wait_for_space: false };
+        let options =
+            PullOptions { address: self.address, dest, delete: false, wait_for_space: false, cores: None };
         let report = pull(options, SECRET, &AtomicBool::new(false), |_| {}).expect("pulled");
         assert_eq!(report.segments, self.files as u64);
     }

@@ -324,7 +324,9 @@ pub const LEND_PIECE_CHUNKS_MAX: u32 = 64;
 /// Towards the end no piece has fewer, if as many are left: each is a request of its own.
 pub const LEND_PIECE_CHUNKS_MIN: u32 = 4;
 /// Cores that are asked for one segment.
-pub const LEND_CORES_MAX: u32 = 8;
+pub const LEND_CORES_MAX: u16 = 8;
+/// Cores of a pull that was not told how many: a source sends no more with one of its own.
+pub const PULL_CORES_DEFAULT: u16 = 4;
 /// Pieces that one core has at a time: one that it works on, one that it has asked for.
 pub const LEND_PIECES_MAX: usize = 2;
 /// Chunks of them.

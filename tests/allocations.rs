@@ -6,6 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -84,6 +85,7 @@ fn allocations(dir: &Path, chunks: usize) -> (u64, u64) {
         dest: dir.join(format!("target-{chunks}")),
         delete: false,
         wait_for_space: false,
+        cores: NonZeroU16::new(1),
     };
     let pulling = thread::spawn(move || {
         let never = AtomicBool::new(false);

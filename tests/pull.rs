@@ -2,6 +2,8 @@
 #![cfg(feature = "daemon")]
 
 mod binary;
+#[path = "pull/cores.rs"]
+mod cores;
 #[path = "pull/plain.rs"]
 mod plain;
 

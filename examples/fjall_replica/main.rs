@@ -98,7 +98,7 @@ fn transfer(base: &Path, secret: &str) -> Result<PullReport, Failure> {
         // Without an address the server has ended, and says why.
         let pulled = ready.recv().map(|address| {
             let dest = base.join("replica");
-            let options = PullOptions { address, dest, delete: true, wait_for_space: false };
+            let options = PullOptions { address, dest, delete: true, wait_for_space: false, cores: None };
             pull(options, secret, &AtomicBool::new(false), |_| {})
         });
         stop.store(true, Ordering::Relaxed);

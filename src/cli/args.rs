@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
@@ -207,6 +208,9 @@ pub(crate) struct Pull {
     /// When the disk is full, wait for room instead of ending.
     #[arg(long)]
     pub(crate) wait_for_space: bool,
+    /// Cores to use, of which large files take all: as many as this process may use, at most 4, unless given.
+    #[arg(long)]
+    pub(crate) cores: Option<NonZeroU16>,
 }
 
 /// `ringway digest`.

@@ -65,6 +65,7 @@ pub(crate) fn pull(asked: Pull, output: Output, quiet: bool) -> Result<(), Failu
         dest: asked.dest,
         delete: asked.delete,
         wait_for_space: asked.wait_for_space,
+        cores: asked.cores,
     };
     let (bar, waits, busy) = (bar(quiet), AtomicBool::new(false), AtomicBool::new(false));
     let shown = bar.clone();

@@ -14,13 +14,14 @@ use crate::ids::{Digest, GroupId, LogIndex, SegmentId};
 use crate::limits::{FETCH_ATTEMPTS_MAX, SOURCE_BUSY_MAX};
 use crate::segment::{Ownership, RelativePath, Store, StoreOptions};
 use crate::stats::TransferStats;
-use crate::transfer::{Driver, Failure, Fetcher, Plan, Unavailable, Want};
+use crate::transfer::{Driver, Failure, Fetcher, Helpers, Plan, Unavailable, Want};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Gate, Notify, Priority};
 
 use super::digests::kernel;
 use super::listing::Listed;
 use super::point::{self, SOURCE};
+use super::pull_cores::PullCores;
 use super::pull_parts::{Lost, PullError, PullOptions, PullProgress, PullReport};
 use super::source::{Busy, list};
 
@@ -40,11 +41,11 @@ struct Pull {
     busy: Cell<Busy>,
 }
 
-/// Pulls, on the current core. `tell` hears of every step forward.
+/// Pulls, on the current core; of large segments the other ones bring pieces. `tell` hears of every step forward.
 pub(crate) async fn run(
     options: PullOptions,
     secrets: SecretSet,
-    boot: [u8; 16],
+    (boot, others): ([u8; 16], Rc<PullCores>),
     tell: Rc<dyn Fn(PullProgress)>,
 ) -> Result<PullReport, PullError> {
     let begun = Core::current().now();
@@ -80,7 +81,7 @@ pub(crate) async fn run(
         full: Cell::new(false),
         busy: Cell::default(),
     });
-    Rc::clone(&pull).fetch_all(transport, peer, tell).await?;
+    Rc::clone(&pull).fetch_all((transport, peer), others.helpers(), tell).await?;
     if pull.options.delete {
         report.removed += remove(&store, gone.values()).await?;
     }
@@ -93,6 +94,7 @@ pub(crate) async fn run(
 
 fn count_bytes(report: &mut PullReport, stats: &TransferStats) {
     report.bytes_fetched = stats.bytes_fetched.get().saturating_sub(stats.bytes_refetched.get());
+    report.bytes_lent = stats.bytes_lent.get();
     // A chunk whose write was cut off comes twice: more may have come than the source has.
     report.bytes_reused = report.bytes.saturating_sub(report.bytes_fetched);
     report.chunks_refetched = stats.chunks_refetched.get();
@@ -217,13 +219,13 @@ async fn remove(store: &Store, gone: impl ExactSizeIterator<Item = &SegmentId>) 
 impl Pull {
     async fn fetch_all(
         self: Rc<Self>,
-        transport: Transport,
-        peer: Peer,
+        (transport, peer): (Transport, Peer),
+        helpers: Option<Rc<Helpers>>,
         tell: Rc<dyn Fn(PullProgress)>,
     ) -> Result<(), PullError> {
         tell(self.progress.get());
-        let fetcher =
-            Fetcher::new(transport, Rc::clone(&self.store), GroupId::CLUSTER, Rc::clone(&self.stats));
+        let (store, stats) = (Rc::clone(&self.store), Rc::clone(&self.stats));
+        let fetcher = Fetcher::new(transport, store, GroupId::CLUSTER, stats).with_helpers(helpers);
         let (me, changed) = (Rc::clone(&self), Rc::clone(&self.changed));
         let hook = Box::new(move |id, done| {
             me.heard(id, done);

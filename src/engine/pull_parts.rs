@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use crate::ids::Nanos;
@@ -18,6 +19,9 @@ pub struct PullOptions {
     pub delete: bool,
     /// When the disk is full, wait for room instead of ending.
     pub wait_for_space: bool,
+    /// Cores to use, each a thread with a ring, a slab and a connection of its own: one lands, the others bring parts of
+    /// large segments, nine cores at most. Unless given as many as the process may use, but no more than four.
+    pub cores: Option<NonZeroU16>,
 }
 
 /// How far a pull is.
@@ -47,6 +51,8 @@ pub struct PullReport {
     pub bytes: u64,
     /// Payload bytes that came over the network, those of chunks with a wrong digest not counted.
     pub bytes_fetched: u64,
+    /// Of them, those that other cores than the pull's own received, verified and wrote.
+    pub bytes_lent: u64,
     /// Bytes of the source that did not have to come.
     pub bytes_reused: u64,
     /// Chunks that arrived with a wrong digest and were fetched again.

@@ -1,32 +1,28 @@
 //! Running `serve`, `pull`, `rejoin` and `doctor` on the calling thread: one ring, one core, until the work is done or
 //! somebody says stop.
 
-use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use crate::auth::{Secret, SecretSet};
 use crate::config::NodeConfig;
-use crate::ids::{GroupId, Nanos};
-use crate::limits::{CHUNK_BYTES, RING_ENTRIES, SLAB_BUFFERS_DEFAULT};
-use crate::uring::{Core, KernelOptions, KernelRing, Priority, RingError, Turn};
+use crate::ids::GroupId;
 
 use super::boot::boot_id;
 use super::doctor::{Check, DoctorError, Standing, examine};
+use super::drive::{core, drive};
 use super::fallback;
 use super::point;
 use super::pull::{self};
+use super::pull_cores::PullCores;
 use super::pull_parts::{PullError, PullOptions, PullProgress, PullReport};
 use super::rejoin::{RejoinError, Rejoining, set_aside};
 use super::scan::{DigestProgress, digest_directory};
 use super::serve::{self, ServeError};
-
-/// How often a running command looks whether it shall stop.
-const STOP_INTERVAL: Nanos = Nanos::from_millis(50);
 
 /// A directory to serve, and where.
 #[derive(Clone, Debug)]
@@ -79,8 +75,11 @@ pub fn pull(
     let options = PullOptions { dest: absolute, ..options };
     let core = core().map_err(|error| PullError::Ring { why: error.to_string() })?;
     fallback::tell(&core.probe(), 0, Some(point::CONGESTION));
-    let pulling = pull::run(options, secrets, boot_id(), Rc::new(tell));
-    drive(&core, pulling, stop).unwrap_or(Err(PullError::Interrupted))
+    let others = Rc::new(PullCores::new(options.cores, secrets.clone()));
+    let pulling = pull::run(options, secrets, (boot_id(), Rc::clone(&others)), Rc::new(tell));
+    let done = drive(&core, pulling, stop);
+    others.end();
+    done.unwrap_or(Err(PullError::Interrupted))
 }
 
 /// Sets the named groups of a stopped node aside, or if none is named those that are damaged: its next start brings it
@@ -114,29 +113,4 @@ pub fn doctor(dir: &Path) -> Result<Vec<Check>, DoctorError> {
 fn secrets(text: &str) -> Result<SecretSet, String> {
     let secret = Secret::parse(text.as_bytes()).map_err(|error| error.to_string())?;
     Ok(SecretSet::new(secret, None))
-}
-
-fn core() -> Result<Core, RingError> {
-    let ring = KernelRing::open(KernelOptions { entries: RING_ENTRIES, ..KernelOptions::default() })?;
-    Ok(Core::new(Box::new(ring), SLAB_BUFFERS_DEFAULT, CHUNK_BYTES))
-}
-
-/// Drives a core on this thread until the future is done, or gives it up when `stop` is set; either way what is
-/// in flight is seen to its end.
-fn drive<T: 'static>(core: &Core, work: impl Future<Output = T> + 'static, stop: &AtomicBool) -> Option<T> {
-    let output = Rc::new(RefCell::new(None));
-    let theirs = Rc::clone(&output);
-    let body = async move { *theirs.borrow_mut() = Some(work.await) };
-    let task = core.spawn(Priority::Urgent, body);
-    while !task.is_ended() && !stop.load(Ordering::Relaxed) {
-        match core.turn() {
-            Turn::Again => {}
-            Turn::Park(deadline) => {
-                let latest = core.now().plus(STOP_INTERVAL);
-                core.park(Some(deadline.map_or(latest, |at| at.min(latest))));
-            }
-        }
-    }
-    core.shut_down();
-    output.take()
 }

@@ -36,7 +36,7 @@ impl Helpers {
     /// So many; `ask` hands a loan to one of them, or drops it.
     #[must_use]
     pub fn new(count: u16, ask: impl Fn(u32, Box<Loan>) + 'static) -> Self {
-        Self { count: u32::from(count).min(LEND_CORES_MAX), ask: Box::new(ask) }
+        Self { count: u32::from(count.min(LEND_CORES_MAX)), ask: Box::new(ask) }
     }
 }
 

@@ -27,7 +27,8 @@ fn served(dir: &Path, listen: SocketAddr, secret: &str) -> ServeError {
 }
 
 fn pulled(address: SocketAddr, dest: &Path, secret: &str, is_stopped: bool) -> PullError {
-    let options = PullOptions { address, dest: dest.to_owned(), delete: false, wait_for_space: false };
+    let options =
+        PullOptions { address, dest: dest.to_owned(), delete: false, wait_for_space: false, cores: None };
     pull(options, secret, &AtomicBool::new(is_stopped), |_| ()).expect_err("it does not go well")
 }
 

@@ -80,7 +80,8 @@ pub fn node(config: &Path) -> Command {
 /// A pull in this process, as an embedder has it done.
 pub fn pulled(address: SocketAddr, dest: &Path, secret: &Path) -> Result<PullReport, PullError> {
     let text = fs::read_to_string(secret).expect("ours");
-    let options = PullOptions { address, dest: dest.to_owned(), delete: false, wait_for_space: false };
+    let options =
+        PullOptions { address, dest: dest.to_owned(), delete: false, wait_for_space: false, cores: None };
     engine::pull(options, &text, &AtomicBool::new(false), |_| {})
 }
 

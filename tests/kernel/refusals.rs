@@ -121,7 +121,13 @@ fn whatever_needs_a_ring_says_that_it_has_none_and_what_to_allow() {
         let (stop, any) = (AtomicBool::new(false), "127.0.0.1:0".parse().expect("an address"));
         let serve = ServeOptions { dir: dir.join("source"), listen: any, cache: Some(dir.join("cache")) };
         let served = engine::serve(&serve, SECRET, &stop, &|_| {}, |_| {});
-        let pull = PullOptions { address: any, dest: dir.join("dest"), delete: false, wait_for_space: false };
+        let pull = PullOptions {
+            address: any,
+            dest: dir.join("dest"),
+            delete: false,
+            wait_for_space: false,
+            cores: None,
+        };
         let pulled = engine::pull(pull, SECRET, &stop, |_| {});
         let rejoined = engine::rejoin(config, Vec::new());
         (served, pulled, rejoined, node(&root).open().map(drop))
