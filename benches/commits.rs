@@ -1,5 +1,5 @@
 //! Registrations of a cluster of three on this machine: how many in a second by one client and with 256 in flight, and
-//! how long one takes alone and beside a bulk transfer to both followers.
+//! how long one takes alone, beside a busy thread for each processor, and beside a bulk transfer to both followers.
 //!
 //! `cargo bench --bench commits [-- --dir DIR] [--seconds 5] [--bulk-mib 2048]`. Three engines of one core each in one
 //! process, on loopback, their roots side by side under DIR (a temporary directory): logs and bulk share one disk, as
@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ringway::engine::{Ask, Change, Engine, Sealed, SegmentStatus, Shard};
@@ -57,6 +58,8 @@ fn main() -> Result<(), Failure> {
     let alone = one_client(&mut files, time)?;
     alone.print("one client");
     in_flight(&mut files, time)?;
+    let busy = beside_busy_threads(|| one_client(&mut files, time))?;
+    busy.print("one client beside a busy thread for each processor");
 
     let bulk = Bulk { origin: &origin, followers: &engines[1..], mib: options.bulk_mib };
     bulk.register("alone")?;
@@ -175,6 +178,25 @@ fn one_client(files: &mut Files<'_>, time: Duration) -> Result<Sample, Failure> 
         }
     }
     Ok(Sample(sample))
+}
+
+/// Does something while as many threads as there are processors compute: what a registration takes there, a bulk
+/// transfer that keeps all of them busy does not take less.
+fn beside_busy_threads<T>(something: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    let compute = || {
+        while !over.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(compute);
+        }
+        let done = something();
+        over.store(true, Ordering::Relaxed);
+        done
+    })
 }
 
 fn in_flight(files: &mut Files<'_>, time: Duration) -> Result<(), Failure> {

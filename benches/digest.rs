@@ -1,17 +1,20 @@
-//! The digests: chunk, small segments together, tree, tree and flat in one pass, root, sidecar; beside `ring`'s flat
+//! The digests: chunk, small segments together, chunks by cores, tree, tree and flat in one pass, root, sidecar; beside `ring`'s flat
 //! SHA-256 of the same bytes.
 //!
 //! `cargo bench --features sim --bench digest`. Memory only. The baseline is the cost that no one-stream kernel can
 //! go below: what a tree adds to it is one block for each leaf, and the digests above.
 
 use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ringway::digest::{
     ChunkList, Kernel, TreeAndFlat, TreeHasher, chunk_digest, chunk_digests, root_digest, sidecar_decode,
     sidecar_encode,
 };
-use ringway::ids::Digest;
+use ringway::ids::{Digest, Nanos};
 use ringway::limits::{CHUNK_BYTES, LEAF_BYTES};
 
 #[path = "machine/mod.rs"]
@@ -91,6 +94,43 @@ fn segments(c: &mut Criterion) {
     group.finish();
 }
 
+/// Chunks of as many cores at once, each with memory of its own: what a segment gains that other cores help with.
+fn cores(c: &mut Criterion) {
+    const CHUNKS: usize = 4;
+    let begun = Instant::now();
+    let clock = || Nanos(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let kernel = Kernel::fastest(clock);
+    let usable = thread::available_parallelism().map_or(1, |cores| cores.get());
+    let contents: Vec<Vec<u8>> = (0..usable).map(|_| content(CHUNKS * CHUNK_BYTES)).collect();
+    let digest = |bytes: &[u8]| {
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            black_box(chunk_digest(kernel, black_box(chunk)));
+        }
+    };
+    let mut group = c.benchmark_group("chunks by cores");
+    for count in (0..).map(|power| 1 << power).take_while(|count| *count <= usable) {
+        let contents = &contents[..count];
+        group.throughput(Throughput::Bytes((count * CHUNKS * CHUNK_BYTES) as u64));
+        group.bench_function(BenchmarkId::new(kernel.name(), count), |b| {
+            b.iter_custom(|times| {
+                let barrier = Barrier::new(count);
+                let work = |bytes: &[u8]| {
+                    digest(bytes); // in the caches that it is to be in
+                    barrier.wait();
+                    let begun = Instant::now();
+                    (0..times).for_each(|_| digest(bytes));
+                    begun.elapsed()
+                };
+                thread::scope(|scope| {
+                    let running: Vec<_> = contents.iter().map(|bytes| scope.spawn(|| work(bytes))).collect();
+                    running.into_iter().map(|one| one.join().expect("it ends")).max().expect("one at least")
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
 /// A list of 65536 chunks: a segment of 64 GiB.
 fn lists(c: &mut Criterion) {
     let count = 65_536_u32;
@@ -107,7 +147,7 @@ fn lists(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, chunks, small_segments, segments, lists);
+criterion_group!(benches, chunks, small_segments, segments, cores, lists);
 
 fn main() {
     machine::print();

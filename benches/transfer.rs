@@ -1,11 +1,13 @@
 //! Whole transfers over loopback, by the library: a served directory is pulled, every byte verified, data and folders
-//! durable; by shapes, and by cores: so many directories at once, each with a serving and a pulling core of its own.
+//! durable; by shapes, by the cores of one pull, and by pulls: so many directories at once, each with a serving and a
+//! pulling core of its own.
 //!
 //! `cargo bench --bench transfer`. The baseline is a copy by std of the same files with an fsync each, which verifies
 //! nothing. Both ends share the machine's cores, and all the disk of the build's directory.
 
 use std::fs;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -61,17 +63,17 @@ impl Source {
         self.dir.path().join(format!("target-{}", self.pulls))
     }
 
-    fn pulled(&self, dest: PathBuf) {
+    fn pulled(&self, dest: PathBuf, cores: Option<NonZeroU16>) {
         let options =
-            PullOptions { address: self.address, dest, delete: false, wait_for_space: false, cores: None };
+            PullOptions { address: self.address, dest, delete: false, wait_for_space: false, cores };
         let report = pull(options, SECRET, &AtomicBool::new(false), |_| {}).expect("pulled");
         assert_eq!(report.segments, self.files as u64);
     }
 
-    fn timed_pull(&mut self) -> Duration {
+    fn timed_pull(&mut self, cores: Option<NonZeroU16>) -> Duration {
         let target = self.next_target();
         let begun = Instant::now();
-        self.pulled(target.clone());
+        self.pulled(target.clone(), cores);
         let took = begun.elapsed();
         fs::remove_dir_all(target).expect("it was made");
         took
@@ -118,7 +120,7 @@ fn shapes(c: &mut Criterion) {
             b.iter_custom(|count| (0..count).map(|_| source.timed_copy()).sum());
         });
         group.bench_function(BenchmarkId::new("pull", &shape), |b| {
-            b.iter_custom(|count| (0..count).map(|_| source.timed_pull()).sum());
+            b.iter_custom(|count| (0..count).map(|_| source.timed_pull(None)).sum());
         });
     }
     group.finish();
@@ -130,7 +132,7 @@ fn timed_together(sources: &mut [Source]) -> Duration {
     let begun = Instant::now();
     thread::scope(|scope| {
         for (source, target) in sources.iter().zip(&targets) {
-            scope.spawn(|| source.pulled(target.clone()));
+            scope.spawn(|| source.pulled(target.clone(), NonZeroU16::new(1)));
         }
     });
     let took = begun.elapsed();
@@ -138,14 +140,37 @@ fn timed_together(sources: &mut [Source]) -> Duration {
     took
 }
 
+/// 1, 2, 4 and so on.
+fn powers(most: usize) -> impl Iterator<Item = u16> {
+    (0..u16::BITS).map(|power| 1 << power).take_while(move |count| usize::from(*count) <= most)
+}
+
+fn usable() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
 fn cores(c: &mut Criterion) {
+    const BYTES: usize = 128 << 20;
+    let mut group = c.benchmark_group("one transfer by cores of the pull");
+    group.sample_size(10);
+    let mut source = Source::new(4, BYTES);
+    group.throughput(Throughput::Bytes(4 * BYTES as u64));
+    for count in powers(usable().max(2)) {
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            let cores = NonZeroU16::new(count);
+            b.iter_custom(|times| (0..times).map(|_| source.timed_pull(cores)).sum());
+        });
+    }
+    group.finish();
+}
+
+fn pulls(c: &mut Criterion) {
     const BYTES: usize = 64 << 20;
     let mut group = c.benchmark_group("transfers at once, two cores each");
     group.sample_size(10);
-    let most = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2).max(2));
-    for count in (0..).map(|power| 1_usize << power).take_while(|count| *count <= most) {
+    for count in powers(usable().div_ceil(2).max(2)) {
         let mut sources: Vec<_> = (0..count).map(|_| Source::new(2, BYTES)).collect();
-        group.throughput(Throughput::Bytes((count * 2 * BYTES) as u64));
+        group.throughput(Throughput::Bytes(u64::from(count) * 2 * BYTES as u64));
         group.bench_function(BenchmarkId::from_parameter(count), |b| {
             b.iter_custom(|times| (0..times).map(|_| timed_together(&mut sources)).sum());
         });
@@ -153,7 +178,7 @@ fn cores(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, shapes, cores);
+criterion_group!(benches, shapes, cores, pulls);
 
 fn main() {
     machine::print();

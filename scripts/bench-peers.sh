@@ -7,8 +7,9 @@
 # Shapes: A files of 512 MiB, B of 16 MiB, C of 64 KiB, D one file, S of 64 MiB; --mib is the size of all of them (2048).
 # The clock stops when every file stands under its name, checked in the mover's class, data and folders durable:
 #   L1  a weak checksum, fsync      rsync, rsync-4 (four of them at once)
-#   L2  SHA-256 of every byte       ringway, ringway-cold (digests made inside the clock), rsync-verify (openssl afterwards),
-#                                   aria2 (from nginx), curl (from nginx; tee to openssl, dd past the page cache)
+#   L2  SHA-256 of every byte       ringway, ringway-1 (pulled by one core), ringway-cold (digests made inside the clock),
+#                                   rsync-verify (openssl afterwards), aria2 (from nginx), curl (from nginx; tee to openssl,
+#                                   dd past the page cache)
 #   L2+ SHA-256 or better, TLS      sendme (BLAKE3, QUIC), where it is installed
 # The source's digests are made before the clock starts, for all alike but ringway-cold. One congestion control for all,
 # put back at the end. Prints medians: CPU seconds of the whole machine per GB (busy ticks of /proc/stat), the largest
@@ -16,7 +17,7 @@
 # so; one that is not installed is named. --install gets by apt-get what Debian has (needs root).
 set -euo pipefail
 shape=S mib=2048 rounds=5 source=memory dir='' congestion=cubic install='' plot=''
-movers='ringway ringway-cold rsync rsync-4 rsync-verify aria2 curl sendme'
+movers='ringway ringway-1 ringway-cold rsync rsync-4 rsync-verify aria2 curl sendme'
 usage() { sed -n '4,5s/^# *//p' "$0" >&2; exit 2; }
 while [ $# -gt 0 ]; do
     case $1 in
@@ -130,6 +131,7 @@ durable() { find "$TARGET" -type f -print0 | xargs -0 -P4 -n64 sync -d && sync -
 checked() { digests "$TARGET" | cmp - "$DIR/manifest"; }
 rsync_one() { rsync -r -t -W --fsync --checksum-choice=xxh128 "$@" "rsync://127.0.0.1:$RSYNC_PORT/source/" "$TARGET/"; }
 mover_ringway() { "$RINGWAY" pull "$ADDRESS" "$TARGET" --secret-file "$DIR/secret" -q; }
+mover_ringway-1() { "$RINGWAY" pull "$ADDRESS" "$TARGET" --secret-file "$DIR/secret" -q --cores 1; }
 mover_ringway-cold() {
     rm -rf "$DIR/cold" "$DIR/cold-serve"
     "$RINGWAY" serve "$SOURCE" --listen 127.0.0.1:0 --secret-file "$DIR/secret" --cache "$DIR/cold" -o json -q >"$DIR/cold-serve" &
@@ -183,8 +185,8 @@ sendme_up() {
     TICKET=$(grep -o 'blob[a-z0-9]*' "$DIR/ticket" | head -1)
     export TICKET
 }
-export -f durable checked rsync_one curl_one mover_ringway mover_ringway-cold mover_rsync mover_rsync-4 \
-    mover_rsync-verify mover_aria2 mover_curl mover_sendme
+export -f durable checked rsync_one curl_one mover_ringway mover_ringway-1 mover_ringway-cold mover_rsync \
+    mover_rsync-4 mover_rsync-verify mover_aria2 mover_curl mover_sendme
 
 wants() { case " $movers " in *" $1"*) return 0 ;; *) return 1 ;; esac; }
 serve_up
@@ -194,7 +196,7 @@ if { wants aria2 || wants curl; } && has nginx nginx; then nginx_up; fi
 if wants sendme && has sendme "sendme (cargo install sendme --locked)"; then sendme_up; fi
 for name in $movers; do
     case $name in
-        ringway|ringway-cold) ;;
+        ringway|ringway-1|ringway-cold) ;;
         rsync|rsync-4|rsync-verify) [ -n "$(type -P rsync)" ] || continue ;;
         aria2) { has aria2c aria2 && [ -n "$(type -P nginx)" ]; } || continue ;;
         curl) { has curl curl && [ -n "$(type -P nginx)" ]; } || continue ;;

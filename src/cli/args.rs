@@ -208,7 +208,8 @@ pub(crate) struct Pull {
     /// When the disk is full, wait for room instead of ending.
     #[arg(long)]
     pub(crate) wait_for_space: bool,
-    /// Cores to use, of which large files take all: as many as this process may use, at most 4, unless given.
+    /// Cores to use, of which files of 8 MiB and more take all; as many as this process may use, at most 4, unless
+    /// given.
     #[arg(long)]
     pub(crate) cores: Option<NonZeroU16>,
 }

@@ -68,6 +68,7 @@ pub(crate) async fn run(
         bytes_done: have.values().map(|listed| listed.bytes).sum(),
         ..PullProgress::default()
     };
+    let missing = progress.bytes - progress.bytes_done;
     let stats = Rc::new(TransferStats::default());
     let pull = Rc::new(Pull {
         options,
@@ -81,7 +82,7 @@ pub(crate) async fn run(
         full: Cell::new(false),
         busy: Cell::default(),
     });
-    Rc::clone(&pull).fetch_all((transport, peer), others.helpers(), tell).await?;
+    Rc::clone(&pull).fetch_all((transport, peer), others.helpers(missing), tell).await?;
     if pull.options.delete {
         report.removed += remove(&store, gone.values()).await?;
     }

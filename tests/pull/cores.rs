@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::binary::{Running, content, errors, json, pull, same, secret, serve, write};
 use super::pulled;
 
-/// A chunk is 1 MiB, and from 64 of them on other cores are asked to help.
+/// Of 64 MiB and more other cores are asked to help.
 const LARGE: usize = (96 << 20) - 777;
 
 struct Rig {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use ringway::ids::{Nanos, NodeId};
-use ringway::limits::{CHUNK_BYTES, LEND_OUT_CHUNKS_MAX, PEER_SERVES_MAX};
+use ringway::limits::{CHUNK_BYTES, LEND_CHUNKS_MIN, LEND_OUT_CHUNKS_MAX, PEER_SERVES_MAX};
 use ringway::segment::Sabotage;
 use ringway::stats::TransferStats;
 use ringway::transfer::{Helper, Helpers, Loan};
@@ -87,7 +87,7 @@ fn p6_a_free_core_brings_a_part_of_a_large_segment_and_every_chunk_comes_once() 
 
 #[test]
 fn a_small_segment_is_lent_to_nobody_and_a_core_that_is_busy_is_asked_again() {
-    let mut rig = Rig::new(1, &[63 * CHUNK_BYTES]);
+    let mut rig = Rig::new(1, &[(LEND_CHUNKS_MIN as usize - 1) * CHUNK_BYTES; 4]);
     let team = start(&mut rig);
     rig.finish(&team.target);
     assert_eq!(team.target.stats.chunks_lent.get(), 0);
@@ -98,6 +98,27 @@ fn a_small_segment_is_lent_to_nobody_and_a_core_that_is_busy_is_asked_again() {
     let stats = &team.target.stats;
     assert!(stats.chunks_lent.get() > 0 && stats.failed.get() == 0, "{stats:?}");
     assert_eq!(stats.bytes_fetched.get(), rig.total(), "nothing is fetched twice");
+}
+
+/// Many of them at once: the other core goes from one to the next.
+#[test]
+fn p6_of_many_segments_that_are_just_large_enough_another_core_brings_parts() {
+    let mut lent = 0;
+    each_seed(12, |seed| {
+        let chunks = |index: u64| LEND_CHUNKS_MIN as usize + (seed * 7 + index * 5) as usize % 13;
+        let sizes: Vec<usize> =
+            (0..9).map(|index| chunks(index) * CHUNK_BYTES - (index as usize * 911)).collect();
+        let mut rig = Rig::new(seed, &sizes);
+        let team = start(&mut rig);
+        rig.finish(&team.target);
+        let stats = &team.target.stats;
+        lent += stats.chunks_lent.get();
+        assert_eq!(stats.bytes_fetched.get(), rig.total(), "nothing is fetched twice");
+        assert_eq!((stats.failed.get(), stats.landed.get()), (0, 9), "{stats:?}");
+        assert!(team.helper.is_free(), "it has given back what it had");
+    });
+    println!("{lent} chunks came through the other core");
+    assert!(lent > 0);
 }
 
 #[test]
