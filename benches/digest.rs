@@ -1,5 +1,5 @@
-//! The digests: chunk, small segments together, chunks by cores, tree, tree and flat in one pass, root, sidecar; beside `ring`'s flat
-//! SHA-256 of the same bytes.
+//! The digests: chunk, small segments together, chunks by cores, tree, tree and flat in one pass, root, sidecar; beside
+//! `ring`'s flat SHA-256 of the same bytes.
 //!
 //! `cargo bench --features sim --bench digest`. Memory only. The baseline is the cost that no one-stream kernel can
 //! go below: what a tree adds to it is one block for each leaf, and the digests above.
