@@ -208,8 +208,8 @@ pub(crate) struct Pull {
     /// When the disk is full, wait for room instead of ending.
     #[arg(long)]
     pub(crate) wait_for_space: bool,
-    /// Cores to use, of which files of 8 MiB and more take all; as many as this process may use, at most 4, unless
-    /// given.
+    /// Cores to use where there are 64 MiB or more to fetch, 9 at most: all but one bring parts of files of 16 MiB and
+    /// more. Unless given as many as this process may use, but no more than 4.
     #[arg(long)]
     pub(crate) cores: Option<NonZeroU16>,
 }

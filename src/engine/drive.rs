@@ -24,6 +24,17 @@ pub(super) fn drive<T: 'static>(
     work: impl Future<Output = T> + 'static,
     stop: &AtomicBool,
 ) -> Option<T> {
+    let done = until_done(core, work, stop);
+    core.shut_down();
+    done
+}
+
+/// Drives a core until the future is done or `stop` is set, and leaves it as it is then.
+pub(super) fn until_done<T: 'static>(
+    core: &Core,
+    work: impl Future<Output = T> + 'static,
+    stop: &AtomicBool,
+) -> Option<T> {
     let output = Rc::new(RefCell::new(None));
     let theirs = Rc::clone(&output);
     let body = async move { *theirs.borrow_mut() = Some(work.await) };
@@ -37,6 +48,5 @@ pub(super) fn drive<T: 'static>(
             }
         }
     }
-    core.shut_down();
     output.take()
 }

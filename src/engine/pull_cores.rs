@@ -4,20 +4,19 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::rc::Rc;
-use std::sync::atomic::AtomicBool;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use crate::auth::SecretSet;
-use crate::limits::{FETCHES_MAX, LEND_CORES_MAX, PULL_CORES_BYTES_MIN, PULL_CORES_DEFAULT};
+use crate::limits::{PULL_CORES_BYTES_MIN, PULL_CORES_DEFAULT};
 use crate::transfer::{Helper, Helpers, Loan};
-use crate::uring::{MailReceiver, MailSender, mailbox};
+use crate::uring::{MailReceiver, MailSender, Pinned, Priority, mailbox, pinned};
 
-use super::drive::{core, drive};
+use super::drive::core;
 use super::fallback;
 use super::point;
 
-/// Loans that wait for one core: one of each segment that is being fetched.
-const LOANS_MAX: usize = FETCHES_MAX;
+/// Loans that wait for one core: it is asked for one at a time.
+const LOANS_MAX: usize = 2;
 
 /// The other cores, each begun when it is first asked to help: a pull of small files begins none.
 pub(super) struct PullCores {
@@ -27,10 +26,10 @@ pub(super) struct PullCores {
     begun: RefCell<BTreeMap<u16, Option<Other>>>,
 }
 
-/// A core and its thread.
+/// A core on a thread of its own.
 struct Other {
     loans: MailSender<Box<Loan>>,
-    thread: JoinHandle<()>,
+    core: Pinned,
 }
 
 impl PullCores {
@@ -42,7 +41,7 @@ impl PullCores {
             u16::try_from(usable).unwrap_or(u16::MAX).min(PULL_CORES_DEFAULT)
         };
         let count = cores.map_or_else(usable, NonZeroU16::get) - 1;
-        Self { secrets, count: count.min(LEND_CORES_MAX), begun: RefCell::default() }
+        Self { secrets, count, begun: RefCell::default() }
     }
 
     /// How the pull's own core asks them; none if it has no others, or little to fetch.
@@ -56,57 +55,44 @@ impl PullCores {
     }
 
     /// Hands a loan to one of them. One that it does not get is declined.
-    fn ask(&self, core: u16, loan: Box<Loan>) {
+    fn ask(&self, number: u16, loan: Box<Loan>) {
         let mut begun = self.begun.borrow_mut();
-        let other = begun.entry(core).or_insert_with(|| begin(core, self.secrets.clone()));
-        if let Some(other) = other
+        if let Some(other) = begun.entry(number).or_insert_with(|| begin(number, self.secrets.clone()))
             && other.loans.try_send(loan).is_err()
         {
-            tracing::debug!(core, "another core has no time to be asked for help");
+            tracing::debug!(core = number, "another core has no time to be asked for help");
         }
     }
 
-    /// Waits until they have ended what they do: nothing of the pull writes then.
+    /// Stops them; waits until nothing of theirs is in flight.
     pub(super) fn end(&self) {
-        let begun = std::mem::take(&mut *self.begun.borrow_mut());
-        // Nobody can ask any of them any more before the first is waited for.
-        let threads: Vec<_> = begun.into_values().flatten().map(|Other { thread, .. }| thread).collect();
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a core of the pull has panicked");
-            }
+        for other in std::mem::take(&mut *self.begun.borrow_mut()).into_values().flatten() {
+            other.core.stop();
         }
     }
 }
 
 fn begin(number: u16, secrets: SecretSet) -> Option<Other> {
     let (loans, asked) = mailbox(LOANS_MAX);
-    let named = thread::Builder::new().name(format!("ringway-pull-{number}"));
-    match named.spawn(move || help(number, secrets, asked)) {
-        Ok(thread) => Some(Other { loans, thread }),
+    let make = move || {
+        let core = core()?;
+        fallback::tell(&core.probe(), number, Some(point::CONGESTION));
+        drop(core.spawn(Priority::Bulk, help(secrets, asked)));
+        Ok(core)
+    };
+    match pinned(number.into(), None, make) {
+        Ok(core) => Some(Other { loans, core }),
         Err(error) => {
-            tracing::warn!(%error, core = number, "no thread for another core: the pull goes on without it");
+            tracing::warn!(%error, core = number, "the pull goes on without another core");
             None
         }
     }
 }
 
-/// One of them: helps until nobody can ask any more.
-fn help(number: u16, secrets: SecretSet, mut asked: MailReceiver<Box<Loan>>) {
-    let core = match core() {
-        Ok(core) => core,
-        Err(error) => {
-            tracing::warn!(%error, core = number, "no ring for another core: the pull goes on without it");
-            return;
-        }
-    };
-    fallback::tell(&core.probe(), number, Some(point::CONGESTION));
-    let helping = async move {
-        let (transport, helper) = (point::transport(secrets, None), Rc::new(Helper::default()));
-        while let Some(loan) = asked.receive().await {
-            Rc::clone(&helper).help(*loan, transport.clone()).await;
-        }
-        transport.shut_down();
-    };
-    drive(&core, helping, &AtomicBool::new(false));
+/// One of them: helps with one segment after the other.
+async fn help(secrets: SecretSet, mut asked: MailReceiver<Box<Loan>>) {
+    let (transport, helper) = (point::transport(secrets, None), Rc::new(Helper::default()));
+    while let Some(loan) = asked.receive().await {
+        Rc::clone(&helper).help(*loan, transport.clone()).await;
+    }
 }

@@ -20,7 +20,7 @@ pub struct PullOptions {
     /// When the disk is full, wait for room instead of ending.
     pub wait_for_space: bool,
     /// Cores to use, each a thread with a ring, a slab and a connection of its own: one lands, the others bring parts
-    /// of segments of 8 MiB and more. Nine at most; one, if there are less than 64 MiB to fetch. Unless given as many
+    /// of segments of 16 MiB and more. Nine at most; one, if there are less than 64 MiB to fetch. Unless given as many
     /// as the process may use, but no more than four.
     pub cores: Option<NonZeroU16>,
 }

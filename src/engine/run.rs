@@ -1,5 +1,5 @@
-//! Running `serve`, `pull`, `rejoin` and `doctor` on the calling thread: one ring, one core, until the work is done or
-//! somebody says stop.
+//! Running `serve`, `pull`, `rejoin` and `doctor` on the calling thread, a pull with others beside it, until the work
+//! is done or somebody says stop.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::ids::GroupId;
 
 use super::boot::boot_id;
 use super::doctor::{Check, DoctorError, Standing, examine};
-use super::drive::{core, drive};
+use super::drive::{core, drive, until_done};
 use super::fallback;
 use super::point;
 use super::pull::{self};
@@ -77,8 +77,10 @@ pub fn pull(
     fallback::tell(&core.probe(), 0, Some(point::CONGESTION));
     let others = Rc::new(PullCores::new(options.cores, secrets.clone()));
     let pulling = pull::run(options, secrets, (boot_id(), Rc::clone(&others)), Rc::new(tell));
-    let done = drive(&core, pulling, stop);
+    let done = until_done(&core, pulling, stop);
+    // Nobody writes any more when the store lets another pull in.
     others.end();
+    core.shut_down();
     done.unwrap_or(Err(PullError::Interrupted))
 }
 

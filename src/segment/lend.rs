@@ -1,5 +1,5 @@
-//! A staging file that other cores of the node write to: what such a core has to know, its own handle of the file, and
-//! the owner's guard.
+//! A staging file that other cores of the process write to: what such a core has to know, its own handle of the file,
+//! and the owner's guard.
 //!
 //! The owner alone knows which chunks are there: it notes one when the core that has written it says so. As long as a
 //! core may write, the file is not quiet, and so does not land; and the segment is not begun again.

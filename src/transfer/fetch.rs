@@ -11,15 +11,16 @@ use std::rc::Rc;
 use futures_util::future::{Either, select, try_join};
 
 use crate::ids::{GroupId, NodeId};
-use crate::limits::{FETCH_RANGES_MAX, WRITES_MAX};
+use crate::limits::{FETCH_RANGES_MAX, LEND_SEGMENTS_MAX, WRITES_MAX};
 use crate::segment::{self, ChunkSink, ChunkWriter, DiskError, Landing, Store, WriteError};
 use crate::stats::TransferStats;
 use crate::transport::{Peer, Transport};
+use crate::uring::Shares;
 use crate::wire::Body;
 
 use super::failure::Failure;
+use super::helpers::{Helpers, Hired};
 use super::land::Lander;
-use super::lend::Helpers;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 use super::share::{Share, Tell};
 
@@ -33,6 +34,8 @@ pub(super) struct Receiving<'a> {
     pub(super) source: NodeId,
     pub(super) peer: Peer,
     pub(super) landing: &'a Landing,
+    /// Other cores that help with it.
+    pub(super) hired: Vec<Hired>,
 }
 
 /// The ranges within one that are neither there nor being written.
@@ -49,8 +52,10 @@ pub struct Fetcher {
     pub(super) sessions: Sessions,
     pub(super) stats: Rc<TransferStats>,
     pub(super) group: GroupId,
-    /// The node's other cores.
+    /// The other cores.
     pub(super) helpers: Option<Rc<Helpers>>,
+    /// Large segments that are asked of one source, where other cores help.
+    pub(super) turns: Shares<NodeId>,
 }
 
 impl Fetcher {
@@ -59,10 +64,11 @@ impl Fetcher {
     pub fn new(transport: Transport, store: Rc<Store>, group: GroupId, stats: Rc<TransferStats>) -> Self {
         let lander = Lander::start(Rc::clone(&store));
         let sessions = Sessions::new(transport, group);
-        Self { store, lander, sessions, stats, group, helpers: None }
+        let turns = Shares::new(usize::MAX, LEND_SEGMENTS_MAX);
+        Self { store, lander, sessions, stats, group, helpers: None, turns }
     }
 
-    /// The same; of large segments other cores of the node bring a part, when they are free.
+    /// The same; of large segments other cores bring a part, when they are free.
     #[must_use]
     pub fn with_helpers(self, helpers: Option<Rc<Helpers>>) -> Self {
         Self { helpers, ..self }
@@ -88,10 +94,12 @@ impl Fetcher {
             [own, others @ ..] if !others.is_empty() => (own.part.chunks.clone(), others),
             _ => (WHOLE, &[][..]),
         };
+        let turn = if others.is_empty() { self.turn(&want, source).await } else { None };
         let Request { asker, mut answers } = self.sessions.request((source, Lane::Whole), peer).await?;
+        let hired = self.hire(&want, &own);
         let resumed = self.store.is_staged(want.id, want.root);
         let known = if resumed { self.store.staged_chunks(&want).await } else { None };
-        let asked = if resumed { 0..0 } else { self.first_piece(&want, &own) };
+        let asked = if resumed { 0..0 } else { self.first_piece(&want, &own, &hired) };
         let chunks = match known {
             Some(chunks) => chunks,
             None => {
@@ -108,13 +116,13 @@ impl Fetcher {
             self.stats.chunks_reused.add(u64::from(landing.written_count()));
         }
         let mut receiving =
-            Receiving { asker: &asker, answers: &mut answers, source, peer, landing: &landing };
+            Receiving { asker: &asker, answers: &mut answers, source, peer, landing: &landing, hired };
         let received = if others.is_empty() {
             self.receive_own(&mut receiving, WHOLE, asked).await
         } else {
             self.receive_spread(&mut receiving, own, asked, (others, tell)).await
         };
-        drop((asker, answers));
+        drop((asker, answers, turn));
         match received {
             Ok(()) => self.lander.land(vec![landing]).await.pop().expect("one answer for one landing"),
             Err(failure) => {

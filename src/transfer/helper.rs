@@ -1,4 +1,5 @@
-//! The other end of lending: a core that is free brings pieces of a segment whose owner is another core of its node.
+//! The other end of lending: a core that is free brings pieces of a segment whose owner is another core, of its node or
+//! of its pull.
 //!
 //! It has a connection to the source and a handle of the staging file of its own, verifies each chunk and writes it
 //! through the node's gate. It keeps nothing: of each chunk it tells the owner, who alone knows what is there. Its last

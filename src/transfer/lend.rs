@@ -1,11 +1,10 @@
-//! Lending: of a large segment other cores of the node bring pieces from the far end, while its owner works from the
-//! front.
+//! Lending: of a large segment other cores of the node or of the pull bring pieces from the far end, while its owner
+//! works from the front.
 //!
 //! The owner alone notes what is there, each chunk when the core that has written it says so, and lands. What a core
 //! does not bring the owner asks for itself, when that core has said that it writes no more.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
@@ -14,31 +13,21 @@ use futures_util::future::{Either, select, try_join};
 use futures_util::stream::{self, StreamExt};
 
 use crate::digest::chunk_count;
-use crate::limits::{LEND_CHUNKS_MIN, LEND_CORES_MAX, LEND_NEWS_MAX, LEND_PAUSE, LEND_PIECES_MAX};
+use crate::ids::NodeId;
+use crate::limits::{
+    LEND_CHUNKS_MIN, LEND_FAILED_PAUSE, LEND_NEWS_MAX, LEND_PAUSE, LEND_PIECE_CHUNKS_MIN, LEND_PIECES_MAX,
+};
 use crate::segment::{Landing, Lent, Outline, Want};
 use crate::stats::TransferStats;
-use crate::uring::{Core, MailReceiver, MailSender, Notify, Priority, mailbox, sleep};
+use crate::uring::{Core, MailReceiver, MailSender, Notify, Place, Priority, mailbox};
 
 use super::failure::Failure;
-use super::fetch::{Fetcher, Receiving, missing};
+use super::fetch::{Fetcher, Receiving, WHOLE, missing};
 use super::helper::{Fate, Loan, News};
+use super::helpers::{Helpers, Hired};
 use super::pieces::{Piece, Pieces, chunks_of, size};
 use super::share::wait;
 use super::spread::Patience;
-
-/// The other cores of a node: how many, and how one of them is asked to help.
-pub struct Helpers {
-    count: u32,
-    ask: Box<dyn Fn(u32, Box<Loan>)>,
-}
-
-impl Helpers {
-    /// So many; `ask` hands a loan to one of them, or drops it.
-    #[must_use]
-    pub fn new(count: u16, ask: impl Fn(u32, Box<Loan>) + 'static) -> Self {
-        Self { count: u32::from(count.min(LEND_CORES_MAX)), ask: Box::new(ask) }
-    }
-}
 
 /// What the owner and all whom it has asked to help know of one segment.
 #[derive(Debug)]
@@ -69,8 +58,6 @@ struct Held {
     out: Cell<u32>,
     /// It is given no more.
     is_recalled: Cell<bool>,
-    /// It could not go on.
-    has_failed: Cell<bool>,
 }
 
 /// The owner's end of one loan. Dropped, it is recalled.
@@ -104,33 +91,73 @@ impl Board {
     }
 }
 
+/// How many chunks a part of a segment has.
+fn count_of(want: &Want, part: &Range<u32>) -> u32 {
+    part.end.min(chunk_count(want.len).unwrap_or_default()).saturating_sub(part.start)
+}
+
+fn others(hired: &[Hired]) -> u32 {
+    u32::try_from(hired.len()).expect("no more than LEND_CORES_MAX")
+}
+
 impl Fetcher {
+    /// Those who help with a segment from its beginning on: of the free ones as many as would have something to do.
+    pub(super) fn hire(&self, want: &Want, own: &Range<u32>) -> Vec<Hired> {
+        let count = count_of(want, own);
+        match self.helpers.as_ref().filter(|_| count >= LEND_CHUNKS_MIN) {
+            // The owner has two pieces, and leaves each of the others two.
+            Some(helpers) => helpers.hire((count / (2 * LEND_PIECE_CHUNKS_MIN)) as usize - 1),
+            None => Vec::new(),
+        }
+    }
+
     /// What is asked for first: all of `own`, or of what other cores may help with the first piece.
-    pub(super) fn first_piece(&self, want: &Want, own: &Range<u32>) -> Range<u32> {
-        let end = own.end.min(chunk_count(want.len).unwrap_or_default());
-        let count = end.saturating_sub(own.start);
+    pub(super) fn first_piece(&self, want: &Want, own: &Range<u32>, hired: &[Hired]) -> Range<u32> {
+        let count = count_of(want, own);
         match &self.helpers {
-            Some(helpers) if count >= LEND_CHUNKS_MIN => own.start..own.start + size(count, helpers.count),
+            Some(_) if count >= LEND_CHUNKS_MIN => {
+                // Somebody may be free before it has all come.
+                own.start..own.start + size(count, others(hired).max(1))
+            }
             _ => own.clone(),
         }
     }
 
-    /// Takes what is missing from the source, with the other cores of the node if it is worth it. `asked` is on its way
-    /// already.
+    /// Waits for a segment's turn at its source, which answers one after the other: were all large ones asked for at
+    /// once, other cores would help with the first alone, and none would land before nearly all have come.
+    pub(super) async fn turn(&self, want: &Want, source: NodeId) -> Option<Place> {
+        if self.helpers.is_none() || count_of(want, &WHOLE) < LEND_CHUNKS_MIN {
+            return None;
+        }
+        let turns = self.turns.of(source);
+        turns.room().await;
+        Some(turns.take())
+    }
+
+    /// Takes what is missing from the source, with the other cores if it is worth it. `asked` is on its way already.
     pub(super) async fn receive_own(
         &self,
         from: &mut Receiving<'_>,
         within: Range<u32>,
         asked: Range<u32>,
     ) -> Result<(), Failure> {
-        let lacking: u32 = missing(from.landing, &within).map(|range| range.end - range.start).sum();
-        let Some(helpers) = self.helpers.as_ref().filter(|_| lacking >= LEND_CHUNKS_MIN) else {
+        let hired = std::mem::take(&mut from.hired);
+        let behind = asked.end.max(within.start)..within.end;
+        let lacking =
+            |range| -> u32 { missing(from.landing, range).map(|range| range.end - range.start).sum() };
+        let is_worth_it = |_: &&Rc<Helpers>| lacking(&within) >= LEND_CHUNKS_MIN && lacking(&behind) > 0;
+        let Some(helpers) = self.helpers.as_ref().filter(is_worth_it) else {
+            drop(hired);
             return self.receive_alone(from, within, asked).await;
         };
         match from.landing.outline().await {
-            Ok(outline) => Box::pin(self.receive_lending(from, within, asked, (helpers, &outline))).await,
+            Ok(outline) => {
+                let with = (helpers, hired, &outline);
+                Box::pin(self.receive_lending(from, within, (asked, behind), with)).await
+            }
             Err(error) => {
                 tracing::warn!(%error, "no other core can help with a segment");
+                drop(hired);
                 self.receive_alone(from, within, asked).await
             }
         }
@@ -152,11 +179,10 @@ impl Fetcher {
         &self,
         from: &mut Receiving<'_>,
         within: Range<u32>,
-        asked: Range<u32>,
-        (helpers, outline): (&Helpers, &Outline),
+        (asked, behind): (Range<u32>, Range<u32>),
+        (helpers, hired, outline): (&Rc<Helpers>, Vec<Hired>, &Outline),
     ) -> Result<(), Failure> {
         let (landing, source, peer) = (from.landing, from.source, from.peer);
-        let behind = asked.end.max(within.start)..within.end;
         let board = Rc::new(Board {
             pieces: RefCell::new(Pieces::new(missing(landing, &behind))),
             others: Cell::new(0),
@@ -165,30 +191,25 @@ impl Fetcher {
         });
         let loan = |pieces, news| {
             let (group, outline) = (self.group, outline.clone());
-            Box::new(Loan { source, peer, group, outline, pieces, news })
+            Loan { source, peer, group, outline, pieces, news }
         };
-        let line = async |place: u32| loop {
-            let (given, (pieces, news)) = self.give(landing, &board);
-            (helpers.ask)(place, loan(pieces, news));
+        let line = async |hired: Hired| {
+            let hired = Rc::new(hired);
+            let (given, (pieces, news)) = self.give(landing, &board, Rc::clone(&hired));
+            hired.lend(loan(pieces, news));
+            drop(hired);
             let answered = || Some(given.held.phase.get()).filter(|phase| *phase != Phase::Offered);
-            if board.changed.until(answered).await == Phase::Over {
-                drop(given);
-            } else {
-                let held = Rc::clone(&given.held);
+            if board.changed.until(answered).await == Phase::Begun {
                 given.feed().await;
-                if held.has_failed.get() {
-                    return;
-                }
-            }
-            let is_empty = board.changed.until(|| board.is_empty().then_some(()));
-            if let Either::Right(_) = select(pin!(sleep(LEND_PAUSE)), pin!(is_empty)).await {
-                return;
             }
         };
         let begun = Core::current().now();
         let taken = {
+            let is_empty = board.changed.until(|| board.is_empty().then_some(()));
+            let more = stream::unfold((), async |()| Some((helpers.next().await, ())));
+            let hired = stream::iter(hired).chain(more).take_until(is_empty);
             // The others are asked first, so that the owner leaves them something.
-            let lines = pin!(stream::iter(0..helpers.count).for_each_concurrent(None, line));
+            let lines = pin!(hired.for_each_concurrent(None, line));
             let own = pin!(self.receive_front(from, asked, &board));
             match select(lines, own).await {
                 Either::Right((Ok((count, is_damaged)), _lines)) => {
@@ -225,21 +246,25 @@ impl Fetcher {
             Ok(())
         };
         let next = || {
-            let piece = board.pieces.borrow_mut().take_front(board.others.get());
+            let piece = board.pieces.borrow_mut().take_front(board.others.get().max(1));
             board.changed.notify();
             piece
         };
-        let mut piece: Piece = missing(landing, &asked).collect();
+        let (mut piece, mut unasked): (Piece, _) = (missing(landing, &asked).collect(), Piece::new());
         if piece.is_empty() {
             piece = next();
-            ask(&piece).await?;
+            unasked.clone_from(&piece);
         }
         let (mut count, mut is_damaged) = (0, false);
         while let (Some(first), Some(last)) = (piece.first(), piece.last()) {
             let (within, expected) = (first.start..last.end, chunks_of(&piece));
             let following = next();
+            let ask = async {
+                ask(&std::mem::take(&mut unasked)).await?;
+                ask(&following).await
+            };
             let receive = self.receive_chunks(answers, source, landing, (&within, expected));
-            let ((), damaged) = try_join(ask(&following), receive).await?;
+            let ((), damaged) = try_join(ask, receive).await?;
             count += expected;
             is_damaged |= damaged;
             piece = following;
@@ -253,14 +278,15 @@ impl Fetcher {
         &self,
         landing: &Landing,
         board: &'a Rc<Board>,
+        hired: Rc<Hired>,
     ) -> (Given<'a>, (MailReceiver<Piece>, MailSender<News>)) {
         let (phase, out) = (Cell::new(Phase::Offered), Cell::new(0));
-        let held = Rc::new(Held { phase, out, is_recalled: Cell::default(), has_failed: Cell::default() });
+        let held = Rc::new(Held { phase, out, is_recalled: Cell::default() });
         let (pieces, taken) = mailbox(LEND_PIECES_MAX);
         let (news, told) = mailbox(LEND_NEWS_MAX);
         board.others.set(board.others.get() + 1);
         let heard = (Rc::clone(board), Rc::clone(&held));
-        let hears = hear(landing.lend(), told, heard, Rc::clone(&self.stats));
+        let hears = hear((landing.lend(), hired), told, heard, Rc::clone(&self.stats));
         drop(Core::current().spawn(Priority::Bulk, hears));
         (Given { board, held, pieces }, (taken, news))
     }
@@ -296,9 +322,9 @@ async fn first_word(told: &mut MailReceiver<News>, board: &Board, held: &Held) -
     if told.close_if_empty() { None } else { told.try_receive() }
 }
 
-/// Hears what becomes of one loan, to its end.
+/// Hears what becomes of one loan, to its end. Nobody else hires the core before.
 async fn hear(
-    lent: Lent,
+    (lent, hired): (Lent, Rc<Hired>),
     mut told: MailReceiver<News>,
     (board, held): (Rc<Board>, Rc<Held>),
     stats: Rc<TransferStats>,
@@ -318,7 +344,7 @@ async fn hear(
             News::Over(failed) => {
                 is_over = true;
                 if let Some(failure) = failed {
-                    held.has_failed.set(true);
+                    hired.rest(LEND_FAILED_PAUSE);
                     tracing::debug!(failure = failure.word(), "a core does not bring what it was lent");
                 }
             }
@@ -327,6 +353,9 @@ async fn hear(
         next = if is_over { None } else { told.receive().await };
     }
     let has_begun = held.phase.replace(Phase::Over) == Phase::Begun;
+    if !has_begun && !held.is_recalled.get() {
+        hired.rest(LEND_PAUSE);
+    }
     board.others.set(board.others.get() - 1);
     board.put_back(&held, held.out.get());
     if has_begun && !is_over {
@@ -352,11 +381,5 @@ fn came(stats: &TransferStats, bytes: u32, fate: Fate) {
             stats.chunks_refetched.add(1);
         }
         Fate::Unwritten => {}
-    }
-}
-
-impl fmt::Debug for Helpers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Helpers({} cores)", self.count)
     }
 }

@@ -135,7 +135,8 @@ impl Fetcher {
             let request = self.sessions.request((part.node, Lane::Share), *peer).await?;
             let Request { asker, mut answers } = request;
             let (asker, answers) = (&asker, &mut answers);
-            let mut from = Receiving { asker, answers, source: part.node, peer: *peer, landing };
+            let mut from =
+                Receiving { asker, answers, source: part.node, peer: *peer, landing, hired: Vec::new() };
             // Of one that is late the rest would take up its line for nothing.
             let middle = asker.or_hang_up();
             let ended = self.receive_missing(&mut from, part.chunks.clone(), false).await;
