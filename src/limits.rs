@@ -317,7 +317,7 @@ pub const SPREAD_ASKS_MAX: u32 = 20;
 /// long, or they are so far behind what the source would have given.
 pub const SPREAD_PATIENCE: Nanos = Nanos::from_secs(2);
 /// Fewest missing chunks of a segment with which other cores are asked to help: two pieces for each of two. Pulls of
-/// 128 files of 16 MiB by two cores took 1.4 s so, and 1.9 s by one (2 processors, source and target on them).
+/// 128 files of 16 MiB by two cores took 1.55 s so, and 1.85 s by one (2 processors, source and target on them).
 pub const LEND_CHUNKS_MIN: u32 = 4 * LEND_PIECE_CHUNKS_MIN;
 /// Chunks of one piece of it: between two the core that brings them waits once for its writes.
 pub const LEND_PIECE_CHUNKS_MAX: u32 = 64;
