@@ -196,7 +196,11 @@ impl Product {
 
     fn pull(&self, target: &Path) -> Result<(), Failure> {
         let mut pull = Command::new(env!("CARGO_BIN_EXE_ringway"));
-        pull.args(["pull", &self.address]).arg(target).arg("-q").arg("--secret-file").arg(&self.secret);
+        // By one core, as the bare pipeline.
+        pull.args(["pull", &self.address, "-q", "--cores", "1"])
+            .arg(target)
+            .arg("--secret-file")
+            .arg(&self.secret);
         if pull.stdout(Stdio::null()).status()?.success() { Ok(()) } else { Err("the pull failed".into()) }
     }
 }
