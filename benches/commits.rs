@@ -180,8 +180,7 @@ fn one_client(files: &mut Files<'_>, time: Duration) -> Result<Sample, Failure> 
     Ok(Sample(sample))
 }
 
-/// Does something while as many threads as there are processors compute: what a registration takes there, a bulk
-/// transfer that keeps all of them busy does not take less.
+/// Does something while as many threads as there are processors compute: what waiting for a processor alone costs.
 fn beside_busy_threads<T>(something: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     let compute = || {
