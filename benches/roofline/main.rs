@@ -3,7 +3,8 @@
 //! `cargo bench --features sim --bench roofline [-- --dir DIR] [--mib 2048] [--files 32] [--rounds 7]`. Both copy the
 //! same files, out of the page cache, over loopback, onto DIR's disk, every chunk compared with its SHA-256 of before,
 //! data and folder durable; alternated. The bare pipeline (`bare.rs`) is two threads and one ring, with no protocol, no
-//! authentication, no recovery and one fixed plan; the product is the `ringway` binary, its start included. Prints
+//! authentication, no recovery and one fixed plan; the product is the `ringway` binary, its start included, by one core
+//! of the pull as the bare one has, and by as many as it takes unless told. Prints
 //! medians: seconds, GB/s, CPU seconds of the whole machine per GB, and the product's share of the bare rate.
 
 use std::error::Error;
@@ -73,10 +74,11 @@ fn run(options: &Options) -> Result<(), Failure> {
     let files = make(&source, options, kernel)?;
     let bytes = files.iter().map(|file| file.bytes).sum::<usize>() as f64;
     let product = Product::serve(&options.dir, &source)?;
-    let (mut bare, mut pull) = (Vec::new(), Vec::new());
+    let (mut bare, mut by_one, mut pull) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         bare.push(timed(&source, &target, || bare::copy(&source, &target, &files, kernel))?);
-        pull.push(timed(&source, &target, || product.pull(&target))?);
+        by_one.push(timed(&source, &target, || product.pull(&target, &["--cores", "1"]))?);
+        pull.push(timed(&source, &target, || product.pull(&target, &[]))?);
     }
     println!(
         "{} files of {} MiB, {kernel}, {} rounds, medians",
@@ -91,8 +93,15 @@ fn run(options: &Options) -> Result<(), Failure> {
         println!("{name:<10} {seconds:>9.3} {:>8.3} {:>10.3}", bytes / 1e9 / seconds, cpu / (bytes / 1e9));
         (seconds, cpu)
     };
-    let (bare, pull) = (row("bare", &mut bare), row("ringway", &mut pull));
-    println!("share of the bare rate {:.1} %, CPU {:.2} of it", 100.0 * bare.0 / pull.0, pull.1 / bare.1);
+    let bare = row("bare", &mut bare);
+    for (name, pull) in [("ringway-1", &mut by_one), ("ringway", &mut pull)] {
+        let pull = row(name, pull);
+        println!(
+            "  share of the bare rate {:.1} %, CPU {:.2} of it",
+            100.0 * bare.0 / pull.0,
+            pull.1 / bare.1
+        );
+    }
     Ok(())
 }
 
@@ -194,10 +203,11 @@ impl Product {
         Ok(Self { server, address, secret })
     }
 
-    fn pull(&self, target: &Path) -> Result<(), Failure> {
+    fn pull(&self, target: &Path, more: &[&str]) -> Result<(), Failure> {
         let mut pull = Command::new(env!("CARGO_BIN_EXE_ringway"));
         // By one core, as the bare pipeline.
-        pull.args(["pull", &self.address, "-q", "--cores", "1"])
+        pull.args(["pull", &self.address, "-q"])
+            .args(more)
             .arg(target)
             .arg("--secret-file")
             .arg(&self.secret);
