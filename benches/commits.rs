@@ -1,10 +1,13 @@
 //! Registrations of a cluster of three on this machine: how many in a second by one client and with 256 in flight, and
 //! how long one takes alone, beside a busy thread for each processor, and beside a bulk transfer to both followers.
 //!
-//! `cargo bench --bench commits [-- --dir DIR] [--seconds 5] [--bulk-mib 2048]`. Three engines of one core each in one
-//! process, on loopback, their roots side by side under DIR (a temporary directory): logs and bulk share one disk, as
-//! in a real node. A registration is a sealed file of 4 KiB, hashed and pinned by its origin, which leads the group;
-//! it counts when its entry is committed: in two logs, synced.
+//! And through the registrar, of one node and of three: how long a change takes until it is queued durably, and how
+//! many are registered in a second when they come so, one at a time and 256.
+//!
+//! `cargo bench --bench commits [-- --dir DIR] [--seconds 5] [--bulk-mib 2048] [--queued-only]`. Three engines of one
+//! core each in one process, on loopback, their roots side by side under DIR (a temporary directory): logs and bulk
+//! share one disk, as in a real node. A registration is a sealed file of 4 KiB, hashed and pinned by its origin, which
+//! leads the group; it counts when its entry is committed: in two logs, synced.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -21,7 +24,6 @@ mod machine;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const NODES: u64 = 3;
 const IN_FLIGHT: usize = 256;
 const FILE_BYTES: usize = 4096;
 const BULK_FILE_BYTES: usize = 64 << 20;
@@ -30,25 +32,34 @@ struct Options {
     dir: PathBuf,
     seconds: u64,
     bulk_mib: usize,
+    queued_only: bool,
 }
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let temporary = tempfile::tempdir()?;
-    let mut options = Options { dir: temporary.path().to_owned(), seconds: 5, bulk_mib: 2048 };
+    let mut options =
+        Options { dir: temporary.path().to_owned(), seconds: 5, bulk_mib: 2048, queued_only: false };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
         match argument.as_str() {
             "--dir" => options.dir = PathBuf::from(value()?),
             "--seconds" => options.seconds = value()?.parse()?,
             "--bulk-mib" => options.bulk_mib = value()?.parse()?,
+            "--queued-only" => options.queued_only = true,
             // `cargo bench` adds `--bench`; `cargo test` runs benches without it, to see that they build.
             "--bench" => {}
             other => return Err(format!("unknown argument {other}").into()),
         }
     }
     machine::print();
-    let engines = open(&options.dir)?;
+    for nodes in [1, 3] {
+        queued(&options, nodes)?;
+    }
+    if options.queued_only {
+        return Ok(());
+    }
+    let engines = open(&options.dir, 3)?;
     let origin = engines[0].shard(ShardId(0))?;
     let time = Duration::from_secs(options.seconds);
     let mut files = Files { shard: &origin, made: 0 };
@@ -78,23 +89,23 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Three nodes with one shard, led by the first.
-fn open(dir: &Path) -> Result<Vec<Engine>, Failure> {
+/// Nodes with one shard, led by the first.
+fn open(dir: &Path, nodes: u64) -> Result<Vec<Engine>, Failure> {
     let listeners: Vec<TcpListener> =
-        (0..NODES).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     drop(listeners);
     let secret = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
     let mut engines = Vec::new();
-    for (number, address) in (1..=NODES).zip(&addresses) {
+    for (number, address) in (1..=nodes).zip(&addresses) {
         let mut builder = Engine::builder()
             .cluster(ClusterId([7; 16]))
             .node(NodeId(number), *address)
             .root(dir.join(format!("node-{number}")))
             .shards(1)
             .secret(secret);
-        for (other, address) in (1..=NODES).zip(&addresses) {
+        for (other, address) in (1..=nodes).zip(&addresses) {
             builder = builder.member(NodeId(other), *address);
         }
         engines.push(builder.open()?);
@@ -221,6 +232,69 @@ fn in_flight(files: &mut Files<'_>, time: Duration) -> Result<(), Failure> {
     }
     let rate = done as f64 / begun.elapsed().as_secs_f64();
     println!("{IN_FLIGHT} in flight: {done} registrations, {rate:.0} in a second");
+    Ok(())
+}
+
+/// One by one with `register` and with the registrar, and 256 at a time with the latter.
+fn queued(options: &Options, nodes: u64) -> Result<(), Failure> {
+    let engines = open(&options.dir.join(format!("queued-{nodes}")), nodes)?;
+    let origin = engines[0].shard(ShardId(0))?;
+    let (time, patience) = (Duration::from_secs(options.seconds), Duration::from_secs(600));
+    let mut files = Files { shard: &origin, made: 0 };
+    let _warm = one_client(&mut files, Duration::from_millis(500))?;
+    one_client(&mut files, time)?.print(&format!("{nodes} nodes, registered one by one"));
+
+    let (mut sample, begun) = (Vec::new(), Instant::now());
+    let mut making = Duration::ZERO;
+    while begun.elapsed() - making < time {
+        let making_begun = Instant::now();
+        let paths = files.make(64)?;
+        making += making_begun.elapsed();
+        for path in paths {
+            let begun = Instant::now();
+            origin.enqueue(Change::register(path)).wait()?;
+            sample.push(begun.elapsed());
+        }
+    }
+    let count = sample.len();
+    Sample(sample).print(&format!("{nodes} nodes, queued one by one, until durable here"));
+    let left = origin.drain(patience).wait()?;
+    let rate = count as f64 / (begun.elapsed() - making).as_secs_f64();
+    println!("{nodes} nodes, queued one by one: {rate:.0} registered in a second, {left} left");
+
+    let paths = files.make(usize::try_from(time.as_secs())? * 8_000)?;
+    let before = origin.registrar().wait()?;
+    let (mut waiting, begun) = (VecDeque::new(), Instant::now());
+    for path in paths {
+        if waiting.len() == IN_FLIGHT
+            && let Some(first) = waiting.pop_front()
+        {
+            settle_queued(first)?;
+        }
+        if begun.elapsed() >= time {
+            break;
+        }
+        waiting.push_back(origin.enqueue_waiting(Change::register(path), patience));
+    }
+    for reply in waiting {
+        settle_queued(reply)?;
+    }
+    let taken = begun.elapsed().as_secs_f64();
+    origin.drain(patience).wait()?;
+    let after = origin.registrar().wait()?;
+    let count = after.applied - before.applied;
+    let rate = |seconds: f64| count as f64 / seconds;
+    let (queued, registered) = (rate(taken), rate(begun.elapsed().as_secs_f64()));
+    println!("{nodes} nodes, {IN_FLIGHT} at a time: {count} changes, {queued:.0} queued in a second");
+    println!("{nodes} nodes, {IN_FLIGHT} at a time: {registered:.0} registered in a second");
+    engines.into_iter().for_each(Engine::shut_down);
+    Ok(())
+}
+
+fn settle_queued(
+    reply: ringway::engine::Reply<ringway::engine::Ticket, ringway::engine::EnqueueError>,
+) -> Result<(), Failure> {
+    reply.wait()?;
     Ok(())
 }
 

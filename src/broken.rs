@@ -25,6 +25,8 @@ pub enum Broken {
     EntriesUnflushed,
     /// A session forgets what it has answered: what is sent again happens again.
     AnswerForgotten,
+    /// A registrar takes what an earlier process has proposed for what never happened.
+    AskedAgain,
     /// A version that is pinned leaves its name to the one before, which landed there late.
     NameLeft,
 }

@@ -1,8 +1,19 @@
 //! Plain counters: what happened, in numbers that only grow. Each core has its own; whoever shows them adds
 //! them up.
 
+mod histogram;
+mod transfer;
+
 use std::cell::Cell;
 use std::fmt;
+
+use crate::ids::Nanos;
+use crate::limits::REFUSAL_TELL_AFTER;
+
+pub use histogram::{BOUNDS, BUCKETS, Histogram};
+pub use transfer::{
+    FAILURES_COUNTED, PeerStats, Peers, ProposalStats, REFUSALS_COUNTED, TransferStats, WalkStats,
+};
 
 /// A number that only grows.
 #[derive(Default)]
@@ -34,6 +45,21 @@ impl Counter {
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.get())
+    }
+}
+
+/// Tells of what repeats, but not of each one in a flood; counters count them all.
+#[derive(Debug, Default)]
+pub struct Seldom(Cell<Option<Nanos>>);
+
+impl Seldom {
+    /// Whether it is to be told now: the first one is, and then one of each `REFUSAL_TELL_AFTER`.
+    pub fn is_due(&self, now: Nanos) -> bool {
+        let is_due = self.0.get().is_none_or(|told| now.since(told) >= REFUSAL_TELL_AFTER);
+        if is_due {
+            self.0.set(Some(now));
+        }
+        is_due
     }
 }
 
@@ -170,36 +196,16 @@ impl TransportStats {
     }
 }
 
-/// What the transfers of one shard, or of one pull, did.
-#[derive(Debug, Default)]
-pub struct TransferStats {
-    /// Payload bytes received.
-    pub bytes_fetched: Counter,
-    /// Of them, in chunks with a wrong digest.
-    pub bytes_refetched: Counter,
-    /// Of them, in chunks that other cores of the node have brought and written.
-    pub bytes_lent: Counter,
-    /// Those chunks.
-    pub chunks_lent: Counter,
-    /// Payload bytes sent.
-    pub bytes_served: Counter,
-    /// Of them, of segments that were themselves still being fetched.
-    pub bytes_relayed: Counter,
-    /// Chunks found verified in staging when a fetch was resumed.
-    pub chunks_reused: Counter,
-    /// Chunks that arrived with a wrong digest.
-    pub chunks_refetched: Counter,
-    /// Small chunks that were digested together with others.
-    pub chunks_together: Counter,
-    /// Segments landed.
-    pub landed: Counter,
-    /// Fetches that failed.
-    pub failed: Counter,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn o1_what_repeats_is_told_once_in_a_while() {
+        let seldom = Seldom::default();
+        let told = [0, 1, 999, 1000, 1001, 2500, 3499].map(|at| seldom.is_due(Nanos::from_millis(at)));
+        assert_eq!(told, [true, false, false, true, false, true, false]);
+    }
 
     #[test]
     fn a_code_beyond_the_table_is_counted_in_its_last_place() {

@@ -16,6 +16,8 @@ mod events;
 mod lend;
 #[path = "api/life.rs"]
 mod life;
+#[path = "api/members.rs"]
+mod members;
 #[path = "api/nodes.rs"]
 mod nodes;
 #[path = "api/open.rs"]
@@ -26,6 +28,8 @@ mod outside;
 mod ready;
 #[path = "api/refusals.rs"]
 mod refusals;
+#[path = "api/registrar.rs"]
+mod registrar;
 #[path = "api/runtimes.rs"]
 mod runtimes;
 #[path = "api/secrets.rs"]
@@ -34,3 +38,5 @@ mod secrets;
 mod sessions;
 #[path = "api/status.rs"]
 mod status;
+#[path = "api/sync.rs"]
+mod sync;

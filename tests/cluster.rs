@@ -1,6 +1,8 @@
 //! `ringway up` and the commands that ask a running cluster, from outside: nodes that are processes, roots on a disk.
 #![cfg(feature = "daemon")]
 
+#[path = "cluster/asked.rs"]
+mod asked;
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
 #[path = "cluster/bench.rs"]
@@ -8,6 +10,26 @@ mod bench;
 mod binary;
 #[path = "cluster/commands.rs"]
 mod commands;
+#[cfg(feature = "sim")]
+#[path = "cluster/corruption.rs"]
+mod corruption;
+#[cfg(feature = "sim")]
+#[path = "cluster/corruptor.rs"]
+mod corruptor;
+#[path = "cluster/fleet.rs"]
+mod fleet;
+#[path = "cluster/members.rs"]
+mod members;
+#[path = "cluster/metrics.rs"]
+mod metrics;
+#[path = "cluster/outages.rs"]
+mod outages;
+#[path = "cluster/partitions.rs"]
+mod partitions;
+#[path = "cluster/space.rs"]
+mod space;
+#[path = "cluster/writers.rs"]
+mod writers;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};

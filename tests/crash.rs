@@ -15,6 +15,7 @@ mod crash {
     mod owned;
     mod partial;
     mod pins;
+    mod queue;
     mod race;
     mod recovery;
     mod removal;

@@ -6,7 +6,7 @@ use ringway::digest::{
     ChunkList, Kernel, TreeAndFlat, VerifiedChunks, chunk_digest, root_digest, sidecar_decode, sidecar_encode,
 };
 use ringway::ids::{Digest, NodeId, SessionId, UnixNanos};
-use ringway::journal::SessionRecord;
+use ringway::journal::{Asked, Held, Line, Refused, Sent, SessionRecord, put_batch, put_head, replay};
 use ringway::limits::CHUNK_BYTES;
 use ringway::segment::{Identity, Ownership, records_in};
 use ringway::wire::archive::{ArchiveHeader, ArchiveKind, archive_buffer, open_archive, seal_archive};
@@ -210,6 +210,44 @@ fn the_inventory_is_read_as_its_vector() {
         (record.owner, record.len, record.root, record.identity),
         (Ownership::Engine, 77, root, identity)
     );
+}
+
+#[test]
+fn m5_the_queue_of_a_registrar_is_written_and_read_as_its_vectors() {
+    let (heads, batches) = (vectors(&text(), "queue"), vectors(&text(), "batch"));
+    let ([head], [batch]) = (&heads[..], &batches[..]) else { panic!("one head, one batch") };
+    let update = Asked::Sealed {
+        update: true,
+        path: "db/a".to_owned(),
+        flat: Some(Digest([7; 32])),
+        tier: 1,
+        labels: vec![("k".to_owned(), "v".to_owned())],
+        facts: Some((9, 10, 11)),
+    };
+    let delete = Asked::Delete { path: "old".to_owned(), reason: "gc".to_owned() };
+    let held = |number, asked: &Asked| {
+        let content = asked.encode().unwrap().into();
+        Held { number, at: UnixNanos(999 + number), content }
+    };
+    let sent = Sent { last: 2, session: SessionId([3; 16]), number: 77 };
+    let refused = Refused { number: 1, path: "db/a".to_owned(), why: "gone".to_owned() };
+    let lines = [
+        Line::Change(held(1, &update)),
+        Line::Change(held(2, &delete)),
+        Line::Refused(refused.clone()),
+        Line::Done(1),
+        Line::Sent(sent),
+    ];
+    let salt = u64::from_le_bytes(head.of("salt").try_into().unwrap());
+    let mut bytes = put_head(salt);
+    assert_eq!(bytes[..28], head.bytes());
+    put_batch(&mut bytes, salt, 1, &lines);
+    let expected = batch.bytes();
+    assert_eq!(bytes[4096..4096 + expected.len()], expected);
+    assert!(bytes[4096 + expected.len()..].iter().chain(&bytes[28..4096]).all(|byte| *byte == 0));
+    let kept = replay(&bytes).unwrap();
+    assert_eq!((kept.done, kept.sent, &kept.refused[0]), (1, Some(sent), &refused));
+    assert_eq!(Asked::decode(&kept.held[0].content), Ok(delete));
 }
 
 #[test]

@@ -64,14 +64,19 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Tells how a running node stands.
     Status(Endpoint),
-    /// Lists the members of a running node's cluster.
-    Members(Endpoint),
+    /// Lists the members of a running node's cluster, or changes them.
+    Members(Members),
     /// Lists the segments of a shard.
     Segments(Segments),
     /// Registers sealed files that stand in a shard's directory on the node asked.
     Register(Register),
     /// Deletes paths from a shard's manifest.
     Delete(Delete),
+    /// Waits until a node has everything that is committed when this is asked, shard by shard, and tells how it goes.
+    ///
+    /// A node does all of it by itself; asking makes it look anew at what it lacks, and says when it lacks nothing.
+    /// Writes go on meanwhile. A shard that is late is asked for again, with what is verified kept.
+    Sync(Sync),
     /// Makes another member the leader of a group; asked of the one that leads it now.
     TransferLeader(TransferLeader),
     /// Reads every landed segment again and compares it with its digest.
@@ -243,12 +248,91 @@ pub(crate) struct Steered {
     pub(crate) secret_file: PathBuf,
 }
 
+/// How long to wait.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Within {
+    /// Seconds to wait for a leader, and until it counts as done, from when the files have been read.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) timeout: u32,
+}
+
+impl Within {
+    pub(crate) fn millis(self) -> u64 {
+        u64::from(self.timeout) * 1000
+    }
+}
+
 /// A shard of the node.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct OfShard {
     /// The shard.
     #[arg(long = "shard", value_name = "SHARD", default_value_t = 0)]
     pub(crate) id: u32,
+}
+
+/// `ringway members`.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Members {
+    /// What to change; nothing is changed without it.
+    #[command(subcommand)]
+    pub(crate) command: Option<MembersCommand>,
+    /// The admin address of the node to ask.
+    #[arg(long, required = true)]
+    pub(crate) endpoint: Option<Address>,
+}
+
+/// Changes of the members, asked of any of them.
+#[derive(Subcommand, Debug)]
+pub(crate) enum MembersCommand {
+    /// Adds a node: it runs, with the cluster's secret and id, and its configuration lists the members that there are
+    /// and itself. It learns, fetches what there is, and votes when it has installed.
+    Add {
+        #[command(flatten)]
+        change: MemberChange,
+        /// Where the other nodes reach it.
+        #[arg(long)]
+        address: Address,
+        /// What it is to be.
+        #[arg(long, value_enum, default_value_t)]
+        role: MemberRole,
+    },
+    /// Gives a member another role: a non-voter becomes a voter when it has installed, a voter loses its vote.
+    Role {
+        #[command(flatten)]
+        change: MemberChange,
+        /// What it is to be.
+        #[arg(long, value_enum)]
+        role: MemberRole,
+    },
+    /// Makes a non-voter a voter, as soon as it has installed.
+    Promote(MemberChange),
+    /// Removes a node, dead or alive; what it leads is handed over first. Its disk is left as it is.
+    Remove(MemberChange),
+}
+
+/// What a member is to be.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum MemberRole {
+    /// It votes as soon as it has installed.
+    #[default]
+    Voter,
+    /// It has every segment, and never votes.
+    NonVoter,
+}
+
+/// A change of a member.
+#[derive(Args, Debug)]
+pub(crate) struct MemberChange {
+    #[command(flatten)]
+    pub(crate) asked: Steered,
+    /// The node.
+    #[arg(long)]
+    pub(crate) node: u64,
+    /// Seconds to wait until every group has followed; with 0 it answers when the change is committed.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) within: u64,
 }
 
 /// `ringway segments`.
@@ -285,6 +369,8 @@ pub(crate) struct Register {
     pub(crate) node: Steered,
     #[command(flatten)]
     pub(crate) shard: OfShard,
+    #[command(flatten)]
+    pub(crate) within: Within,
     /// When the registration counts as done.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) durability: Level,
@@ -303,12 +389,31 @@ pub(crate) struct Delete {
     pub(crate) node: Steered,
     #[command(flatten)]
     pub(crate) shard: OfShard,
+    #[command(flatten)]
+    pub(crate) within: Within,
     /// Why.
     #[arg(long, default_value = "operator")]
     pub(crate) reason: String,
     /// Paths relative to the shard's directory.
     #[arg(required = true)]
     pub(crate) paths: Vec<String>,
+}
+
+/// `ringway sync`.
+#[derive(Args, Debug)]
+pub(crate) struct Sync {
+    #[command(flatten)]
+    pub(crate) node: Steered,
+    /// The shard; all of the node's without it.
+    #[arg(long)]
+    pub(crate) shard: Option<u32>,
+    /// Seconds that each attempt has.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) within: u32,
+    /// Attempts for each shard.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) attempts: u32,
 }
 
 /// `ringway transfer-leader`.

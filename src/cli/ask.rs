@@ -1,11 +1,13 @@
-//! Commands that ask a running node: status, members, segments, register, delete, transfer-leader.
+//! Commands that ask a running node: status, segments, register, delete, transfer-leader.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ringway::engine::{ConnectionStatus, MemberStatus, NodeStatus, SegmentPage, SegmentStatus, Sent};
+use ringway::engine::{
+    ConnectionStatus, CountStatus, NodeStatus, SegmentPage, SegmentStatus, Sent, ShardStatus,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
@@ -16,26 +18,21 @@ use super::output::{bytes, count, print};
 use super::secret;
 use crate::daemon::{ChangeBody, ChangeReport, Problem, TransferBody};
 
-/// How long a change may take at the node before it answers that the outcome is unknown.
-const CHANGE_MILLIS: u64 = 30_000;
+/// For an answer; for a change's, behind the time that the change has, as its files are read first.
 const ASK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Segments of one page.
 pub(super) const PAGE: usize = 1000;
 /// Bytes of an answer: a page whose paths are all as long as they may be has less.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-#[derive(Serialize, Deserialize)]
-struct Members {
-    members: Vec<MemberStatus>,
-}
-
 #[derive(Serialize)]
 struct AllSegments {
     segments: Vec<SegmentStatus>,
 }
 
+/// The answer to what has no other one.
 #[derive(Serialize, Deserialize)]
-struct Done {}
+pub(super) struct Done {}
 
 /// Why a node did not do what it was asked.
 #[derive(Debug)]
@@ -99,11 +96,11 @@ impl Endpoint {
         Err(Trouble { status: Some(status), message: problem.error })
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
         self.read(self.agent.get(format!("http://{}{path}", self.address)).call())
     }
 
-    fn post<T: DeserializeOwned>(
+    pub(super) fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         token: &str,
@@ -135,9 +132,13 @@ impl Endpoint {
     }
 }
 
-fn asked_of(asked: &args::Endpoint) -> Result<Endpoint, Failure> {
+pub(super) fn asked_of(asked: &args::Endpoint) -> Result<Endpoint, Failure> {
+    asked_within(asked, ASK_TIMEOUT)
+}
+
+pub(super) fn asked_within(asked: &args::Endpoint, timeout: Duration) -> Result<Endpoint, Failure> {
     let address = asked.endpoint.reach().map_err(|error| Failure::new(Exit::Unreachable, error))?;
-    Ok(Endpoint::new(address, ASK_TIMEOUT))
+    Ok(Endpoint::new(address, timeout))
 }
 
 /// The token that a secret's file gives.
@@ -175,34 +176,57 @@ fn write_status(out: &mut dyn Write, status: &NodeStatus) -> io::Result<()> {
             group.group, group.role, group.term, group.committed, group.applied
         )?;
     }
-    for shard in &status.shards {
-        writeln!(
-            out,
-            "shard {}: {} of {}, installed {} of {}, {} missing, {} damaged, {} being fetched",
-            shard.shard,
-            count(shard.segments, "segment"),
-            bytes(shard.bytes),
-            shard.installed,
-            shard.committed,
-            shard.missing,
-            shard.damaged,
-            shard.fetching
-        )?;
-        if !shard.direct {
-            let why = if shard.direct_asked { "the file system refuses O_DIRECT" } else { "as configured" };
-            writeln!(out, "  content goes through the page cache: {why}")?;
-        }
-        if !shard.links {
-            writeln!(out, "  engines' files cannot be linked and are held open")?;
-        }
-        if let Some(why) = &shard.paused {
-            writeln!(out, "  paused: {why}")?;
-        }
-        for lost in &shard.unavailable {
-            writeln!(out, "  unavailable for {} s: {} ({})", lost.seconds, lost.segment, lost.reason)?;
-        }
-    }
+    status.shards.iter().try_for_each(|shard| write_shard(out, shard))?;
     status.connections.iter().try_for_each(|connection| write_connection(out, connection))
+}
+
+fn write_shard(out: &mut dyn Write, shard: &ShardStatus) -> io::Result<()> {
+    writeln!(
+        out,
+        "shard {}: {} of {}, installed {} of {}, {} missing, {} damaged, {} being fetched",
+        shard.shard,
+        count(shard.segments, "segment"),
+        bytes(shard.bytes),
+        shard.installed,
+        shard.committed,
+        shard.missing,
+        shard.damaged,
+        shard.fetching
+    )?;
+    if !shard.direct {
+        let why = if shard.direct_asked { "the file system refuses O_DIRECT" } else { "as configured" };
+        writeln!(out, "  content goes through the page cache: {why}")?;
+    }
+    if !shard.links {
+        writeln!(out, "  engines' files cannot be linked and are held open")?;
+    }
+    if let Some(why) = &shard.paused {
+        writeln!(out, "  paused: {why}")?;
+    }
+    for lost in &shard.unavailable {
+        writeln!(out, "  unavailable for {} s: {} ({})", lost.seconds, lost.segment, lost.reason)?;
+    }
+    write_transfers(out, shard)
+}
+
+/// Nothing of what has not happened.
+fn write_transfers(out: &mut dyn Write, shard: &ShardStatus) -> io::Result<()> {
+    let (lag, of) = (&shard.lag, &shard.transfers);
+    if lag.entries > 0 || lag.bytes > 0 {
+        let (entries, seconds) = (lag.entries, lag.millis / 1000);
+        writeln!(out, "  behind by {entries} log entries and {}, for {seconds} s", bytes(lag.bytes))?;
+    }
+    if of.landed > 0 {
+        writeln!(out, "  {} landed", count(of.landed, "segment"))?;
+    }
+    for CountStatus { what, count } in of.failed.iter().filter(|failed| failed.count > 0) {
+        writeln!(out, "  fetches that were tried again, {what}: {count}")?;
+    }
+    for peer in of.peers.iter().filter(|peer| peer.bytes_fetched > 0 || peer.bytes_served > 0) {
+        let (came, left) = (bytes(peer.bytes_fetched), bytes(peer.bytes_served));
+        writeln!(out, "  {came} from node {}, {left} to it", peer.node)?;
+    }
+    Ok(())
 }
 
 fn write_connection(out: &mut dyn Write, connection: &ConnectionStatus) -> io::Result<()> {
@@ -230,17 +254,6 @@ fn sent(sent: &Sent) -> String {
         sent.zero_copy_sends_copied,
         sent.zero_copy_sends
     )
-}
-
-pub(crate) fn members(asked: &args::Endpoint, output: Output) -> Result<(), Failure> {
-    let all: Members = asked_of(asked)?.get("/v1/members")?;
-    print(output, &all, |out| {
-        all.members.iter().try_for_each(|member| {
-            let role = if member.voter { "voter" } else { "learner" };
-            let line = format!("{}  {}  {role}  {}", member.node, member.address, member.incarnation);
-            writeln!(out, "{}", line.trim_end())
-        })
-    })
 }
 
 pub(crate) fn segments(asked: &Segments, output: Output) -> Result<(), Failure> {
@@ -280,7 +293,7 @@ pub(crate) fn register(asked: &Register, output: Output) -> Result<(), Failure> 
         paths: asked.paths.clone(),
         reason: String::new(),
         durability: durability.to_owned(),
-        timeout_millis: CHANGE_MILLIS,
+        timeout_millis: asked.within.millis(),
     };
     change(&asked.node, &body, output)
 }
@@ -292,13 +305,14 @@ pub(crate) fn delete(asked: &Delete, output: Output) -> Result<(), Failure> {
         paths: asked.paths.clone(),
         reason: asked.reason.clone(),
         durability: "committed".to_owned(),
-        timeout_millis: CHANGE_MILLIS,
+        timeout_millis: asked.within.millis(),
     };
     change(&asked.node, &body, output)
 }
 
 fn change(node: &Steered, body: &ChangeBody, output: Output) -> Result<(), Failure> {
-    let report = asked_of(&node.endpoint)?.change(&token(&node.secret_file)?, body)?;
+    let timeout = ASK_TIMEOUT + Duration::from_millis(body.timeout_millis);
+    let report = asked_within(&node.endpoint, timeout)?.change(&token(&node.secret_file)?, body)?;
     print(output, &report, |out| {
         writeln!(out, "committed at {}, landed on {} of {}", report.index, report.landed, report.replicas)
     })?;

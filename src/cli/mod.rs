@@ -9,6 +9,7 @@ mod digest;
 mod doctor;
 mod exit;
 mod log;
+mod members;
 mod node;
 mod output;
 mod point;
@@ -16,6 +17,7 @@ mod rejoin;
 mod run;
 mod secret;
 mod stop;
+mod sync;
 mod up;
 mod verify;
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{Cli, Command, ConfigCommand, Output, SecretCommand};
 use super::exit::{Exit, Failure};
 use super::output::{count, print, write};
-use super::{ask, digest, doctor, log, node, point, rejoin, secret, up, verify};
+use super::{ask, digest, doctor, log, members, node, point, rejoin, secret, sync, up, verify};
 use crate::daemon;
 
 #[derive(Serialize)]
@@ -48,10 +48,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Digest(asked) => digest::run(&asked, output),
         Command::Doctor(asked) => doctor::run(&asked, output),
         Command::Status(asked) => ask::status(&asked, output),
-        Command::Members(asked) => ask::members(&asked, output),
+        Command::Members(asked) => members::run(asked, output),
         Command::Segments(asked) => ask::segments(&asked, output),
         Command::Register(asked) => ask::register(&asked, output),
         Command::Delete(asked) => ask::delete(&asked, output),
+        Command::Sync(asked) => sync::run(&asked, output, quiet),
         Command::TransferLeader(asked) => ask::transfer_leader(&asked, output),
         Command::Verify { root } => verify::run(&root, output, quiet),
         Command::Rejoin(asked) => rejoin::run(&asked, output),

@@ -5,6 +5,7 @@
 mod command;
 mod outcome;
 mod placement;
+mod roll;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -13,5 +14,6 @@ mod validate;
 
 pub use command::{Bootstrap, Command, Limit, NodeRecord, Replicas, Role};
 pub use outcome::{Change, Effect, NodeReason, Outcome, Refusal};
+pub use roll::Roll;
 pub use snapshot::{SNAPSHOT_VERSION, SnapshotError};
 pub use state::{Admission, ClusterState, Node};

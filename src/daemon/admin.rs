@@ -1,4 +1,4 @@
-//! The admin endpoint: JSON over HTTP on threads of its own. Anybody who reaches it by its address may read how the
+//! The admin endpoint: HTTP on threads of its own. Anybody who reaches it by its address may read how the
 //! node stands; changes need the token that the cluster's secret gives. What it bears stands in `http.rs`.
 //!
 //! | request | answers |
@@ -7,17 +7,21 @@
 //! | `GET /v1/members` | the cluster's members |
 //! | `GET /v1/segments?shard=0&after=PATH&limit=N` | a page of a shard's manifest |
 //! | `POST /v1/change` | commits a batch and answers with its outcome |
+//! | `POST /v1/sync` | brings a shard of the node up to date, and answers when it is |
+//! | `POST /v1/members` | adds or removes a member, or gives it another role |
 //! | `POST /v1/transfer-leader` | hands a group's leadership over |
 //! | `GET /livez` `GET /readyz` | 200, or 503 with the reasons |
+//! | `GET /metrics` | the status in numbers, as Prometheus reads it; all other answers are JSON |
 
 use std::io;
 use std::net::SocketAddr;
 
-use ringway::engine::{Ask, Change, ChangeError, Durability, Engine, Sealed};
+use ringway::engine::{self, Ask, Change, ChangeError, Durability, Engine, MemberError, Sealed, Synced};
 use ringway::ids::{GroupId, Nanos, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
 use super::http::{Answer, Refusal, Request, Server};
+use super::metrics;
 
 /// Version of every document.
 const VERSION: u32 = 1;
@@ -43,6 +47,46 @@ pub(crate) struct ChangeReport {
     pub(crate) landed: u32,
     pub(crate) replicas: u32,
     pub(crate) reached: bool,
+}
+
+/// Asks for a change of the members.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub(crate) enum MemberBody {
+    /// A node comes.
+    Add { node: u64, address: SocketAddr, role: MemberRole, timeout_millis: u64 },
+    /// A member gets another role.
+    Role { node: u64, role: MemberRole, timeout_millis: u64 },
+    /// A node goes.
+    Remove { node: u64, timeout_millis: u64 },
+}
+
+/// What a member is to be.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MemberRole {
+    /// Votes when it has installed.
+    Voter,
+    /// Never votes.
+    NonVoter,
+}
+
+/// Asks for a shard to be brought up to date.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct SyncBody {
+    pub(crate) shard: u32,
+    pub(crate) timeout_millis: u64,
+}
+
+/// A shard that is up to date.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct SyncReport {
+    /// Log index up to which everything stands on the node.
+    pub(crate) due: u64,
+    /// The snapshot that came instead of entries of the log, if one did.
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) landed: u64,
+    pub(crate) bytes_fetched: u64,
 }
 
 /// Asks for a hand-over.
@@ -91,15 +135,19 @@ impl Admin {
 
 fn answer(engine: &Engine, token: &str, request: Result<&mut Request<'_>, Refusal>) -> Answer {
     match request.and_then(|request| route(engine, token, request)) {
-        Ok(text) => (200, text),
-        Err((code, error)) => (code, json(Problem { error })),
+        Ok(answer) => answer,
+        Err((code, error)) => Answer::json(code, json(Problem { error })),
     }
 }
 
-fn route(engine: &Engine, token: &str, request: &mut Request<'_>) -> Result<String, Refusal> {
+fn route(engine: &Engine, token: &str, request: &mut Request<'_>) -> Result<Answer, Refusal> {
     let url = request.target().to_owned();
     let (path, query) = url.split_once('?').unwrap_or((&url, ""));
-    match (request.method(), path) {
+    let text = match (request.method(), path) {
+        ("GET", "/metrics") => {
+            let text = metrics::text(&engine.status().wait().map_err(stopped)?);
+            return Ok(Answer { code: 200, content_type: metrics::CONTENT_TYPE, text });
+        }
         ("GET", "/livez") => Ok(json(Empty {})),
         ("GET", "/readyz") => ready(engine),
         ("GET", "/v1/status") => engine.status().wait().map(json).map_err(stopped),
@@ -108,9 +156,12 @@ fn route(engine: &Engine, token: &str, request: &mut Request<'_>) -> Result<Stri
         }
         ("GET", "/v1/segments") => segments(engine, query),
         ("POST", "/v1/change") => change(engine, &permitted(request, token)?),
+        ("POST", "/v1/sync") => sync(engine, &permitted(request, token)?),
+        ("POST", "/v1/members") => change_members(engine, &permitted(request, token)?),
         ("POST", "/v1/transfer-leader") => transfer_leader(engine, &permitted(request, token)?),
         _ => Err((404, format!("there is nothing at {path}"))),
-    }
+    };
+    text.map(|text| Answer::json(200, text))
 }
 
 fn stopped(error: impl std::fmt::Display) -> Refusal {
@@ -129,7 +180,7 @@ fn ready(engine: &Engine) -> Result<String, Refusal> {
 /// The body of a request that carries the token.
 fn permitted(request: &mut Request<'_>, token: &str) -> Result<String, Refusal> {
     let expected = format!("Bearer {token}");
-    if !request.authorization().is_some_and(|given| ringway::engine::same_token(given, &expected)) {
+    if !request.authorization().is_some_and(|given| engine::same_token(given, &expected)) {
         return Err((401, "a change needs the cluster's secret".to_owned()));
     }
     request.body()
@@ -182,6 +233,36 @@ fn change(engine: &Engine, body: &str) -> Result<String, Refusal> {
         replicas: committed.replicas,
         reached: committed.reached,
     }))
+}
+
+fn sync(engine: &Engine, body: &str) -> Result<String, Refusal> {
+    let asked: SyncBody = parse(body)?;
+    let shard = engine.shard(ShardId(asked.shard)).map_err(|error| (404, error.to_string()))?;
+    let done = shard.sync(Nanos::from_millis(asked.timeout_millis)).wait();
+    let Synced { due, snapshot, landed, bytes_fetched } = done.map_err(stopped)?;
+    Ok(json(SyncReport { due: due.0, snapshot: snapshot.map(|index| index.0), landed, bytes_fetched }))
+}
+
+fn change_members(engine: &Engine, body: &str) -> Result<String, Refusal> {
+    let role = |role| match role {
+        MemberRole::Voter => engine::MemberRole::Voter,
+        MemberRole::NonVoter => engine::MemberRole::NonVoter,
+    };
+    let done = match parse(body)? {
+        MemberBody::Add { node, address, role: asked, timeout_millis } => {
+            engine.add_member(NodeId(node), address, role(asked), Nanos::from_millis(timeout_millis))
+        }
+        MemberBody::Role { node, role: asked, timeout_millis } => {
+            engine.set_member_role(NodeId(node), role(asked), Nanos::from_millis(timeout_millis))
+        }
+        MemberBody::Remove { node, timeout_millis } => {
+            engine.remove_member(NodeId(node), Nanos::from_millis(timeout_millis))
+        }
+    };
+    done.wait().map(|()| json(Empty {})).map_err(|error| {
+        let is_later = error.is_retryable() || error == MemberError::Stopped;
+        (if is_later { 503 } else { 409 }, error.to_string())
+    })
 }
 
 fn transfer_leader(engine: &Engine, body: &str) -> Result<String, Refusal> {

@@ -29,8 +29,20 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A status code, and the reason in words.
 pub(super) type Refusal = (u16, String);
-/// A status code, and a JSON document.
-pub(super) type Answer = (u16, String);
+
+/// What a request is answered.
+pub(super) struct Answer {
+    pub(super) code: u16,
+    pub(super) content_type: &'static str,
+    pub(super) text: String,
+}
+
+impl Answer {
+    /// A JSON document.
+    pub(super) fn json(code: u16, text: String) -> Self {
+        Self { code, content_type: "application/json", text }
+    }
+}
 
 /// Gives the answer to a request, or words a refusal.
 pub(super) trait Serve:
@@ -280,7 +292,7 @@ fn is_address(host: &str) -> bool {
     is_named && (port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
 }
 
-fn response((code, text): &Answer) -> Vec<u8> {
+fn response(Answer { code, content_type, text }: &Answer) -> Vec<u8> {
     let reason = match code {
         200 => "OK",
         400 => "Bad Request",
@@ -299,7 +311,7 @@ fn response((code, text): &Answer) -> Vec<u8> {
     let later = if *code == 503 { "Retry-After: 1\r\n" } else { "" };
     let length = text.len();
     format!(
-        "HTTP/1.1 {code} {reason}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+        "HTTP/1.1 {code} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
          {later}Connection: close\r\n\r\n{text}"
     )
     .into_bytes()

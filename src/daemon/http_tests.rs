@@ -86,8 +86,8 @@ fn only_an_address_or_localhost_is_a_host_and_pages_are_not_answered() {
 
 fn serving(address: SocketAddr) -> Server {
     let serve = |request: Result<&mut Request<'_>, Refusal>| match request.and_then(|it| it.body()) {
-        Ok(body) => (200, body),
-        Err(refusal) => refusal,
+        Ok(body) => Answer::json(200, body),
+        Err((code, why)) => Answer::json(code, why),
     };
     Server::start(address, serve).expect("a port is free")
 }
@@ -133,12 +133,12 @@ fn where_all_are_being_answered_the_next_is_turned_away_and_stopping_lets_them_e
     let (began, gate) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(())));
     let (counted, closed) = (Arc::clone(&began), Arc::clone(&gate));
     let serve = move |request: Result<&mut Request<'_>, Refusal>| {
-        if let Err(refusal) = request {
-            return refusal;
+        if let Err((code, why)) = request {
+            return Answer::json(code, why);
         }
         *counted.lock().expect("nobody panics") += 1;
         drop(closed.lock());
-        (200, "late".to_owned())
+        Answer::json(200, "late".to_owned())
     };
     let server = Server::start(([127, 0, 0, 1], 0).into(), serve).expect("a port is free");
     let address = server.address();

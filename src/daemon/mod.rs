@@ -2,12 +2,16 @@
 
 mod address;
 mod admin;
+mod families;
 mod file;
 mod host;
 mod http;
+mod metrics;
 mod seats;
 
 pub(crate) use address::Address;
-pub(crate) use admin::{Admin, ChangeBody, ChangeReport, Problem, TransferBody};
+pub(crate) use admin::{
+    Admin, ChangeBody, ChangeReport, MemberBody, MemberRole, Problem, SyncBody, SyncReport, TransferBody,
+};
 pub(crate) use file::{Cores, DigestPart, NodeFile, Raft, Transfer, load};
 pub(crate) use host::{Executors, Host};

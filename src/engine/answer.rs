@@ -3,21 +3,25 @@
 use std::rc::Rc;
 
 use crate::ids::{GroupId, NodeId};
+use crate::journal::Asked;
 use crate::limits::{PAGE_ENTRIES_MAX, PROPOSE_TIMEOUT};
 use crate::manifest::Refusal;
 use crate::raft::TransferError;
 use crate::segment::DigestError;
-use crate::shard::{Asked, Event as ShardEvent, Happening, Level, ProposalError, Shard};
+use crate::shard::{Event as ShardEvent, Happening, Level, ProposalError, Shard};
 use crate::uring::{Core, Priority, deadline};
 
 use super::change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
 use super::cluster::bootstrap;
 use super::error::{EventsError, LocateError, TransferLeaderError, WaitError};
 use super::event::{Event, EventCursor, What};
+use super::members::change_members;
 use super::node::CoreNode;
+use super::registrar;
 use super::reply::Replier;
 use super::report;
 use super::request::{ClusterRequest, Located, Locator, Request, ShardRequest};
+use super::seats::confirm;
 use super::status::{SegmentPage, SegmentStatus};
 
 /// Takes one request.
@@ -30,10 +34,19 @@ pub(super) fn answer(node: &Rc<CoreNode>, request: Request) {
                 drop(core.spawn(Priority::Urgent, answer_shard(shard, request)));
             }
         }
-        Request::Cluster(ClusterRequest::Members(replier)) => replier.answer(Ok(report::members(node))),
         Request::Cluster(ClusterRequest::Bootstrap(replier)) => {
             let node = Rc::clone(node);
             drop(core.spawn(Priority::Urgent, async move { replier.answer(bootstrap(node).await) }));
+        }
+        Request::Cluster(ClusterRequest::Placement(replier)) => {
+            if let Some(seat) = &node.cluster {
+                drop(core.spawn(Priority::Urgent, confirm(seat.group().clone(), replier)));
+            }
+        }
+        Request::Cluster(ClusterRequest::Change(change, within, replier)) => {
+            let node = Rc::clone(node);
+            let changing = async move { replier.answer(change_members(&node, change, within).await) };
+            drop(core.spawn(Priority::Urgent, changing));
         }
         Request::Status(gathering) => gathering.take(report::core(node)),
         Request::HandOver(hand_over) => node.transport.adopt(hand_over),
@@ -63,6 +76,9 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
                 Err(_) => Err(WaitError::TimedOut { installed: installed() }),
             });
         }
+        ShardRequest::Sync(within, replier) => {
+            replier.answer(shard.sync(within).await.map(Into::into).map_err(Into::into));
+        }
         ShardRequest::Segments(after, limit, replier) => {
             replier.answer(Ok(segments(&shard, after.as_deref(), limit)))
         }
@@ -78,6 +94,7 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
             shard.changed().await;
         },
         ShardRequest::EventsNow(replier) => replier.answer(Ok(events_now(&shard))),
+        ShardRequest::Registrar(request) => registrar::answer(&shard, request).await,
     }
 }
 
@@ -94,11 +111,7 @@ fn events(shard: &Shard, after: EventCursor) -> Result<Vec<Event>, EventsError> 
 }
 
 async fn change(shard: &Shard, changes: Vec<Change>, ask: Ask) -> Result<Committed, ChangeError> {
-    let asked = changes.into_iter().map(|change| match change {
-        Change::Register(sealed) => asked(sealed, false),
-        Change::Update(sealed) => asked(sealed, true),
-        Change::Delete { path, reason } => Asked::Delete { path, reason },
-    });
+    let asked = changes.into_iter().map(asked_of);
     let level = match ask.durability {
         Durability::Committed => Level::Committed,
         Durability::Landed(count) => Level::Landed(count),
@@ -112,6 +125,14 @@ async fn change(shard: &Shard, changes: Vec<Change>, ask: Ask) -> Result<Committ
         replicas: done.replicas,
         reached: done.reached,
     })
+}
+
+pub(super) fn asked_of(change: Change) -> Asked {
+    match change {
+        Change::Register(sealed) => asked(sealed, false),
+        Change::Update(sealed) => asked(sealed, true),
+        Change::Delete { path, reason } => Asked::Delete { path, reason },
+    }
 }
 
 fn asked(sealed: Sealed, update: bool) -> Asked {

@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::cluster::{Bootstrap, ClusterState, Command, NodeRecord, Outcome, Replicas, Role};
+use crate::cluster::{Bootstrap, ClusterState, Command, NodeRecord, Outcome, Replicas, Role, Roll};
 use crate::config::NodeConfig;
 use crate::ids::{GroupId, Incarnation, Nanos, NodeId};
 use crate::limits::{BOOTSTRAP_TIMEOUT, PROPOSE_TIMEOUT};
 use crate::raft::{Group, GroupOptions, GroupRole, Member, MemberState};
 use crate::transport::{Peer, RefusedCode};
-use crate::uring::{Core, Dir, MailSender, Notify, Priority, deadline, sleep};
+use crate::uring::{Core, Dir, MailSender, Notify, Priority, SendError, deadline, sleep};
 use crate::wire::{Class, Purpose};
 
 use super::error::{BootstrapError, OpenError};
@@ -20,7 +20,7 @@ use super::layout::{folder, group_place};
 use super::node::{CoreNode, group_config, resolver};
 use super::placement::Placement;
 use super::request::Request;
-use super::returning::keep_cluster;
+use super::seats::keep_cluster;
 
 /// Rest between attempts to reach a member or a leader.
 const RETRY: Nanos = Nanos::from_millis(50);
@@ -30,7 +30,12 @@ pub(crate) struct ClusterSeat {
     group: Group<ClusterState>,
     /// Why the group does not take what the cluster is to be.
     refusal: Rc<RefCell<Option<String>>>,
+    /// Another node's roll, from when this one was behind.
+    heard: Heard,
+    changed: Rc<Notify>,
 }
+
+type Heard = Rc<RefCell<Option<Roll>>>;
 
 impl ClusterSeat {
     /// Recovers the group's files and begins to take part.
@@ -54,12 +59,22 @@ impl ClusterSeat {
         };
         let group = Group::open(options).await.map_err(OpenError::group(&path))?;
         let core = Core::current();
-        let refusal = Rc::default();
+        let (refusal, heard): (_, Heard) = Default::default();
+        let told = (Rc::clone(&heard), Rc::clone(&changed));
         let found = found_forever(group.clone(), Arc::clone(config), Rc::clone(&refusal));
-        drop(core.spawn(Priority::Urgent, tell_forever(group.clone(), cores, changed)));
-        drop(core.spawn(Priority::Urgent, keep_cluster(group.clone(), Rc::clone(&node.returning))));
+        drop(core.spawn(Priority::Urgent, tell_forever(group.clone(), cores, told)));
+        drop(core.spawn(Priority::Urgent, keep_cluster(group.clone(), Rc::clone(&node.door))));
         drop(core.spawn(Priority::Urgent, found));
-        Ok(Self { group, refusal })
+        Ok(Self { group, refusal, heard, changed })
+    }
+
+    /// Takes another node's roll, which counts while it is newer than what this node has applied.
+    pub(super) fn heard(&self, roll: Roll) {
+        let known = self.heard.borrow().as_ref().map(|known| known.changed);
+        if known.is_none_or(|known| known < roll.changed) {
+            self.heard.replace(Some(roll));
+            self.changed.notify();
+        }
     }
 
     /// The group.
@@ -69,28 +84,35 @@ impl ClusterSeat {
 }
 
 /// Tells every core what the group has agreed on, now and after every change of it.
-async fn tell_forever(group: Group<ClusterState>, cores: Vec<MailSender<Request>>, changed: Rc<Notify>) {
+async fn tell_forever(
+    group: Group<ClusterState>,
+    cores: Vec<MailSender<Request>>,
+    (heard, changed): (Heard, Rc<Notify>),
+) {
     let mut last: Option<Arc<Placement>> = None;
     loop {
         let notified = changed.notified();
-        let now = Placement::of(&group.machine().borrow());
+        let members = group.agreed_members();
+        let now = Placement::of(&group.machine().borrow(), &members, heard.borrow().as_ref());
         if let Some(now) = now.filter(|now| last.as_deref() != Some(now)) {
             let now = Arc::new(now);
-            last = Some(Arc::clone(&now));
-            broadcast(&cores, &now);
+            if !broadcast(&cores, &now) {
+                sleep(RETRY).await;
+                continue;
+            }
+            last = Some(now);
         }
         notified.await;
     }
 }
 
-fn broadcast(cores: &[MailSender<Request>], placement: &Arc<Placement>) {
-    for core in cores {
-        if core.try_send(Request::Placement(Arc::clone(placement))).is_err() {
-            tracing::warn!(
-                "a core's mailbox is full or closed; it hears of the placement with the next change"
-            );
-        }
-    }
+/// False if a core has no room for it now; the others hear it twice then.
+fn broadcast(cores: &[MailSender<Request>], placement: &Arc<Placement>) -> bool {
+    let told = |core: &MailSender<Request>| {
+        let full = core.try_send(Request::Placement(Arc::clone(placement)));
+        !matches!(full, Err(SendError::Full(_)))
+    };
+    cores.iter().filter(|core| !told(core)).count() == 0
 }
 
 /// Founds the cluster with the configured members: asks each for its life, founds group 0, and waits until its leader
@@ -106,7 +128,8 @@ pub(super) async fn bootstrap(node: Rc<CoreNode>) -> Result<(), BootstrapError> 
     let config = &node.parts.config;
     let mut lives: BTreeMap<NodeId, Incarnation> = BTreeMap::from([(config.node, node.identity.incarnation)]);
     for (member, address) in config.members.iter().filter(|(member, _)| **member != config.node) {
-        lives.insert(*member, life_of(&node, *member, *address, until).await?);
+        let life = life_of(&node, *member, *address, until).await;
+        lives.insert(*member, life.map_err(|why| not_reached(*member, why))?);
     }
     let refused = |why: &dyn std::fmt::Display| BootstrapError::Refused { why: why.to_string() };
     let addresses = node.addresses.borrow().clone();
@@ -183,27 +206,40 @@ fn founding(config: &NodeConfig, members: &[MemberState]) -> Command {
     })
 }
 
-/// The life of a member's data root, as its handshake proves it.
-async fn life_of(
+/// Why a node's life is not known.
+pub(super) enum NoLife {
+    /// It is known here in another one.
+    Other,
+    /// It did not answer, or does not let this node in.
+    Unreachable(String),
+}
+
+fn not_reached(node: NodeId, why: NoLife) -> BootstrapError {
+    match why {
+        // It knows this node in another life: there is a cluster, and this node is to come back to it.
+        NoLife::Other => BootstrapError::AlreadyFounded,
+        NoLife::Unreachable(why) => BootstrapError::Unreachable { node, why },
+    }
+}
+
+/// The life of a node's data root, as its handshake proves it.
+pub(super) async fn life_of(
     node: &CoreNode,
     member: NodeId,
     address: SocketAddr,
     until: Nanos,
-) -> Result<Incarnation, BootstrapError> {
+) -> Result<Incarnation, NoLife> {
     let peer = Peer { node: Some(member), address };
     loop {
         let dial = node.transport.open_stream(peer, GroupId::CLUSTER, Class::Control, Purpose::Soft);
         let why = match deadline(until, dial).await {
             Ok(Ok(stream)) => return Ok(stream.peer().incarnation),
-            // It knows this node in another life: there is a cluster, and this node is to come back to it.
-            Ok(Err(error)) if error.refusal() == Some(RefusedCode::Incarnation) => {
-                return Err(BootstrapError::AlreadyFounded);
-            }
+            Ok(Err(error)) if error.refusal() == Some(RefusedCode::Incarnation) => return Err(NoLife::Other),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
         if Core::current().now() >= until {
-            return Err(BootstrapError::Unreachable { node: member, why });
+            return Err(NoLife::Unreachable(why));
         }
         sleep(RETRY).await;
     }

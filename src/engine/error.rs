@@ -9,7 +9,9 @@ use crate::raft;
 use crate::uring::Errno;
 
 use super::event::EventCursor;
+use super::members::MemberError;
 use super::reply::NoAnswer;
+use super::sync::SyncError;
 
 /// A node could not be opened.
 #[derive(Debug)]
@@ -334,4 +336,4 @@ macro_rules! from_no_answer {
     )*};
 }
 
-from_no_answer!(TransferLeaderError WaitError LocateError BootstrapError EventsError);
+from_no_answer!(TransferLeaderError WaitError LocateError BootstrapError EventsError MemberError SyncError);

@@ -1,5 +1,7 @@
 //! One status out of what every core reports.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,9 +9,9 @@ use crate::config::NodeConfig;
 use crate::uring::{MailSender, SendError};
 
 use super::identity::Identity;
-use super::reply::{NoAnswer, Replier, Reply, reply};
+use super::reply::{NoAnswer, Reply, reply};
 use super::request::{CoreReport, Request};
-use super::status::NodeStatus;
+use super::status::{MemberStatus, NodeStatus};
 
 /// Collects the cores' reports; the last one to come answers for all.
 pub(crate) struct Gathering {
@@ -20,16 +22,18 @@ pub(crate) struct Gathering {
 struct Gathered {
     reports: Vec<CoreReport>,
     expected: usize,
-    replier: Option<Replier<Result<NodeStatus, NoAnswer>>>,
+    tell: Option<Box<dyn FnOnce(NodeStatus) + Send>>,
 }
 
-pub(crate) fn gather(
+/// Asks all cores; the answer is what `part` takes of the whole.
+pub(crate) fn gather<T: Send + 'static>(
     config: &NodeConfig,
     identity: &Identity,
     address: SocketAddr,
     cores: &[MailSender<Request>],
-) -> Reply<NodeStatus> {
-    let (replier, waiting) = reply();
+    part: fn(NodeStatus) -> T,
+) -> Reply<T> {
+    let (replier, waiting) = reply::<T, NoAnswer>();
     let empty = NodeStatus {
         node: config.node.0,
         cluster: config.cluster.to_string(),
@@ -40,9 +44,11 @@ pub(crate) fn gather(
         cores: Vec::new(),
         groups: Vec::new(),
         shards: Vec::new(),
+        members: Vec::new(),
         connections: Vec::new(),
     };
-    let gathered = Gathered { reports: Vec::new(), expected: cores.len(), replier: Some(replier) };
+    let tell = move |status| replier.answer(Ok(part(status)));
+    let gathered = Gathered { reports: Vec::new(), expected: cores.len(), tell: Some(Box::new(tell)) };
     let gathering = Arc::new(Gathering { gathered: Mutex::new(gathered), empty });
     for core in cores {
         match core.try_send(Request::Status(Arc::clone(&gathering))) {
@@ -63,20 +69,32 @@ impl Gathering {
             return;
         }
         let reports = std::mem::take(&mut gathered.reports);
-        if let Some(replier) = gathered.replier.take() {
-            replier.answer(Ok(self.merge(reports)));
+        if let Some(tell) = gathered.tell.take() {
+            tell(self.merge(reports));
         }
     }
 
     fn merge(&self, mut reports: Vec<CoreReport>) -> NodeStatus {
         reports.sort_by_key(|report| report.core.core);
         let mut status = self.empty.clone();
+        let mut members = BTreeMap::<u64, MemberStatus>::new();
         for report in reports {
             status.cores.push(report.core);
             status.groups.extend(report.groups);
             status.shards.extend(report.shards);
             status.connections.extend(report.connections);
             status.not_ready.extend(report.not_ready);
+            for member in report.members {
+                match members.entry(member.node) {
+                    Entry::Vacant(place) => drop(place.insert(member)),
+                    Entry::Occupied(mut known) => known.get_mut().seats.extend(member.seats),
+                }
+            }
+        }
+        status.members = members.into_values().collect();
+        for member in &mut status.members {
+            member.seats.sort_by_key(|seat| seat.group);
+            member.voter = member.seats.first().is_some_and(|seat| seat.group == 0 && seat.voter);
         }
         status.groups.sort_by_key(|group| group.group);
         status.shards.sort_by_key(|shard| shard.shard);

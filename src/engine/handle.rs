@@ -18,9 +18,11 @@ use super::event::{Event, EventCursor};
 use super::gather::gather;
 use super::guest::Leave;
 use super::identity;
+use super::members::{MemberError, MemberRole};
 use super::reply::{NoAnswer, Replier, Reply, reply};
-use super::request::{ClusterRequest, Located, Locator, Request, ShardRequest};
+use super::request::{ClusterRequest, Located, Locator, MemberChange, Request, ShardRequest};
 use super::status::{MemberStatus, NodeStatus, SegmentPage};
+use super::sync::{AllSynced, SyncError, Synced};
 
 /// One node of a cluster, running in this process. Clones are the same node; it stops when `shut_down` is
 /// called or the last clone goes.
@@ -113,6 +115,21 @@ impl Engine {
         (0..self.0.config.shards).filter_map(|id| self.shard(ShardId(id)).ok())
     }
 
+    /// Brings all shards of this node up to date, side by side: each for itself, and none waits for another one's
+    /// trouble.
+    pub async fn sync_all(&self, timeout: impl Into<Nanos>) -> AllSynced {
+        let timeout = timeout.into();
+        let asked: Vec<_> = self.shards().map(|shard| (shard.id(), shard.sync(timeout))).collect();
+        let mut all = AllSynced::default();
+        for (id, reply) in asked {
+            match reply.await {
+                Ok(done) => all.synced.push((id, done)),
+                Err(error) => all.failed.push((id, error)),
+            }
+        }
+        all
+    }
+
     fn core_of(&self, group: GroupId) -> &MailSender<Request> {
         let core = self.0.config.core_of(group);
         &self.0.cores[usize::from(core)]
@@ -120,19 +137,58 @@ impl Engine {
 
     /// How the node stands.
     pub fn status(&self) -> Reply<NodeStatus> {
+        self.gather(|status| status)
+    }
+
+    fn gather<T: Send + 'static>(&self, part: fn(NodeStatus) -> T) -> Reply<T> {
         let shared = &self.0;
-        gather(&shared.config, &shared.identity, shared.address, &shared.cores)
+        gather(&shared.config, &shared.identity, shared.address, &shared.cores, part)
     }
 
     /// The cluster's members, as this node knows them.
     pub fn members(&self) -> Reply<Vec<MemberStatus>> {
-        ask(&self.0.cores[0], |replier| Request::Cluster(ClusterRequest::Members(replier)))
+        self.gather(|status| status.members)
     }
 
     /// Founds the cluster with the first members of the configuration, all of which have to be up. Once, on one node;
     /// every time after that the answer is `AlreadyFounded`.
     pub fn bootstrap(&self) -> Reply<(), BootstrapError> {
         ask(&self.0.cores[0], |replier| Request::Cluster(ClusterRequest::Bootstrap(replier)))
+    }
+
+    /// Adds a node that runs at this address, whose configuration lists the members that there are: it learns, fetches
+    /// what there is and, as a voter, votes as soon as it has installed. Answers when that is committed; how far it has
+    /// come tells `members`. A member with this role is left as it is, one with another role gets this one.
+    pub fn add_member(
+        &self,
+        node: NodeId,
+        address: std::net::SocketAddr,
+        role: MemberRole,
+        timeout: impl Into<Nanos>,
+    ) -> Reply<(), MemberError> {
+        self.change_members(MemberChange::Add(node, address, role), timeout.into())
+    }
+
+    /// Gives a member another role. Answers when that is committed; the groups follow.
+    pub fn set_member_role(
+        &self,
+        node: NodeId,
+        role: MemberRole,
+        timeout: impl Into<Nanos>,
+    ) -> Reply<(), MemberError> {
+        self.change_members(MemberChange::Role(node, role), timeout.into())
+    }
+
+    /// Removes a node from the cluster; nothing happens if it is no member. Where it leads a group, leadership is
+    /// handed over first. Answers when that is committed; the groups follow. Its disk is left as it is, and it may be
+    /// added again.
+    pub fn remove_member(&self, node: NodeId, timeout: impl Into<Nanos>) -> Reply<(), MemberError> {
+        self.change_members(MemberChange::Remove(node), timeout.into())
+    }
+
+    fn change_members(&self, change: MemberChange, timeout: Nanos) -> Reply<(), MemberError> {
+        let change = |replier| ClusterRequest::Change(change, timeout, replier);
+        ask(&self.0.cores[0], |replier| Request::Cluster(change(replier)))
     }
 
     /// Makes another member the leader of a group that this node leads.
@@ -202,7 +258,7 @@ impl Shard {
         &self.segments
     }
 
-    fn ask<T, E: From<NoAnswer>>(
+    pub(super) fn ask<T, E: From<NoAnswer>>(
         &self,
         make: impl FnOnce(Replier<Result<T, E>>) -> ShardRequest,
     ) -> Reply<T, E> {
@@ -239,6 +295,14 @@ impl Shard {
     pub fn wait_installed(&self, index: LogIndex, timeout: impl Into<Nanos>) -> Reply<LogIndex, WaitError> {
         let timeout = timeout.into();
         self.ask(|replier| ShardRequest::WaitInstalled(index, timeout, replier))
+    }
+
+    /// Waits until everything stands on this node that was committed anywhere when this is called, and looks anew at
+    /// what is missing first. Writes go on meanwhile. What is verified stays when it fails: asking again goes on with
+    /// it.
+    pub fn sync(&self, timeout: impl Into<Nanos>) -> Reply<Synced, SyncError> {
+        let timeout = timeout.into();
+        self.ask(|replier| ShardRequest::Sync(timeout, replier))
     }
 
     /// A page of the manifest as this node has applied it, in the order of paths, after `after`; at most 1000 segments.

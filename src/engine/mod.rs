@@ -13,12 +13,15 @@ mod builder;
 mod cache;
 mod change;
 mod cluster;
+mod cluster_calls;
 mod digests;
 mod doctor;
+mod door;
 mod drive;
 mod error;
 mod event;
 mod fallback;
+mod figures;
 mod gather;
 mod guest;
 mod handle;
@@ -26,24 +29,28 @@ mod hooks;
 mod identity;
 mod layout;
 mod listing;
+mod members;
 mod node;
+mod on_disk;
 mod placement;
 mod point;
 mod pull;
 mod pull_cores;
 mod pull_parts;
+mod registrar;
 mod rejoin;
 mod reply;
 mod report;
 mod request;
-mod returning;
 mod run;
 mod scan;
+mod seats;
 mod serve;
 #[cfg(feature = "sim")]
 mod sim;
 mod source;
 mod status;
+mod sync;
 mod token;
 mod tree;
 mod verify;
@@ -66,10 +73,17 @@ pub use error::{
     BootstrapError, EventsError, LocateError, NoSuchShard, OpenError, TransferLeaderError, WaitError,
 };
 pub use event::{Event, EventCursor, What};
+pub use figures::{
+    CountStatus, HistogramStatus, LagStatus, PeerStatus, ProposalStatus, TransferStatus, TransportStatus,
+    WalkStatus,
+};
 pub use guest::{GuestCore, GuestError, GuestNode};
 pub use handle::{Engine, Segment, Shard};
 pub use identity::IdentityError;
+pub use members::{MemberError, MemberRole};
+pub use on_disk::{OnDisk, OnDiskError, last_applied_on_disk};
 pub use pull_parts::{Lost, PullError, PullOptions, PullProgress, PullReport};
+pub use registrar::{EnqueueError, RefusedChange, RegistrarStatus, Ticket};
 pub use rejoin::{RejoinError, Rejoining};
 pub use reply::{NoAnswer, Reply};
 pub use request::Locator;
@@ -77,9 +91,10 @@ pub use run::{ServeOptions, doctor, pull, rejoin, serve};
 pub use scan::DigestProgress;
 pub use serve::ServeError;
 pub use status::{
-    ConnectionStatus, CoreStatus, FindingStatus, GroupStatus, MemberStatus, NodeStatus, SegmentPage,
-    SegmentStatus, ShardStatus, UnavailableStatus,
+    ConnectionStatus, CoreStatus, FindingStatus, GroupStatus, MemberStatus, NodeStatus, SeatStatus,
+    SegmentPage, SegmentStatus, ShardStatus, UnavailableStatus,
 };
+pub use sync::{AllSynced, SyncError, Synced};
 pub use token::{admin_token, same_token};
 pub use tree::{Facts, Found, SkipReason, Skipped, Walk, walk};
 pub use verify::{Damage, Damaged, Verified, is_root, shards_of, verify_segments};

@@ -13,12 +13,12 @@ use crate::auth::SecretSet;
 use crate::config::{NodeConfig, RaftConfig};
 use crate::digest::Kernel;
 use crate::ids::{GroupId, NodeId, ShardId};
-use crate::limits::LOG_ENTRIES_KEPT;
+use crate::limits::{LOG_ENTRIES_KEPT, REGISTRAR_STOP_TIMEOUT};
 use crate::raft::{Group, GroupConfig, GroupOptions, Member, Resolve};
 use crate::segment::{Ownership, StoreOptions};
 use crate::shard::{Addresses, Shard, ShardParts};
 use crate::transfer::{Desk, Helper, Helpers, Holdings, Loan, serve};
-use crate::transport::{Incoming, PeerIdentity, RefusedCode, Transport, TransportOptions};
+use crate::transport::{Incoming, Transport, TransportOptions};
 use crate::uring::{
     Congestion, Core, Dir, Gate, MailReceiver, MailSender, Priority, SendError, SocketOptions,
 };
@@ -26,6 +26,8 @@ use crate::wire::Purpose;
 
 use super::answer;
 use super::cluster::ClusterSeat;
+use super::cluster_calls;
+use super::door::Door;
 use super::error::OpenError;
 use super::fallback;
 use super::hooks::Hooks;
@@ -34,7 +36,7 @@ use super::layout::{beside, folder, group_place, text};
 use super::placement::Placement;
 use super::reply::Replier;
 use super::request::Request;
-use super::returning::{Returning, keep_shard};
+use super::seats::keep_shard;
 
 /// The host of a core that has a thread of its own, as `status` names it.
 pub(crate) const HOST_PINNED: &str = "pinned";
@@ -67,8 +69,7 @@ pub(crate) struct CoreNode {
     pub(super) identity: Identity,
     pub(super) transport: Transport,
     pub(super) addresses: Addresses,
-    pub(super) placement: Rc<RefCell<Option<Arc<Placement>>>>,
-    pub(super) returning: Returning,
+    pub(super) door: Rc<Door>,
     pub(super) shards: BTreeMap<ShardId, Shard>,
     pub(super) cluster: Option<ClusterSeat>,
     desk: Rc<Desk>,
@@ -91,6 +92,9 @@ pub(super) async fn run_watched(
     mut mail: MailReceiver<Request>,
     opened: Replier<Result<Opened, OpenError>>,
 ) {
+    // A process may have several nodes, and a log those of a whole cluster.
+    let (node, core) = (parts.config.node.0, parts.index);
+    Core::current().tell_within(tracing::error_span!("node", node, core));
     let (node, address) = match open(parts, &hooks).await {
         Ok(open) => open,
         Err(error) => return opened.answer(Err(error)),
@@ -99,6 +103,7 @@ pub(super) async fn run_watched(
     let node = Rc::new(node);
     hooks.opened(&node);
     drop(Core::current().spawn(Priority::Urgent, Rc::clone(&node).accept_forever()));
+    drop(Core::current().spawn(Priority::Urgent, cluster_calls::ask_forever(Rc::clone(&node))));
     while let Some(request) = mail.receive().await {
         if let Request::Stop(replier) = request {
             node.stop().await;
@@ -116,32 +121,23 @@ async fn open(parts: CoreParts, hooks: &Hooks) -> Result<(CoreNode, Option<Socke
     let identity = Identity::load_or_make(&root, config.cluster, config.node, config.shards).await;
     let identity = identity.map_err(|error| OpenError::root(&config.root, error.is_disk_full(), &error))?;
     let addresses: Addresses = Rc::new(RefCell::new(config.members.clone()));
-    let placement = Rc::default();
-    let returning = Returning::default();
-    let transport = transport(&parts, &identity, &addresses, &placement, &returning);
+    let door = Rc::new(Door::new(config.members.keys().copied().collect()));
+    let transport = transport(&parts, &identity, &door);
     let desk = Rc::<Desk>::default();
     let mut shards = BTreeMap::new();
     for id in (0..config.shards).map(ShardId).filter(|id| config.core_of(id.group()) == parts.index) {
         let shared = (&transport, &addresses, &desk);
         let shard = open_shard(&parts, &root, id, &identity, shared, hooks).await?;
-        drop(Core::current().spawn(Priority::Urgent, keep_shard(shard.clone(), Rc::clone(&placement))));
+        drop(
+            Core::current()
+                .spawn(Priority::Urgent, keep_shard(shard.clone(), Rc::clone(&door), parts.cores[0].clone())),
+        );
         shards.insert(id, shard);
     }
     let own: Vec<Shard> = shards.values().cloned().collect();
-    let fetches = move || own.iter().any(|shard| shard.transfers(0).in_flight > 0);
+    let fetches = move || own.iter().any(|shard| shard.is_fetching());
     let (cluster, helper) = (None, Rc::new(Helper::unless(fetches)));
-    let mut node = CoreNode {
-        parts,
-        identity,
-        transport,
-        addresses,
-        placement,
-        returning,
-        shards,
-        cluster,
-        desk,
-        helper,
-    };
+    let mut node = CoreNode { parts, identity, transport, addresses, door, shards, cluster, desk, helper };
     let mut address = None;
     if node.parts.index == 0 {
         node.cluster = Some(ClusterSeat::open(&node, &root).await?);
@@ -164,13 +160,7 @@ fn congestion(config: &NodeConfig) -> Option<Congestion> {
     config.transfer.congestion.map(named)
 }
 
-fn transport(
-    parts: &CoreParts,
-    identity: &Identity,
-    addresses: &Addresses,
-    placement: &Rc<RefCell<Option<Arc<Placement>>>>,
-    returning: &Returning,
-) -> Transport {
+fn transport(parts: &CoreParts, identity: &Identity, door: &Rc<Door>) -> Transport {
     let config = &parts.config;
     let mut options = TransportOptions::new(
         Some(config.cluster),
@@ -181,16 +171,8 @@ fn transport(
     options.core_index = parts.index;
     options.core_count = config.cores.count;
     options.socket = SocketOptions { congestion: congestion(config) };
-    let (addresses, placement, returning) =
-        (Rc::clone(addresses), Rc::clone(placement), Rc::clone(returning));
-    options.admit = Rc::new(move |peer| {
-        let admitted = admit(peer, &addresses, placement.borrow().as_deref());
-        // Where the node itself is dialled, and nowhere else.
-        if let (Err(RefusedCode::Incarnation), true, Some(node)) = (&admitted, peer.dialled, peer.node) {
-            returning.borrow_mut().insert(node, peer.incarnation);
-        }
-        admitted
-    });
+    let door = Rc::clone(door);
+    options.admit = Rc::new(move |peer| door.admit(peer));
     let cores = parts.cores.clone();
     options.carry = Some(Rc::new(move |core, hand_over| {
         match cores[usize::from(core)].try_send(Request::HandOver(hand_over)) {
@@ -204,21 +186,6 @@ fn transport(
         }
     }));
     Transport::new(options)
-}
-
-/// A member in the life that the cluster knows; before the cluster is founded, a member of the configuration.
-fn admit(
-    peer: &PeerIdentity,
-    addresses: &Addresses,
-    placement: Option<&Placement>,
-) -> Result<(), RefusedCode> {
-    let Some(node) = peer.node else { return Err(RefusedCode::UnknownNode) };
-    match placement.and_then(|placement| placement.nodes.get(&node)) {
-        Some((_, incarnation)) if *incarnation != peer.incarnation => Err(RefusedCode::Incarnation),
-        Some(_) => Ok(()),
-        None if addresses.borrow().contains_key(&node) => Ok(()),
-        None => Err(RefusedCode::UnknownNode),
-    }
 }
 
 async fn open_shard(
@@ -258,6 +225,7 @@ async fn open_shard(
         addresses: Rc::clone(addresses),
         desk: Rc::clone(desk),
         journal: dir,
+        gate: parts.gate.clone(),
         spread: config.transfer.spread,
         helpers: helpers(parts),
     });
@@ -324,14 +292,20 @@ impl CoreNode {
         let Some(node) = peer.node else { return };
         let core = Core::current();
         if group == GroupId::CLUSTER {
-            if let (Some(cluster), Purpose::Raft) = (&self.cluster, purpose) {
-                let group = cluster.group().clone();
-                drop(core.spawn(Priority::Urgent, async move { group.serve(stream).await }));
+            let group = self.cluster.as_ref().map(|seat| seat.group().clone());
+            match (group, purpose) {
+                (Some(group), Purpose::Raft) => {
+                    drop(core.spawn(Priority::Urgent, async move { group.serve(stream).await }));
+                }
+                (Some(group), Purpose::Manifest) => {
+                    drop(core.spawn(Priority::Urgent, cluster_calls::serve(group, stream)));
+                }
+                (Some(_), Purpose::Soft | Purpose::Transfer) | (None, _) => {}
             }
             return;
         }
         let Some(shard) = group.shard().and_then(|id| self.shards.get(&id)).cloned() else {
-            tracing::warn!(%group, "a peer asks for a group that is not on this core");
+            tracing::warn!(peer = %node, %group, "a peer asks for a group that is not on this core");
             return;
         };
         match purpose {
@@ -350,18 +324,21 @@ impl CoreNode {
 
     /// Takes what the cluster group has agreed on: where nodes are, and who founds which shard's group.
     pub(super) fn place(&self, placement: &Arc<Placement>) {
-        for (node, (address, _)) in &placement.nodes {
-            self.addresses.borrow_mut().insert(*node, *address);
+        {
+            let mut addresses = self.addresses.borrow_mut();
+            addresses.retain(|node, _| placement.admits_some(*node));
+            addresses.extend(placement.nodes.iter().map(|(node, placed)| (*node, placed.address)));
         }
-        self.placement.replace(Some(Arc::clone(placement)));
+        self.door.place(Arc::clone(placement));
+        let is_known = |node, life| self.door.knows(node, life).is_ok();
+        self.transport
+            .cut_unless(|info| info.peer.node.is_none_or(|node| is_known(node, info.peer.incarnation)));
         if placement.founder != Some((self.parts.config.node, self.identity.incarnation)) {
             return;
         }
         for shard in self.shards.values() {
             let shard = shard.clone();
-            let members = placement.nodes.iter().map(|(node, (address, incarnation))| {
-                (*node, Member { address: address.to_string(), incarnation: *incarnation })
-            });
+            let members = placement.nodes.iter().map(|(node, placed)| (*node, placed.member()));
             let members: BTreeMap<NodeId, Member> = members.collect();
             let founding = async move {
                 if let Err(error) = shard.group().bootstrap(members).await {
@@ -379,6 +356,13 @@ impl CoreNode {
     }
 
     async fn stop(&self) {
+        // Nothing is lost without: a queue is durable. Where nobody leads there is nothing to wait for.
+        let until = Core::current().now().plus(REGISTRAR_STOP_TIMEOUT);
+        for shard in self.shards.values() {
+            if shard.group().watermarks().leader.is_some() {
+                let _left_for_the_next_start = shard.drain(until).await;
+            }
+        }
         for shard in self.shards.values() {
             shard.stop().await;
         }

@@ -153,7 +153,7 @@ async fn is_damaged(config: &NodeConfig, group: GroupId) -> Result<bool, RejoinE
         None => inspect::<ClusterState>(&dir, group).await,
     };
     match found {
-        Ok(()) => Ok(false),
+        Ok(_) => Ok(false),
         Err(error) if raft::OpenError::is_damage(&error) => Ok(true),
         Err(error) => Err(RejoinError::Group { path, why: error.to_string() }),
     }

@@ -1,16 +1,21 @@
 //! What a core tells of itself and of what runs on it.
 
-use crate::ids::{GroupId, Nanos};
+use std::collections::BTreeMap;
+
+use crate::ids::{GroupId, Incarnation, LogIndex, Nanos, NodeId};
 use crate::limits::UNAVAILABLE_SHOWN_MAX;
-use crate::raft::{Group, GroupRole, Machine};
+use crate::raft::{Group, GroupRole, Machine, Member, bridge};
 use crate::shard::Shard;
 use crate::transport::{ConnectionInfo, SendPath};
 use crate::uring::{Core, REGISTERED_BUFFERS};
 
+use super::figures::{LagStatus, ProposalStatus, TransferStatus, TransportStatus};
 use super::node::CoreNode;
+use super::registrar;
 use super::request::CoreReport;
 use super::status::{
-    ConnectionStatus, CoreStatus, FindingStatus, GroupStatus, MemberStatus, ShardStatus, UnavailableStatus,
+    ConnectionStatus, CoreStatus, FindingStatus, GroupStatus, MemberStatus, SeatStatus, ShardStatus,
+    UnavailableStatus,
 };
 
 pub(super) fn core(node: &CoreNode) -> CoreReport {
@@ -33,6 +38,7 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
         buffers_registered: if probe.uses(REGISTERED_BUFFERS) { core.slab().count() } else { 0 },
         buffer_bytes: core.slab().buffer_bytes() as u64,
         sent: node.transport.stats().sent.get(),
+        transport: TransportStatus::from(node.transport.stats()),
     };
     let connections = node.transport.connections();
     let mut report = CoreReport {
@@ -40,6 +46,7 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
         connections: connections.into_iter().map(|info| connection(node.parts.index, info)).collect(),
         groups: Vec::new(),
         shards: Vec::new(),
+        members: members(node),
         not_ready: Vec::new(),
     };
     if let Some(seat) = &node.cluster {
@@ -47,6 +54,10 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
         report.not_ready.extend(log_not_ready(GroupId::CLUSTER, seat.group()));
         if seat.group().machine().borrow().cluster().is_none() {
             report.not_ready.push("the cluster is not founded, or this node has not heard of it".to_owned());
+        }
+        let own = node.parts.config.node;
+        if node.door.placement().is_some_and(|placement| !placement.nodes.contains_key(&own)) {
+            report.not_ready.push("the cluster has removed this node".to_owned());
         }
         report.not_ready.extend(other_shards(node));
     }
@@ -87,7 +98,7 @@ fn group<M: Machine>(id: GroupId, group: &Group<M>) -> GroupStatus {
         group: id.0,
         role: at.role.name().to_owned(),
         term: at.term.0,
-        leader: at.leader.map(|node| node.0),
+        leader: group.live_leader().map(|node| node.0),
         voters: group.voters().into_keys().map(|node| node.0).collect(),
         committed: at.committed.0,
         applied: at.applied.0,
@@ -104,6 +115,11 @@ fn shard_status(shard: &Shard) -> ShardStatus {
     let transfers = shard.transfers(UNAVAILABLE_SHOWN_MAX);
     let stats = shard.stats();
     let paths = shard.store().paths();
+    let lag = LagStatus::new(at.committed.0 - at.installed.0, &transfers, now);
+    let mut counted = TransferStatus::new(stats, &transfers, now);
+    for peer in &mut counted.peers {
+        peer.installed = shard.installed_at(NodeId(peer.node)).map(|index| index.0);
+    }
     ShardStatus {
         shard: shard.id().0,
         ready: false,
@@ -136,12 +152,16 @@ fn shard_status(shard: &Shard) -> ShardStatus {
         direct: paths.direct,
         direct_asked: paths.direct_asked,
         links: paths.links,
+        lag,
+        transfers: counted,
+        proposals: ProposalStatus::from(shard.proposals()),
+        registrar: registrar::status(shard),
     }
 }
 
 /// The cluster has another number of shards than this node is configured for.
 fn other_shards(node: &CoreNode) -> Option<String> {
-    let (found, configured) = (node.placement.borrow().as_ref()?.shards, node.parts.config.shards);
+    let (found, configured) = (node.door.placement()?.shards, node.parts.config.shards);
     (found != configured).then(|| {
         format!("the cluster has {found} shards, this node is configured for {configured}; start it empty")
     })
@@ -162,20 +182,22 @@ fn log_not_ready<M: Machine>(id: GroupId, group: &Group<M>) -> Option<String> {
 fn not_ready(shard: &Shard, status: &ShardStatus) -> Vec<String> {
     let id = shard.id();
     let mut why: Vec<_> = log_not_ready(id.group(), shard.group()).into_iter().collect();
-    if shard.group().watermarks().leader.is_none() {
+    if shard.group().live_leader().is_none() {
         why.push(format!("shard {id} has no leader"));
     }
-    if !shard.is_caught_up() {
-        why.push(format!("shard {id} does not know yet what was committed without this node"));
-    }
-    if status.applied < status.committed {
-        why.push(format!("shard {id} has applied {} of {} committed", status.applied, status.committed));
+    let overdue = shard.overdue();
+    match overdue {
+        None => why.push(format!("shard {id} does not know yet what was committed without this node")),
+        Some(overdue) if status.applied < overdue.due.0 => {
+            why.push(format!("shard {id} has applied {} of {} committed", status.applied, status.committed));
+        }
+        Some(_) => {}
     }
     if let Some(paused) = &status.paused {
         why.push(format!("shard {id}: {paused}"));
     }
-    if status.missing > 0 {
-        why.push(format!("shard {id} lacks {} segments", status.missing));
+    if let Some(overdue) = overdue.filter(|overdue| overdue.missing > 0) {
+        why.push(format!("shard {id} lacks {} segments", overdue.missing));
     }
     if status.damaged > 0 {
         why.push(format!("shard {id} has {} damaged segments", status.damaged));
@@ -183,25 +205,56 @@ fn not_ready(shard: &Shard, status: &ShardStatus) -> Vec<String> {
     why
 }
 
-/// The cluster's members as this node knows them.
-pub(super) fn members(node: &CoreNode) -> Vec<MemberStatus> {
-    let Some(seat) = &node.cluster else { return Vec::new() };
-    let voters = seat.group().voters();
-    let placement = node.placement.borrow();
-    node.addresses
-        .borrow()
-        .iter()
-        .map(|(member, address)| {
-            let life = placement.as_ref().and_then(|placement| placement.nodes.get(member));
-            let installed =
-                node.shards.values().map(|shard| shard.installed_at(*member).map(|index| index.0));
-            MemberStatus {
-                node: member.0,
-                address: address.to_string(),
-                incarnation: life.map(|(_, incarnation)| incarnation.to_string()).unwrap_or_default(),
-                voter: voters.contains_key(member),
-                installed: installed.collect(),
-            }
-        })
-        .collect()
+/// The members of the cluster, and their seats in the groups of this core.
+fn members(node: &CoreNode) -> Vec<MemberStatus> {
+    let mut members: BTreeMap<NodeId, MemberStatus> = match node.door.placement() {
+        Some(placement) => {
+            let placed = placement.nodes.iter().map(|(id, placed)| {
+                let (address, life) = (placed.address.to_string(), placed.life.to_string());
+                (*id, member(*id, address, life, placed.role.to_string()))
+            });
+            placed.collect()
+        }
+        // Before the cluster is founded those of the configuration.
+        None => {
+            let first = node.addresses.borrow();
+            let first = first
+                .iter()
+                .map(|(id, address)| (*id, member(*id, address.to_string(), String::new(), String::new())));
+            first.collect()
+        }
+    };
+    let mut sit = |id: NodeId, life: Incarnation, seat: SeatStatus| {
+        let leaving = || member(id, String::new(), life.to_string(), "leaving".to_owned());
+        members.entry(id).or_insert_with(leaving).seats.push(seat);
+    };
+    if let Some(cluster) = &node.cluster {
+        seats(cluster.group(), |_| None).into_iter().for_each(|(id, life, seat)| sit(id, life, seat));
+    }
+    for shard in node.shards.values() {
+        let installed = |id| shard.installed_at(id).map(|index| index.0);
+        seats(shard.group(), installed).into_iter().for_each(|(id, life, seat)| sit(id, life, seat));
+    }
+    members.into_values().collect()
+}
+
+fn seats<M: Machine>(
+    group: &Group<M>,
+    installed: impl Fn(NodeId) -> Option<u64>,
+) -> Vec<(NodeId, Incarnation, SeatStatus)> {
+    let (voters, figures) = (group.voters(), group.figures());
+    let first = LogIndex(figures.purged.index.0 + 1);
+    let way = |id: &NodeId| {
+        let matched = figures.matched.get(id).filter(|_| figures.watermarks.role == GroupRole::Leader)?;
+        Some(bridge(*matched, first, figures.last.index).name().to_owned())
+    };
+    let seat = |(id, known): (NodeId, Member)| {
+        let (voter, way) = (voters.contains_key(&id), way(&id));
+        (id, known.incarnation, SeatStatus { group: group.id().0, voter, installed: installed(id), way })
+    };
+    group.agreed_members().into_iter().map(seat).collect()
+}
+
+fn member(node: NodeId, address: String, incarnation: String, role: String) -> MemberStatus {
+    MemberStatus { node: node.0, address, incarnation, role, voter: false, seats: Vec::new() }
 }

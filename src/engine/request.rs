@@ -1,5 +1,6 @@
 //! What any thread can ask of a core: one message each, its answer by a reply.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,9 +13,12 @@ use super::change::{Ask, Change, ChangeError, Committed};
 use super::error::{BootstrapError, EventsError, LocateError, TransferLeaderError, WaitError};
 use super::event::{Event, EventCursor};
 use super::gather::Gathering;
+use super::members::{MemberError, MemberRole};
 use super::placement::Placement;
+use super::registrar::{EnqueueError, RefusedChange, RegistrarStatus, Ticket};
 use super::reply::{NoAnswer, Replier};
 use super::status::{ConnectionStatus, CoreStatus, GroupStatus, MemberStatus, SegmentPage, ShardStatus};
+use super::sync::{SyncError, Synced};
 
 /// A request to one core.
 pub(crate) enum Request {
@@ -42,6 +46,8 @@ pub(crate) enum ShardRequest {
     Change(Vec<Change>, Ask, Replier<Result<Committed, ChangeError>>),
     /// Waits until everything up to an index is installed here.
     WaitInstalled(LogIndex, Nanos, Replier<Result<LogIndex, WaitError>>),
+    /// Brings it up to date.
+    Sync(Nanos, Replier<Result<Synced, SyncError>>),
     /// A page of the manifest.
     Segments(Option<String>, usize, Replier<Result<SegmentPage, NoAnswer>>),
     /// Where a segment's verified file stands.
@@ -50,14 +56,41 @@ pub(crate) enum ShardRequest {
     Events(EventCursor, Replier<Result<Vec<Event>, EventsError>>),
     /// The place behind the last event.
     EventsNow(Replier<Result<EventCursor, NoAnswer>>),
+    /// To its registrar.
+    Registrar(RegistrarRequest),
+}
+
+/// A request to a shard's registrar.
+pub(crate) enum RegistrarRequest {
+    /// Queues a change, waiting for room for so long.
+    Enqueue(Change, Option<Nanos>, Replier<Result<Ticket, EnqueueError>>),
+    /// How it stands.
+    Status(Replier<Result<RegistrarStatus, NoAnswer>>),
+    /// What was refused behind a ticket.
+    Refused(Ticket, Replier<Result<Vec<RefusedChange>, NoAnswer>>),
+    /// Waits until the queue is empty, for so long.
+    Drain(Nanos, Replier<Result<u64, NoAnswer>>),
 }
 
 /// A request to the cluster group.
 pub(crate) enum ClusterRequest {
-    /// Its members.
-    Members(Replier<Result<Vec<MemberStatus>, NoAnswer>>),
     /// Founds the cluster with the members of the configuration.
     Bootstrap(Replier<Result<(), BootstrapError>>),
+    /// What the cluster has agreed on before this is asked.
+    Placement(Replier<Result<Arc<Placement>, NoAnswer>>),
+    /// Changes who is a member.
+    Change(MemberChange, Nanos, Replier<Result<(), MemberError>>),
+}
+
+/// A change of the cluster's members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MemberChange {
+    /// A node comes.
+    Add(NodeId, SocketAddr, MemberRole),
+    /// A node has another role.
+    Role(NodeId, MemberRole),
+    /// A node goes.
+    Remove(NodeId),
 }
 
 /// How a core and what it runs stand.
@@ -67,6 +100,7 @@ pub(crate) struct CoreReport {
     pub(crate) connections: Vec<ConnectionStatus>,
     pub(crate) groups: Vec<GroupStatus>,
     pub(crate) shards: Vec<ShardStatus>,
+    pub(crate) members: Vec<MemberStatus>,
     pub(crate) not_ready: Vec<String>,
 }
 

@@ -2,6 +2,9 @@
 
 use crate::stats::Sent;
 
+use super::figures::{LagStatus, ProposalStatus, TransferStatus, TransportStatus};
+use super::registrar::RegistrarStatus;
+
 /// One node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
@@ -24,6 +27,9 @@ pub struct NodeStatus {
     pub groups: Vec<GroupStatus>,
     /// Its shards.
     pub shards: Vec<ShardStatus>,
+    /// The cluster's members, and others that still have a seat. None where an older node tells.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub members: Vec<MemberStatus>,
     /// Its connections with other nodes, of all cores. None where an older node tells.
     #[cfg_attr(feature = "daemon", serde(default))]
     pub connections: Vec<ConnectionStatus>,
@@ -59,6 +65,9 @@ pub struct CoreStatus {
     /// Payload sent since the node started, on all of the core's connections, those that have ended among them.
     #[cfg_attr(feature = "daemon", serde(default))]
     pub sent: Sent,
+    /// What its connections did.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub transport: TransportStatus,
 }
 
 /// One connection with another node.
@@ -111,7 +120,7 @@ pub struct GroupStatus {
     pub role: String,
     /// The current term.
     pub term: u64,
-    /// The leader known.
+    /// The leader known; none where it has given no sign of life for long, and on a leader that no quorum answers.
     pub leader: Option<u64>,
     /// Its voters as last committed; of a change that is half done, those who vote before it and after it.
     pub voters: Vec<u64>,
@@ -129,8 +138,8 @@ pub struct GroupStatus {
 pub struct ShardStatus {
     /// The shard.
     pub shard: u32,
-    /// Since this start the leader was once asked what is committed, all of that was applied here, and now every
-    /// segment of the manifest stands here and none is damaged.
+    /// Since this start the leader was once asked what is committed; all of that stands here, and so does all that was
+    /// committed more than `limits::READY_LAG` ago, twice that at most; and nothing is damaged.
     pub ready: bool,
     /// Segments in its manifest.
     pub segments: u64,
@@ -176,6 +185,18 @@ pub struct ShardStatus {
     pub direct_asked: bool,
     /// Engines' files are kept by hard links; false if one was refused: the files are held open instead.
     pub links: bool,
+    /// How far it is behind.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub lag: LagStatus,
+    /// What its transfers did.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub transfers: TransferStatus,
+    /// What became of this node's own proposals.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub proposals: ProposalStatus,
+    /// The node's registrar of the shard. Zeros where an older node tells.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub registrar: RegistrarStatus,
 }
 
 /// A segment that no source could serve yet.
@@ -196,14 +217,32 @@ pub struct UnavailableStatus {
 pub struct MemberStatus {
     /// Its number.
     pub node: u64,
-    /// Where peers reach it.
+    /// Where peers reach it; empty of one that is leaving.
     pub address: String,
     /// Its data root's life, hexadecimal; empty while the cluster group has not recorded it.
     pub incarnation: String,
-    /// It votes.
+    /// `voter`; `promotable` until it votes; `non_voter`; `leaving` while a group has it that was removed; empty before
+    /// the cluster is founded.
+    pub role: String,
+    /// It votes in the cluster group.
     pub voter: bool,
-    /// Per shard, how far it has said that it has installed: a log index.
-    pub installed: Vec<Option<u64>>,
+    /// Its seats, in the order of the groups.
+    pub seats: Vec<SeatStatus>,
+}
+
+/// A member's seat in one Raft group, as last committed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct SeatStatus {
+    /// The group: 0 is the cluster's, shard s has group s + 1.
+    pub group: u32,
+    /// It votes; of a change that is half done, before it and after it.
+    pub voter: bool,
+    /// How far it has said that it has installed the shard: a log index.
+    pub installed: Option<u64>,
+    /// Where the node asked leads the group: by which way the member comes to what the leader has, `log`, `snapshot` or
+    /// `diverged`.
+    pub way: Option<String>,
 }
 
 /// One segment of a manifest.

@@ -1,10 +1,17 @@
 //! Small durable records on this disk that are not the log's: what a node has to remember of its own doings.
 //!
-//! Today it is the proposer's session. A record is replaced as a whole and durable when it counts; damage is a typed
-//! error, and whoever owns the record says what takes its place.
+//! A proposer's session is replaced as a whole; a registrar's queue is written on, and replaced when it has no room.
+//! Each is durable when it counts; damage is a typed error, and whoever owns the record says what takes its place.
 
+mod asked;
+mod queue;
 mod replace;
 mod session;
 
+pub use asked::Asked;
+pub use queue::{
+    Held, Kept, Line, Queue, QueueFault, QueueFigures, QueueFileError, QueueFull, Refused, Sent, put_batch,
+    put_head, replay,
+};
 pub use replace::replace;
 pub use session::{SessionFileError, SessionRecord};

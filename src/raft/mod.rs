@@ -4,6 +4,7 @@
 //! `snapshot` writes, moves and reads states; `network` calls other members, `serve` answers them, `rpc` is what
 //! they say; `runtime` lets openraft run on a core.
 
+mod bridge;
 mod group;
 mod installing;
 mod keeper;
@@ -25,9 +26,10 @@ mod suite_tests;
 mod testing;
 mod types;
 
+pub use bridge::{Bridge, bridge};
 pub use group::{
-    BarrierError, BootstrapError, Group, GroupConfig, GroupFigures, GroupOptions, GroupRole, MemberState,
-    MembersError, OpenError, ProposeError, TransferError, Watermarks, inspect,
+    BarrierError, BootstrapError, Group, GroupConfig, GroupFigures, GroupOptions, GroupRole, Inspected,
+    MemberState, MembersError, OpenError, ProposeError, TransferError, Watermarks, inspect,
 };
 pub use keeper::Hook;
 pub use log::{

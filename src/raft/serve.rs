@@ -13,8 +13,9 @@ use openraft::storage::Snapshot;
 use rkyv::util::AlignedVec;
 
 use crate::broken::{self, Broken};
-use crate::ids::{GroupId, NodeId};
+use crate::ids::{GroupId, Nanos, NodeId};
 use crate::limits::RAFT_CALLS_MAX;
+use crate::stats::Seldom;
 use crate::transport::{Stream, StreamSender};
 use crate::uring::{Core, Places, Priority};
 use crate::wire::{Body, CodecError, RaftResponse};
@@ -40,6 +41,9 @@ struct Inner<M: Machine> {
     begun: Cell<u64>,
     /// Calls in another node's name.
     foreign: Cell<u64>,
+    foreign_told: Seldom,
+    /// When a leader last called, of this node's term or a later one.
+    led: Cell<Option<Nanos>>,
     /// The snapshots that are being taken in.
     installing: Installing,
 }
@@ -74,6 +78,8 @@ impl<M: Machine> Server<M> {
             incoming: RefCell::default(),
             begun: Cell::default(),
             foreign: Cell::default(),
+            foreign_told: Seldom::default(),
+            led: Cell::default(),
             installing: Installing::default(),
         }))
     }
@@ -81,6 +87,11 @@ impl<M: Machine> Server<M> {
     /// Calls that were refused because they were made in another node's name.
     pub(super) fn foreign_calls(&self) -> u64 {
         self.0.foreign.get()
+    }
+
+    /// How long ago a leader last called.
+    pub(super) fn led(&self) -> Option<Nanos> {
+        Some(Core::try_current()?.now().since(self.0.led.get()?))
     }
 
     /// Serves the calls of one stream until it ends.
@@ -130,6 +141,9 @@ impl<M: Machine> Server<M> {
                 let request = rpc::read_append(self.0.group, &argument.memory, argument.range);
                 let request = request.map_err(misread)?;
                 own(&request.vote)?;
+                if request.vote.leader_id.term >= self.vote().leader_id.term {
+                    self.0.led.set(Some(Core::current().now()));
+                }
                 // It may reach consensus before a snapshot that has come before it.
                 let committed = Point::of(request.leader_commit.as_ref());
                 self.0.installing.check(committed).map_err(misread)?;
@@ -179,7 +193,9 @@ impl<M: Machine> Server<M> {
         }
         self.0.foreign.set(self.0.foreign.get() + 1);
         let foreign = ForeignCall { peer, claimed };
-        tracing::warn!(group = self.0.group.0, %foreign, "a call is refused");
+        if self.0.foreign_told.is_due(Core::current().now()) {
+            tracing::warn!(group = self.0.group.0, %foreign, "a call is refused");
+        }
         Err(foreign)
     }
 

@@ -4,8 +4,10 @@
 use std::rc::Rc;
 
 use crate::ids::Nanos;
-use crate::uring::sleep;
+use crate::limits::READY_LAG;
+use crate::uring::{sleep, timeout};
 
+use super::parts::Overdue;
 use super::shard::{Inner, Shard};
 
 /// To one answer of the leader, and to applying what it names.
@@ -14,11 +16,12 @@ const BARRIER_TIMEOUT: Nanos = Nanos::from_secs(2);
 const RETRY: Nanos = Nanos::from_millis(50);
 
 impl Shard {
-    /// Since this start, everything was once applied here that was committed anywhere when the leader was asked, and
-    /// what is missing has been derived from the manifest as it is.
+    /// What this node lacks to be ready. None until everything was once applied here that was committed anywhere when
+    /// the leader was asked, since this start, and while what is missing is not derived from the manifest as it is.
     #[must_use]
-    pub fn is_caught_up(&self) -> bool {
-        self.0.passed_barrier.get() && !self.0.derive_due.get()
+    pub fn overdue(&self) -> Option<Overdue> {
+        let due = self.0.due.get().filter(|_| !self.0.derive_due.get())?;
+        Some(Overdue { due, missing: self.0.installed.borrow().missing_to(due) })
     }
 }
 
@@ -29,13 +32,26 @@ impl Inner {
             match self.group().read_barrier(BARRIER_TIMEOUT).await {
                 Ok(index) => {
                     tracing::debug!(shard = %self.id, %index, "applied what was committed without this node");
-                    self.passed_barrier.set(true);
+                    self.due.set(Some(index));
                     self.changed.notify();
-                    return self.sweep_drafts().await;
+                    self.sweep_drafts().await;
+                    return self.keep_due().await;
                 }
                 Err(error) => tracing::trace!(%error, shard = %self.id, "not caught up yet"),
             }
             sleep(RETRY).await;
+        }
+    }
+
+    /// Under a load without a pause something is always on its way: what is committed has its time to come before it
+    /// is due.
+    async fn keep_due(&self) {
+        loop {
+            let committed = self.group().watermarks().committed;
+            if timeout(READY_LAG, self.changed.until(|| self.stopped.get().then_some(()))).await.is_ok() {
+                return;
+            }
+            self.due.set(self.due.get().max(Some(committed)));
         }
     }
 

@@ -2,41 +2,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 
+use futures_util::future::{Either, select};
 use rkyv::util::AlignedVec;
 
-use crate::ids::{LogIndex, NodeId};
+use crate::ids::NodeId;
 use crate::limits::{PROPOSALS_IN_FLIGHT_MAX, PROPOSE_TIMEOUT};
-use crate::manifest::Command;
-use crate::raft::ProposeError;
+use crate::manifest::{Command, State};
+use crate::raft::{Group, GroupRole};
 use crate::transport::{Peer, Stream, StreamReceiver, StreamSender};
-use crate::uring::{Answer, Core, Places, Priority, question};
+use crate::uring::{Answer, Core, Notify, Places, Priority, question};
 use crate::wire::{Body, Class, Propose, ProposeReply, Purpose};
 
+use super::attempt::Attempt;
 use super::shard::{Inner, Shard};
-
-/// What became of one attempt at a proposal.
-#[derive(Debug)]
-pub(super) enum Attempt {
-    /// It was applied: the outcome's bytes.
-    Applied(LogIndex, Vec<u8>),
-    /// It was not taken, and did not happen by this attempt; somebody else leads, perhaps this one.
-    NotTaken(Option<NodeId>),
-    /// It was sent, and whether it happens is not known.
-    Unknown,
-    /// The group has stopped.
-    Stopped,
-    /// It is not in this node's own session: nobody takes it.
-    Foreign,
-}
-
-/// Status byte of a reply.
-const APPLIED: u8 = 0;
-const NOT_TAKEN: u8 = 1;
-const UNKNOWN: u8 = 2;
-const STOPPED: u8 = 3;
-const FOREIGN: u8 = 4;
 
 /// The kept stream to one leader.
 #[derive(Debug)]
@@ -46,6 +27,8 @@ pub(super) struct Forwarder {
     next: Cell<u64>,
     waiting: RefCell<BTreeMap<u64, Answer<Attempt>>>,
     broken: Cell<bool>,
+    /// Told when it is broken.
+    ended: Notify,
 }
 
 impl Inner {
@@ -54,7 +37,7 @@ impl Inner {
         match self.group().watermarks().leader {
             None => Attempt::NotTaken(None),
             Some(leader) if leader == self.node => {
-                local(self.group().propose(aligned(bytes), PROPOSE_TIMEOUT).await)
+                Attempt::of(self.group().propose(aligned(bytes), PROPOSE_TIMEOUT).await)
             }
             Some(leader) => match self.forwarder(leader).await {
                 Some(forwarder) => forwarder.propose(bytes).await,
@@ -70,8 +53,10 @@ impl Inner {
         }
         let address = self.addresses.borrow().get(&leader).copied()?;
         let peer = Peer { node: Some(leader), address };
-        let opened =
-            self.transport.open_stream(peer, self.id.group(), Class::Control, Purpose::Manifest).await;
+        let opening = self.transport.open_stream(peer, self.id.group(), Class::Control, Purpose::Manifest);
+        let succeeded = || self.group().leader().is_some_and(|now| now != leader).then_some(());
+        let succeeded = self.group().changed().until(succeeded);
+        let Either::Left((opened, _)) = select(pin!(opening), pin!(succeeded)).await else { return None };
         let (sender, receiver) = opened.ok()?.split();
         let forwarder = Rc::new(Forwarder {
             leader,
@@ -79,8 +64,11 @@ impl Inner {
             next: Cell::new(1),
             waiting: RefCell::default(),
             broken: Cell::new(false),
+            ended: Notify::default(),
         });
-        drop(Core::current().spawn(Priority::Urgent, answers(Rc::downgrade(&forwarder), receiver)));
+        let core = Core::current();
+        drop(core.spawn(Priority::Urgent, answers(Rc::downgrade(&forwarder), receiver)));
+        drop(core.spawn(Priority::Urgent, succession(Rc::downgrade(&forwarder), self.group().clone())));
         self.forwarder.replace(Some(Rc::clone(&forwarder)));
         Some(forwarder)
     }
@@ -92,12 +80,37 @@ impl Forwarder {
         self.next.set(id + 1);
         let (answer, waiting) = question();
         self.waiting.borrow_mut().insert(id, answer);
-        if self.sender.send(Propose { id, bytes }).await.is_err() {
-            self.waiting.borrow_mut().remove(&id);
-            self.broken.set(true);
-            return Attempt::NotTaken(None);
+        let broken = self.ended.until(|| self.broken.get().then_some(()));
+        match select(pin!(self.sender.send(Propose { id, bytes })), pin!(broken)).await {
+            Either::Left((Ok(()), _)) => waiting.await.unwrap_or(Attempt::Unknown),
+            Either::Left((Err(_), _)) => {
+                self.waiting.borrow_mut().remove(&id);
+                self.give_up();
+                Attempt::NotTaken(None)
+            }
+            Either::Right(_) => Attempt::Unknown,
         }
-        waiting.await.unwrap_or(Attempt::Unknown)
+    }
+
+    /// What waits for an answer is of unknown outcome.
+    fn give_up(&self) {
+        self.broken.set(true);
+        self.waiting.borrow_mut().clear();
+        self.ended.notify();
+    }
+}
+
+/// Gives a leader up when another one is known: it may be frozen or cut off, and say nothing for long.
+async fn succession(forwarder: Weak<Forwarder>, group: Group<State>) {
+    let is_over = || {
+        let Some(forwarder) = forwarder.upgrade().filter(|kept| !kept.broken.get()) else { return Some(()) };
+        let marks = group.watermarks();
+        let is_succeeded = marks.leader.is_some_and(|now| now != forwarder.leader);
+        (is_succeeded || marks.role == GroupRole::Stopped).then_some(())
+    };
+    group.changed().until(is_over).await;
+    if let Some(forwarder) = forwarder.upgrade() {
+        forwarder.give_up();
     }
 }
 
@@ -108,28 +121,11 @@ async fn answers(forwarder: Weak<Forwarder>, mut receiver: StreamReceiver) {
         let Some(forwarder) = forwarder.upgrade() else { return };
         let decoded = received.as_ref().ok().and_then(|message| message.decode().ok());
         let Some(Body::ProposeReply(reply)) = decoded else {
-            forwarder.broken.set(true);
-            forwarder.waiting.borrow_mut().clear();
-            return;
+            return forwarder.give_up();
         };
         if let Some(answer) = forwarder.waiting.borrow_mut().remove(&reply.id) {
-            let _gone = answer.give(read(&reply));
+            let _gone = answer.give(Attempt::read(&reply));
         }
-    }
-}
-
-fn read(reply: &ProposeReply<'_>) -> Attempt {
-    match (reply.status, reply.bytes.split_first_chunk::<8>()) {
-        (APPLIED, Some((index, outcome))) => {
-            Attempt::Applied(LogIndex(u64::from_le_bytes(*index)), outcome.to_vec())
-        }
-        (NOT_TAKEN, Some((leader, _))) => {
-            let leader = u64::from_le_bytes(*leader);
-            Attempt::NotTaken((leader != 0).then_some(NodeId(leader)))
-        }
-        (STOPPED, _) => Attempt::Stopped,
-        (FOREIGN, _) => Attempt::Foreign,
-        _ => Attempt::Unknown,
     }
 }
 
@@ -138,18 +134,6 @@ fn aligned(bytes: &[u8]) -> AlignedVec {
     let mut out = AlignedVec::with_capacity(bytes.len());
     out.extend_from_slice(bytes);
     out
-}
-
-fn local(proposed: Result<(LogIndex, Vec<u8>), ProposeError>) -> Attempt {
-    match proposed {
-        Ok((index, outcome)) => Attempt::Applied(index, outcome),
-        Err(ProposeError::NotLeader { leader, .. }) => Attempt::NotTaken(leader),
-        Err(ProposeError::Stopped { .. }) => Attempt::Stopped,
-        Err(ProposeError::TimedOut { .. } | ProposeError::OutcomeUnknown { .. }) => Attempt::Unknown,
-        Err(ProposeError::NoQuorum { .. } | ProposeError::Full { .. } | ProposeError::TooLong { .. }) => {
-            Attempt::NotTaken(None)
-        }
-    }
 }
 
 impl Shard {
@@ -169,7 +153,7 @@ impl Shard {
                 (self.clone(), Rc::clone(&sender), propose.id, aligned(propose.bytes));
             let place = places.take();
             let answer = async move {
-                let (status, bytes) = encode(shard.0.take_from(peer, bytes).await);
+                let (status, bytes) = shard.0.take_from(peer, bytes).await.encode();
                 let _gone = sender.send(ProposeReply { id, status, bytes: &bytes }).await;
                 drop(place);
             };
@@ -187,24 +171,12 @@ impl Inner {
     /// A peer's proposal, if it is in a session of that node.
     async fn take_from(&self, peer: NodeId, bytes: AlignedVec) -> Attempt {
         if Command::proposer(&bytes).is_ok_and(|proposer| proposer == Some(peer)) {
-            return local(self.group().propose(bytes, PROPOSE_TIMEOUT).await);
+            return Attempt::of(self.group().propose(bytes, PROPOSE_TIMEOUT).await);
         }
         self.foreign_proposals.set(self.foreign_proposals.get() + 1);
-        tracing::warn!(%peer, shard = %self.id, "a proposal that is not in its sender's own session is refused");
-        Attempt::Foreign
-    }
-}
-
-fn encode(attempt: Attempt) -> (u8, Vec<u8>) {
-    match attempt {
-        Attempt::Applied(index, outcome) => {
-            let mut bytes = index.0.to_le_bytes().to_vec();
-            bytes.extend_from_slice(&outcome);
-            (APPLIED, bytes)
+        if self.foreign_told.is_due(Core::current().now()) {
+            tracing::warn!(%peer, shard = %self.id, "a proposal that is not in its sender's own session is refused");
         }
-        Attempt::NotTaken(leader) => (NOT_TAKEN, leader.map_or(0, |node| node.0).to_le_bytes().to_vec()),
-        Attempt::Unknown => (UNKNOWN, Vec::new()),
-        Attempt::Stopped => (STOPPED, Vec::new()),
-        Attempt::Foreign => (FOREIGN, Vec::new()),
+        Attempt::Foreign
     }
 }

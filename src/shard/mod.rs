@@ -1,21 +1,29 @@
 //! One shard on its core: routes events to the rooms below and performs their actions.
 
 mod announce;
+mod attempt;
 mod catch_up;
 mod event;
+mod figures;
 mod forward;
 mod obtain;
 mod parts;
 mod propose;
 mod proposer;
+mod registrar;
 mod room;
 mod session;
+mod settle;
 #[expect(clippy::module_inception, reason = "the room is named after the thing that it owns")]
 mod shard;
+mod sync;
 mod watermark;
 
+pub use attempt::Attempt;
 pub use event::{Event, Events, EventsGone, Happening};
-pub use parts::{Addresses, ShardParts, StartError, Transfers};
-pub use propose::{Asked, Done, Level, ProposalError};
+pub use parts::{Addresses, Overdue, ShardParts, StartError, Transfers};
+pub use propose::{Done, Level, ProposalError};
+pub use registrar::{EnqueueError, RegistrarFigures};
 pub use shard::Shard;
-pub use watermark::{Installed, Watermarks};
+pub use sync::{SyncError, Synced};
+pub use watermark::{Installed, Lack, Lag, Watermarks};

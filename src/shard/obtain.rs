@@ -18,7 +18,7 @@ impl Inner {
             return;
         }
         let Some(want) = segment_want(entry) else {
-            tracing::error!(segment = %entry.id, "a path of the manifest cannot stand on a disk");
+            tracing::error!(shard = %self.id, segment = %entry.id, "a path of the manifest cannot stand on a disk");
             return;
         };
         if self.store.id_at(&want.path).is_some_and(|id| id > entry.id) {
@@ -28,6 +28,7 @@ impl Inner {
             return self.fetch(entry);
         }
         if self.pinning.borrow_mut().insert(entry.id) {
+            self.stats.own.count();
             drop(Core::current().spawn(Priority::Urgent, Rc::clone(self).pin(Rc::clone(entry), want)));
         }
     }
@@ -42,7 +43,9 @@ impl Inner {
             match self.store.pin(&want).await {
                 Ok(()) => break true,
                 Err(error) if error.is_gone() => break false,
-                Err(error) => tracing::warn!(%error, segment = %id, "a registered file cannot be pinned yet"),
+                Err(error) => {
+                    tracing::warn!(%error, shard = %self.id, segment = %id, "a registered file cannot be pinned yet");
+                }
             }
             let gone = self.changed.until(|| (!is_listed() || self.stopped.get()).then_some(()));
             if timeout(rest, gone).await.is_ok() {
@@ -71,7 +74,7 @@ impl Inner {
         }
         let mut rest = BACKOFF_FIRST;
         while let Err(error) = self.store.remove(id).await {
-            tracing::warn!(%error, segment = %id, "a deleted segment could not be removed yet");
+            tracing::warn!(%error, shard = %self.id, segment = %id, "a deleted segment could not be removed yet");
             if timeout(rest, self.changed.until(|| self.stopped.get().then_some(()))).await.is_ok() {
                 break;
             }

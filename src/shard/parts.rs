@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::config::Spread;
-use crate::ids::{Incarnation, NodeId, ShardId};
-use crate::journal::SessionFileError;
+use crate::ids::{Incarnation, LogIndex, Nanos, NodeId, ShardId};
+use crate::journal::{QueueFileError, SessionFileError};
 use crate::segment::{DiskError, Store};
 use crate::transfer::{Desk, Helpers, Unavailable};
 use crate::transport::Transport;
-use crate::uring::Dir;
+use crate::uring::{Dir, Gate};
 
 /// Where nodes are reached; shared by all shards of a core, kept up to date by the cluster group.
 pub type Addresses = Rc<RefCell<BTreeMap<NodeId, SocketAddr>>>;
@@ -35,6 +35,8 @@ pub struct ShardParts {
     pub desk: Rc<Desk>,
     /// The folder of the node's own records of this shard.
     pub journal: Dir,
+    /// Of the device that they are on.
+    pub gate: Gate,
     /// Whether large segments are fetched from several nodes at once.
     pub spread: Spread,
     /// The node's other cores, if they are to help with large segments.
@@ -48,6 +50,17 @@ pub enum StartError {
     Segments(DiskError),
     /// The record of the node's session cannot be read.
     Session(SessionFileError),
+    /// The queue of the node's registrar cannot be read.
+    Queue(QueueFileError),
+}
+
+/// What a node must have to be ready, and lacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Overdue {
+    /// What was committed up to here is due.
+    pub due: LogIndex,
+    /// Segments of it that do not stand here.
+    pub missing: u64,
 }
 
 /// How a shard's fetches stand.
@@ -57,9 +70,22 @@ pub struct Transfers {
     pub missing: u64,
     /// Segments that stand here and are damaged.
     pub damaged: u64,
+    /// Of the missing ones, those that a walk through the manifest has found, and of them those that no source could
+    /// serve yet.
+    pub catching_up: (u64, u64),
+    /// Bytes of the missing ones.
+    pub missing_bytes: u64,
+    /// Since when the one is missing that has been for longest.
+    pub missing_since: Option<Nanos>,
     /// Fetches under way.
     pub in_flight: u64,
-    /// Some of the segments that no source could serve yet.
+    /// Planned, and waiting for their turn or for a source.
+    pub queued: u64,
+    /// Segments that no source could serve yet.
+    pub unavailable_count: u64,
+    /// Since when the first of them.
+    pub unavailable_since: Option<Nanos>,
+    /// Some of them.
     pub unavailable: Vec<Unavailable>,
     /// Everything waits for room on the disk.
     pub paused: bool,
@@ -72,7 +98,8 @@ impl StartError {
         match self {
             Self::Segments(error) => error.is_disk_full(),
             Self::Session(SessionFileError::Disk { errno }) => errno.is_disk_full(),
-            Self::Session(_) => false,
+            Self::Queue(QueueFileError::Disk { errno }) => errno.is_disk_full(),
+            Self::Session(_) | Self::Queue(_) => false,
         }
     }
 }
@@ -82,6 +109,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Segments(error) => error.fmt(f),
             Self::Session(error) => error.fmt(f),
+            Self::Queue(error) => error.fmt(f),
         }
     }
 }

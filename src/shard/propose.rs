@@ -8,44 +8,19 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::ids::{Digest, LogIndex, Nanos, NodeId, SegmentId};
+use crate::journal::Asked;
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::manifest::{Batch, Command, Label, Operation, Outcome, Refusal, Registration, SafePath, Tier};
 use crate::segment::{DigestError, Digested, Identity, RelativePath};
+use crate::stats::{Counter, ProposalStats};
 use crate::uring::{Core, deadline, sleep};
 
-use super::forward::Attempt;
+use super::attempt::Attempt;
 use super::proposer::Ticket;
 use super::shard::{Inner, Shard};
 
 /// Rest between attempts while nobody leads.
 const RETRY: Nanos = Nanos::from_millis(20);
-
-/// One change that is asked for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Asked {
-    /// A sealed file, new in the manifest or as new content of its path.
-    Sealed {
-        /// The path must be in the manifest.
-        update: bool,
-        /// Where it stands.
-        path: String,
-        /// Its SHA-256, if the engine knows it.
-        flat: Option<Digest>,
-        /// The engine's ranking.
-        tier: u8,
-        /// The engine's names and values.
-        labels: Vec<(String, String)>,
-        /// The file's inode, size and time of change when it was chosen.
-        facts: Option<(u64, u64, i128)>,
-    },
-    /// The path leaves the manifest.
-    Delete {
-        /// The path.
-        path: String,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// On how many nodes the bytes have to stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,6 +101,23 @@ pub enum ProposalError {
     Stopped,
 }
 
+impl ProposalError {
+    /// Where it is counted.
+    fn counter<'a>(&self, stats: &'a ProposalStats) -> &'a Counter {
+        match self {
+            Self::Path { .. }
+            | Self::Digest { .. }
+            | Self::Changed { .. }
+            | Self::FlatDiffers { .. }
+            | Self::Refused(_)
+            | Self::Foreign => &stats.refused,
+            Self::NoLeader { .. } => &stats.not_taken,
+            Self::OutcomeUnknown => &stats.unknown,
+            Self::TooMany | Self::Disk { .. } | Self::Stopped => &stats.failed,
+        }
+    }
+}
+
 impl Shard {
     /// Performs a batch.
     ///
@@ -151,6 +143,7 @@ impl Shard {
         let (Performed { index, unchanged }, until) = match proposed.await {
             Ok(done) => done,
             Err(error) => {
+                error.counter(&inner.proposals).count();
                 // What may have happened keeps its file: the manifest decides.
                 for (path, root) in &drafts {
                     if error == ProposalError::OutcomeUnknown {
@@ -169,10 +162,10 @@ impl Shard {
 }
 
 /// Files are being digested: drafts are not swept meanwhile.
-struct Preparing<'a>(&'a Inner);
+pub(super) struct Preparing<'a>(&'a Inner);
 
 impl<'a> Preparing<'a> {
-    async fn begin(inner: &'a Inner) -> Self {
+    pub(super) async fn begin(inner: &'a Inner) -> Self {
         inner.changed.until(|| (!inner.sweeping.get()).then_some(())).await;
         inner.preparing.set(inner.preparing.get() + 1);
         Self(inner)
@@ -210,38 +203,47 @@ impl Inner {
     ) -> Result<Vec<Operation>, ProposalError> {
         let mut operations = Vec::with_capacity(asked.len());
         for change in asked {
-            operations.push(match change {
-                Asked::Delete { path, reason } => {
-                    check_path(path)?;
-                    Operation::Delete { path: path.clone(), reason: reason.clone() }
-                }
-                Asked::Sealed { update, path, flat, tier, labels, facts } => {
-                    let digested = self.digest(path, drafts).await?;
-                    let Identity { inode, bytes, modified, .. } = digested.identity;
-                    if facts.is_some_and(|facts| facts != (inode, bytes, i128::from(modified.0))) {
-                        return Err(ProposalError::Changed { path: path.clone() });
-                    }
-                    if let Some(expected) = flat.filter(|expected| *expected != digested.flat) {
-                        let (path, found) = (path.clone(), digested.flat);
-                        return Err(ProposalError::FlatDiffers { path, expected, found });
-                    }
-                    let labels =
-                        labels.iter().map(|(name, value)| Label { name: name.clone(), value: value.clone() });
-                    let registration = Registration {
-                        path: path.clone(),
-                        bytes: digested.len,
-                        root: digested.root,
-                        flat: *flat,
-                        origin: self.node,
-                        sealed_at: Core::current().wall(),
-                        tier: Tier(*tier),
-                        labels: labels.collect(),
-                    };
-                    if *update { Operation::Update(registration) } else { Operation::Register(registration) }
-                }
-            });
+            operations.push(self.operation_of(change, drafts).await?);
         }
         Ok(operations)
+    }
+
+    /// Digests and pins the file of one change, if it has one, and makes its operation.
+    pub(super) async fn operation_of(
+        &self,
+        asked: &Asked,
+        drafts: &mut Vec<(RelativePath, Digest)>,
+    ) -> Result<Operation, ProposalError> {
+        let (update, path, flat, tier, labels, facts) = match asked {
+            Asked::Delete { path, reason } => {
+                check_path(path)?;
+                return Ok(Operation::Delete { path: path.clone(), reason: reason.clone() });
+            }
+            Asked::Sealed { update, path, flat, tier, labels, facts } => {
+                (*update, path, *flat, *tier, labels, *facts)
+            }
+        };
+        let digested = self.digest(path, drafts).await?;
+        let Identity { inode, bytes, modified, .. } = digested.identity;
+        if facts.is_some_and(|facts| facts != (inode, bytes, i128::from(modified.0))) {
+            return Err(ProposalError::Changed { path: path.clone() });
+        }
+        if let Some(expected) = flat.filter(|expected| *expected != digested.flat) {
+            let (path, found) = (path.clone(), digested.flat);
+            return Err(ProposalError::FlatDiffers { path, expected, found });
+        }
+        let labels = labels.iter().map(|(name, value)| Label { name: name.clone(), value: value.clone() });
+        let registration = Registration {
+            path: path.clone(),
+            bytes: digested.len,
+            root: digested.root,
+            flat,
+            origin: self.node,
+            sealed_at: Core::current().wall(),
+            tier: Tier(tier),
+            labels: labels.collect(),
+        };
+        Ok(if update { Operation::Update(registration) } else { Operation::Register(registration) })
     }
 
     async fn digest(
@@ -262,6 +264,7 @@ impl Inner {
         mut operations: Vec<Operation>,
         until: Nanos,
     ) -> Result<Performed, ProposalError> {
+        let begun = Core::current().now();
         loop {
             let Ticket { session, number, low_water } = self.ticket(until).await?;
             let proposed_at = Core::current().wall();
@@ -279,6 +282,8 @@ impl Inner {
             }
             match answered? {
                 Answered { outcome: Outcome::Applied { index, unchanged, .. }, .. } => {
+                    self.proposals.committed.count();
+                    self.proposals.commit.count(Core::current().now().since(begun));
                     return Ok(Performed { index, unchanged });
                 }
                 Answered {
@@ -297,7 +302,7 @@ impl Inner {
                 }
                 // From a member that is of another build, or worse.
                 Answered { outcome: Outcome::SessionOpened | Outcome::SessionRetired, index, .. } => {
-                    tracing::error!(%index, "a member answered a batch as a session");
+                    tracing::error!(shard = %self.id, %index, "a member answered a batch as a session");
                     return Err(ProposalError::OutcomeUnknown);
                 }
             }
@@ -363,7 +368,7 @@ impl Inner {
     }
 
     /// Lets go of the digested files that no segment will claim: their registrations found themselves there already.
-    async fn drop_unclaimed(&self, drafts: &[(RelativePath, Digest)]) {
+    pub(super) async fn drop_unclaimed(&self, drafts: &[(RelativePath, Digest)]) {
         for (path, root) in drafts {
             let is_held = {
                 let machine = self.group().machine();
@@ -418,7 +423,7 @@ impl Inner {
     }
 }
 
-fn check_path(path: &str) -> Result<RelativePath, ProposalError> {
+pub(super) fn check_path(path: &str) -> Result<RelativePath, ProposalError> {
     let refuse = |why: &dyn fmt::Display| ProposalError::Path {
         path: path.escape_debug().to_string(),
         why: why.to_string(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::ids::{LogIndex, Nanos, NodeId, SessionId};
+use crate::ids::{LogIndex, Nanos, NodeId, SessionId, ShardId};
 use crate::journal::{SessionFileError, SessionRecord};
 use crate::limits::{PROPOSE_TIMEOUT, SESSION_NUMBERS_RESERVED};
 use crate::manifest::{Command, Outcome, Refusal};
@@ -41,11 +41,11 @@ impl Drop for Turn<'_> {
 
 /// Reads what an earlier process has left. A damaged record is set aside: a session under a new id takes its place, and
 /// the old one is retired.
-pub(super) async fn load(dir: &Dir) -> Result<Kept, SessionFileError> {
+pub(super) async fn load(dir: &Dir, shard: ShardId) -> Result<Kept, SessionFileError> {
     match SessionRecord::load(dir).await {
         Ok(record) => Ok(Kept::Earlier(record)),
         Err(error) if error.is_damage() => {
-            tracing::error!(%error, "it is set aside, and a new session takes its place");
+            tracing::error!(%error, %shard, "it is set aside, and a new session takes its place");
             let aside = SessionRecord::set_damaged_aside(dir).await;
             aside.map_err(|errno| SessionFileError::Disk { errno })?;
             Ok(Kept::Earlier(None))
@@ -57,6 +57,10 @@ pub(super) async fn load(dir: &Dir) -> Result<Kept, SessionFileError> {
 impl Inner {
     /// A number to propose under, in an open session, reserved on this disk.
     pub(super) async fn ticket(self: &Rc<Self>, until: Nanos) -> Result<Ticket, ProposalError> {
+        // A newer number would make the manifest forget what became of what an earlier process has sent.
+        let is_settled = || (!self.unsettled.get()).then_some(());
+        let settled = deadline(until, self.changed.until(is_settled)).await;
+        settled.map_err(|_| ProposalError::NoLeader { last: self.group().leader() })?;
         loop {
             let ticket = self.session.borrow_mut().as_mut().map(Session::ticket);
             match ticket {
@@ -121,7 +125,7 @@ impl Inner {
                 Outcome::Refused(refusal) => return Err(ProposalError::Refused(refusal)),
                 // From a member that is of another build, or worse.
                 Outcome::Applied { .. } | Outcome::SessionRetired => {
-                    tracing::error!("a member answered an opening as something else");
+                    tracing::error!(shard = %self.id, "a member answered an opening as something else");
                     return Err(ProposalError::OutcomeUnknown);
                 }
             }

@@ -11,21 +11,23 @@ use std::rc::Rc;
 use crate::broken::{self, Broken};
 use crate::config::Spread;
 use crate::ids::{Incarnation, LogIndex, NodeId, SegmentId, ShardId};
+use crate::journal::Queue;
 use crate::limits::DERIVE_INTERVAL;
 use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
-use crate::stats::TransferStats;
-use crate::transfer::{Announced, Desk, Driver, Failure, Fetcher, Helpers};
+use crate::stats::{ProposalStats, Seldom, TransferStats};
+use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers};
 use crate::transport::{Peer, Transport};
-use crate::uring::{Core, Dir, Notify, Places, Priority, sleep};
+use crate::uring::{Core, Dir, Gate, Notify, Places, Priority, sleep};
 
 use super::event::{Event, Events, EventsGone, Happening};
 use super::forward::Forwarder;
-use super::parts::{Addresses, ShardParts, StartError, Transfers};
+use super::parts::{Addresses, ShardParts, StartError};
 use super::proposer::Session;
+use super::registrar::Registrar;
 use super::session::{Kept, load};
-use super::watermark::{Installed, Watermarks};
+use super::watermark::{Installed, Lack, Watermarks};
 
 /// One shard on its core. Clones are the same shard.
 #[derive(Clone)]
@@ -44,9 +46,10 @@ pub(super) struct Inner {
     pub(super) group: OnceCell<Group<State>>,
     pub(super) driver: OnceCell<Rc<Driver>>,
     pub(super) stats: Rc<TransferStats>,
+    pub(super) proposals: ProposalStats,
     pub(super) installed: RefCell<Installed>,
-    /// A read barrier has passed since this start.
-    pub(super) passed_barrier: Cell<bool>,
+    /// What was committed up to here has to stand here. Known when a read barrier has passed since this start.
+    pub(super) due: Cell<Option<LogIndex>>,
     /// The manifest has become another one since what is missing was derived from it.
     pub(super) derive_due: Cell<bool>,
     /// Batches whose files are being digested.
@@ -67,6 +70,10 @@ pub(super) struct Inner {
     /// Old sessions are being retired.
     pub(super) retiring: Cell<bool>,
     pub(super) journal: Dir,
+    gate: Gate,
+    pub(super) registrar: OnceCell<Rc<Registrar>>,
+    /// What an earlier process has proposed for the registrar may still happen.
+    pub(super) unsettled: Cell<bool>,
     pub(super) spread: Spread,
     helpers: Option<Rc<Helpers>>,
     /// The stream on which proposals go to another node that leads.
@@ -76,8 +83,11 @@ pub(super) struct Inner {
     pub(super) answering: RefCell<BTreeMap<NodeId, Places>>,
     /// Proposals of peers in another node's session.
     pub(super) foreign_proposals: Cell<u64>,
+    pub(super) foreign_told: Seldom,
     /// Anything that somebody may wait for: watermarks, announcements, roles.
     pub(super) changed: Notify,
+    /// The last snapshot that was taken in from a leader since this start.
+    pub(super) installed_snapshot: Cell<Option<LogIndex>>,
     /// The last fetch that had an end met a full disk.
     pub(super) is_full: Cell<bool>,
     /// The first entry that the plan of fetches had no room for.
@@ -90,7 +100,7 @@ impl Shard {
     #[must_use]
     pub fn new(parts: ShardParts) -> Self {
         let ShardParts { id, node, incarnation, store, transport, addresses, desk, .. } = parts;
-        let ShardParts { journal, spread, helpers, .. } = parts;
+        let ShardParts { journal, gate, spread, helpers, .. } = parts;
         Self(Rc::new(Inner {
             id,
             node,
@@ -103,8 +113,9 @@ impl Shard {
             group: OnceCell::new(),
             driver: OnceCell::new(),
             stats: Rc::default(),
+            proposals: ProposalStats::default(),
             installed: RefCell::default(),
-            passed_barrier: Cell::new(false),
+            due: Cell::new(None),
             derive_due: Cell::new(true),
             preparing: Cell::new(0),
             sweeping: Cell::new(false),
@@ -116,13 +127,18 @@ impl Shard {
             session_busy: Cell::new(false),
             retiring: Cell::new(false),
             journal,
+            gate,
+            registrar: OnceCell::new(),
+            unsettled: Cell::new(false),
             spread,
             helpers,
             forwarder: RefCell::default(),
             events: RefCell::default(),
             answering: RefCell::default(),
             foreign_proposals: Cell::default(),
+            foreign_told: Seldom::default(),
             changed: Notify::default(),
+            installed_snapshot: Cell::new(None),
             is_full: Cell::new(false),
             left_out: Cell::new(None),
             stopped: Cell::new(false),
@@ -138,7 +154,8 @@ impl Shard {
             match applied {
                 Applied::Command { index, effect, .. } => inner.applied(index, &effect),
                 Applied::Passed { index } => inner.installed.borrow_mut().applied(index),
-                Applied::Installed { .. } => {
+                Applied::Installed { state } => {
+                    inner.installed_snapshot.set(Some(state.applied()));
                     inner.derive_due.set(true);
                     inner.installed.borrow_mut().unknown();
                     inner.events.borrow_mut().leap();
@@ -155,7 +172,9 @@ impl Shard {
     /// This disk refuses something.
     pub async fn start(&self, group: Group<State>) -> Result<(), StartError> {
         let inner = &self.0;
-        inner.kept_session.set(load(&inner.journal).await.map_err(StartError::Session)?);
+        inner.kept_session.set(load(&inner.journal, inner.id).await.map_err(StartError::Session)?);
+        let queue = Queue::open(inner.journal.clone(), Some(inner.gate.clone())).await;
+        inner.take_registrar(queue.map_err(StartError::Queue)?);
         let (wanted, applied) = {
             let (machine, store) = (group.machine(), &inner.store);
             let state = machine.borrow();
@@ -198,6 +217,7 @@ impl Shard {
         drop(core.spawn(Priority::Bulk, Rc::clone(inner).derive_forever()));
         drop(core.spawn(Priority::Urgent, Rc::clone(inner).announce_forever()));
         drop(core.spawn(Priority::Urgent, Rc::clone(inner).catch_up()));
+        inner.begin_registering();
         Ok(())
     }
 
@@ -228,65 +248,6 @@ impl Shard {
         &self.0.store
     }
 
-    /// What its transfers have counted.
-    #[must_use]
-    pub fn stats(&self) -> &Rc<TransferStats> {
-        &self.0.stats
-    }
-
-    /// Proposals that were refused because a peer made them in another node's session.
-    #[must_use]
-    pub fn foreign_proposals(&self) -> u64 {
-        self.0.foreign_proposals.get()
-    }
-
-    /// Proposals of peers that are being answered now.
-    #[must_use]
-    pub fn answering(&self) -> usize {
-        self.0.answering.borrow().values().map(Places::taken).sum()
-    }
-
-    /// How its fetches stand; at most `shown` unavailable segments are named.
-    #[must_use]
-    pub fn transfers(&self, shown: usize) -> Transfers {
-        let installed = self.0.installed.borrow();
-        let mut transfers = Transfers {
-            missing: installed.missing(),
-            damaged: installed.damaged().len() as u64,
-            ..Transfers::default()
-        };
-        if let Some(driver) = self.0.driver.get() {
-            driver.with_plan(|plan| {
-                transfers.in_flight = plan.in_flight() as u64;
-                transfers.unavailable = plan.unavailable().take(shown).collect();
-                transfers.paused = plan.paused_until().is_some();
-            });
-        }
-        transfers
-    }
-
-    /// How far a node has installed the shard, as far as it has told us.
-    #[must_use]
-    pub fn installed_at(&self, node: NodeId) -> Option<LogIndex> {
-        if node == self.0.node {
-            return Some(self.0.installed.borrow().installed());
-        }
-        self.0.driver.get()?.with_sources(|sources| sources.announced(node).map(|told| told.installed))
-    }
-
-    /// How far a node has installed the shard in this life, as far as it has told us.
-    #[must_use]
-    pub fn installed_by(&self, node: NodeId, life: Incarnation) -> Option<LogIndex> {
-        let told = |told: &Announced| (told.incarnation == life).then_some(told.installed);
-        self.0.driver.get()?.with_sources(|sources| sources.announced(node).and_then(told))
-    }
-
-    /// How many segments a node serves from the core of the shard, as far as it has told us.
-    #[must_use]
-    pub fn load_of(&self, node: NodeId) -> Option<u32> {
-        self.0.driver.get()?.with_sources(|sources| sources.announced(node).map(|told| told.load))
-    }
-
     /// Events after the one with this number.
     ///
     /// # Errors
@@ -311,6 +272,10 @@ impl Shard {
         self.0.stopped.set(true);
         if let Some(driver) = self.0.driver.get() {
             driver.stop();
+        }
+        self.0.changed.notify();
+        if let Some(registrar) = self.0.registrar.get() {
+            registrar.close().await;
         }
         let Some(group) = self.0.group.get() else { return };
         if let Err(error) = group.shut_down().await {
@@ -370,10 +335,12 @@ impl Inner {
     fn came(self: &Rc<Self>, index: LogIndex, entry: &Rc<Entry>, what: Happening) {
         self.events.borrow_mut().push(index, entry, what);
         if self.store.is_held(entry.id, entry.root) {
+            self.stats.held_already.count();
             return self.remove_superseded(entry.id);
         }
         if !broken::is(Broken::InstalledEarly) {
-            self.installed.borrow_mut().lacks(entry.id);
+            let lack = Lack { bytes: entry.bytes, since: Core::current().now(), by_walk: false };
+            self.installed.borrow_mut().lacks(entry.id, lack);
         }
         self.obtain(entry);
     }
@@ -426,6 +393,8 @@ impl Inner {
     /// Derives from manifest and inventory what is missing and what is too much.
     pub(super) fn derive(self: &Rc<Self>) {
         let (mut missing, mut surplus) = (Vec::new(), Vec::new());
+        let walk = &self.stats.walk;
+        walk.began.set(Core::current().wall());
         let machine = self.group().machine();
         let state = machine.borrow();
         let held = self.store.held().map(|held| (held.id, held.root)).collect::<Vec<_>>();
@@ -446,15 +415,15 @@ impl Inner {
             .into_iter()
             .filter(|id| id.index <= state.applied() && state.entry(id).is_none())
             .collect();
-        let applied = state.applied();
+        let (applied, entries) = (state.applied(), state.len() as u64);
         drop(state);
         for id in gone {
             self.driver.get().expect("it has planned").forget(id);
             surplus.push(id);
         }
         let mut installed = self.installed.take();
-        installed.begin_again();
-        missing.iter().for_each(|entry| installed.lacks(entry.id));
+        let lacked = missing.iter().map(|entry| (entry.id, entry.bytes));
+        walk.found.add(installed.derived(lacked, Core::current().now()));
         installed.applied(applied);
         self.installed.replace(installed);
         self.derive_due.set(false);
@@ -463,6 +432,10 @@ impl Inner {
         }
         surplus.into_iter().for_each(|id| self.remove(id));
         self.retire_soon();
+        walk.walks.count();
+        walk.entries.add(entries);
+        walk.held.add(entries.saturating_sub(missing.len() as u64));
+        walk.ended.set(Core::current().wall());
         self.changed.notify();
     }
 }

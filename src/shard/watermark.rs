@@ -3,9 +3,9 @@
 //! Installed is the highest index below which every entry is installed here, superseded or deleted. It counts landings,
 //! not health: what rots later is `damaged`, which readiness reads too, and moves no watermark.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{LogIndex, SegmentId};
+use crate::ids::{LogIndex, Nanos, SegmentId};
 use crate::limits::ANNOUNCE_EXCEPTIONS_MAX;
 
 /// The watermarks at one moment.
@@ -33,11 +33,38 @@ impl Watermarks {
     }
 }
 
+/// A segment that is not here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lack {
+    /// Its size.
+    pub bytes: u64,
+    /// When this was known first.
+    pub since: Nanos,
+    /// A walk through the manifest has found it, and no entry that was applied.
+    pub by_walk: bool,
+}
+
+/// What is missing, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lag {
+    /// Segments.
+    pub segments: u64,
+    /// Of them, those that a walk has found.
+    pub by_walk: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Since when the one is missing that has been for longest.
+    pub since: Option<Nanos>,
+}
+
 /// Which applied entries have their segments here.
 #[derive(Debug, Default)]
 pub struct Installed {
     applied: LogIndex,
-    missing: BTreeSet<SegmentId>,
+    missing: BTreeMap<SegmentId, Lack>,
+    /// How many of them are missing since when: what comes in one walk is one.
+    since: BTreeMap<Nanos, u64>,
+    lag: Lag,
     damaged: BTreeSet<SegmentId>,
     reached: LogIndex,
     /// What is missing was derived since the start, and since the last snapshot.
@@ -52,9 +79,29 @@ impl Installed {
         self.raise();
     }
 
-    /// A segment of the manifest is not here yet. Called before `applied` reaches its index.
-    pub fn lacks(&mut self, id: SegmentId) {
-        self.missing.insert(id);
+    /// A segment of the manifest is not here yet. Called before `applied` reaches its index. One that was known to be
+    /// missing stays as it is.
+    pub fn lacks(&mut self, id: SegmentId, lack: Lack) {
+        if self.missing.contains_key(&id) {
+            return;
+        }
+        self.missing.insert(id, lack);
+        *self.since.entry(lack.since).or_default() += 1;
+        self.lag.segments += 1;
+        self.lag.by_walk += u64::from(lack.by_walk);
+        self.lag.bytes = self.lag.bytes.saturating_add(lack.bytes);
+    }
+
+    fn has(&mut self, id: SegmentId) {
+        let Some(lack) = self.missing.remove(&id) else { return };
+        self.lag.segments -= 1;
+        self.lag.by_walk -= u64::from(lack.by_walk);
+        self.lag.bytes = self.lag.bytes.saturating_sub(lack.bytes);
+        let count = self.since.get_mut(&lack.since).expect("it was counted when it went missing");
+        *count -= 1;
+        if *count == 0 {
+            self.since.remove(&lack.since);
+        }
     }
 
     /// The manifest has become another one at once: nothing is raised and nothing claimed before what is missing was
@@ -63,15 +110,24 @@ impl Installed {
         self.known = false;
     }
 
-    /// Forgets what is missing: the caller derives it again and says so, then `applied`.
-    pub fn begin_again(&mut self) {
-        self.missing.clear();
+    /// What is missing was derived from the manifest: these, with their sizes, and no others. How many of them were not
+    /// known to be. The caller says `applied` then.
+    pub fn derived(&mut self, missing: impl IntoIterator<Item = (SegmentId, u64)>, now: Nanos) -> u64 {
+        let before = std::mem::take(&mut self.missing);
+        (self.since, self.lag) = Default::default();
         self.known = true;
+        let mut found = 0;
+        for (id, bytes) in missing {
+            let known = before.get(&id).copied();
+            found += u64::from(known.is_none());
+            self.lacks(id, known.unwrap_or(Lack { bytes, since: now, by_walk: true }));
+        }
+        found
     }
 
     /// A segment that was missing is here, superseded or deleted.
     pub fn settled(&mut self, id: SegmentId) {
-        self.missing.remove(&id);
+        self.has(id);
         self.damaged.remove(&id);
         self.raise();
     }
@@ -85,7 +141,7 @@ impl Installed {
         if !self.known {
             return;
         }
-        let reached = match self.missing.first() {
+        let reached = match self.missing.keys().next() {
             Some(first) => LogIndex(first.index.0.saturating_sub(1)).min(self.applied),
             None => self.applied,
         };
@@ -100,10 +156,22 @@ impl Installed {
         self.reached
     }
 
-    /// Entries of the manifest whose segments are not here.
+    /// What of the manifest is not here.
     #[must_use]
-    pub fn missing(&self) -> u64 {
-        self.missing.len() as u64
+    pub fn lag(&self) -> Lag {
+        Lag { since: self.since.keys().next().copied(), ..self.lag }
+    }
+
+    /// A walk has found that the segment is missing, and it still is.
+    #[must_use]
+    pub fn lacks_by_walk(&self, id: SegmentId) -> bool {
+        self.missing.get(&id).is_some_and(|lack| lack.by_walk)
+    }
+
+    /// Those of them that were committed up to `index`.
+    #[must_use]
+    pub fn missing_to(&self, index: LogIndex) -> u64 {
+        self.missing.range(..=SegmentId { index, ordinal: u32::MAX }).count() as u64
     }
 
     /// Segments found damaged and not repaired yet.
@@ -119,7 +187,7 @@ impl Installed {
             return (LogIndex(0), Vec::new());
         }
         let mut exceptions: Vec<u64> =
-            self.missing.iter().chain(&self.damaged).map(|id| id.index.0).collect();
+            self.missing.keys().chain(&self.damaged).map(|id| id.index.0).collect();
         exceptions.sort_unstable();
         exceptions.dedup();
         match exceptions.get(ANNOUNCE_EXCEPTIONS_MAX) {
@@ -137,6 +205,8 @@ impl Installed {
 mod tests {
     use super::*;
 
+    const LACK: Lack = Lack { bytes: 10, since: Nanos(7), by_walk: false };
+
     fn id(index: u64, ordinal: u32) -> SegmentId {
         SegmentId { index: LogIndex(index), ordinal }
     }
@@ -144,11 +214,12 @@ mod tests {
     #[test]
     fn installed_waits_for_the_first_missing_segment_and_for_all_of_its_entry() {
         let mut installed = Installed { known: true, ..Installed::default() };
-        installed.lacks(id(3, 0));
-        installed.lacks(id(3, 1));
-        installed.lacks(id(5, 0));
+        installed.lacks(id(3, 0), LACK);
+        installed.lacks(id(3, 1), LACK);
+        installed.lacks(id(5, 0), LACK);
         installed.applied(LogIndex(6));
         assert_eq!(installed.installed(), LogIndex(2));
+        assert_eq!([2, 3, 4, 5].map(|to| installed.missing_to(LogIndex(to))), [0, 2, 2, 3]);
         installed.settled(id(5, 0));
         installed.settled(id(3, 1));
         assert_eq!(installed.installed(), LogIndex(2));
@@ -161,8 +232,7 @@ mod tests {
         let mut installed = Installed::default();
         installed.applied(LogIndex(6));
         assert_eq!((installed.installed(), installed.held()), (LogIndex(0), (LogIndex(0), vec![])));
-        installed.begin_again();
-        installed.lacks(id(5, 0));
+        installed.derived([(id(5, 0), 1)], Nanos(0));
         installed.applied(LogIndex(6));
         assert_eq!(installed.installed(), LogIndex(4));
         installed.unknown();
@@ -174,12 +244,39 @@ mod tests {
     #[test]
     fn a_segment_that_is_settled_twice_settles_no_other_of_its_batch() {
         let mut installed = Installed { known: true, ..Installed::default() };
-        installed.lacks(id(3, 0));
-        installed.lacks(id(3, 1));
+        installed.lacks(id(3, 0), LACK);
+        installed.lacks(id(3, 1), LACK);
         installed.applied(LogIndex(3));
         installed.settled(id(3, 0));
         installed.settled(id(3, 0));
         assert_eq!(installed.installed(), LogIndex(2));
+    }
+
+    #[test]
+    fn p9_lag_is_what_is_missing_its_bytes_and_the_time_of_what_has_been_for_longest() {
+        let mut installed = Installed::default();
+        assert_eq!(installed.lag(), Lag::default());
+        installed.derived([(id(3, 0), 100), (id(5, 0), 20)], Nanos(50));
+        installed.lacks(id(6, 0), Lack { bytes: 3, since: Nanos(60), by_walk: false });
+        installed.lacks(id(6, 0), Lack { bytes: 9, since: Nanos(70), by_walk: false });
+        let lag = |segments, by_walk, bytes, since: u64| Lag {
+            segments,
+            by_walk,
+            bytes,
+            since: Some(Nanos(since)),
+        };
+        assert_eq!(installed.lag(), lag(3, 2, 123, 50));
+        // What a later walk finds again is missing for as long as before, and no find.
+        let again = [(id(3, 0), 100), (id(6, 0), 3), (id(7, 0), 1)];
+        assert_eq!(installed.derived(again, Nanos(80)), 1);
+        assert_eq!(installed.lag(), lag(3, 2, 104, 50));
+        installed.settled(id(3, 0));
+        installed.settled(id(3, 0));
+        assert_eq!(installed.lag(), lag(2, 1, 4, 60));
+        assert!(installed.lacks_by_walk(id(7, 0)) && !installed.lacks_by_walk(id(6, 0)));
+        installed.settled(id(6, 0));
+        installed.settled(id(7, 0));
+        assert_eq!(installed.lag(), Lag::default());
     }
 
     #[test]
@@ -197,7 +294,7 @@ mod tests {
     fn what_is_told_is_bounded_and_never_claims_too_much() {
         let mut installed = Installed { known: true, ..Installed::default() };
         for index in 1..=200 {
-            installed.lacks(id(index * 2, 0));
+            installed.lacks(id(index * 2, 0), LACK);
         }
         installed.applied(LogIndex(1000));
         let (held_to, exceptions) = installed.held();

@@ -11,7 +11,7 @@ use crate::stats::TransferStats;
 use crate::transport::Peer;
 use crate::uring::{Core, Notify, Priority, Task, sleep_until};
 
-use super::failure::Failure;
+use super::failure::{Failure, Fetched};
 use super::fetch::Fetcher;
 use super::plan::{Plan, Start, Want};
 use super::share::{Share, Told};
@@ -93,6 +93,7 @@ impl Driver {
                     self.begin_batch(source, full);
                 }
             }
+            self.stats.no_source.add(self.plan.borrow_mut().take_stranded());
             // A source answers in the order in which it is asked: what is small waits for nothing large.
             for (source, wants) in batches {
                 self.begin_batch(source, wants);
@@ -119,7 +120,7 @@ impl Driver {
     async fn one(self: Rc<Self>, start: Start) {
         let Start { want, source, parts } = start;
         let shares = self.shares(source, parts);
-        let done = match ((self.peers)(source), on_disk(&want)) {
+        let done = match (self.peer(source), on_disk(&want)) {
             (None, _) => Err(Failure::Unreachable),
             (_, Err(failure)) => Err(failure),
             (Some(peer), Ok(segment)) => {
@@ -129,6 +130,15 @@ impl Driver {
         };
         self.tasks.borrow_mut().remove(&want.id);
         self.ended(want.id, done);
+    }
+
+    /// Where a source is; one without an address is none.
+    fn peer(&self, source: NodeId) -> Option<Peer> {
+        let peer = (self.peers)(source);
+        if peer.is_none() {
+            self.stats.no_source.count();
+        }
+        peer
     }
 
     fn begin_batch(self: &Rc<Self>, source: NodeId, wants: Vec<Want>) {
@@ -148,7 +158,7 @@ impl Driver {
     async fn batch(self: Rc<Self>, number: BatchNumber, source: NodeId, segments: Vec<segment::Want>) {
         let ids: Vec<SegmentId> = segments.iter().map(|segment| segment.id).collect();
         let is_member = |id: SegmentId| self.members.borrow().get(&id) == Some(&number);
-        let done = match (self.peers)(source) {
+        let done = match self.peer(source) {
             Some(peer) => self.fetcher.fetch_together(segments, (source, peer), &is_member).await,
             None => ids.into_iter().map(|id| (id, Err(Failure::Unreachable))).collect(),
         };
@@ -161,25 +171,52 @@ impl Driver {
         self.batches.borrow_mut().remove(&number);
     }
 
-    /// Tells the plan and the hook what came of a fetch.
-    fn ended(&self, id: SegmentId, done: Result<(), Failure>) {
+    /// Counts what came of a fetch, and tells it to the plan and the hook.
+    fn ended(&self, id: SegmentId, done: Result<Fetched, Failure>) {
         let core = Core::current();
         {
             let (mut plan, mut sources) = (self.plan.borrow_mut(), self.sources.borrow_mut());
+            let source = plan.source_of(id);
             match done {
-                Ok(()) => {
-                    self.stats.landed.add(1);
-                    plan.landed(id, &mut sources, core.now());
+                Ok(fetched) => {
+                    let took = plan.landed(id, &mut sources, core.now());
+                    self.count_end(source, fetched, took);
                 }
                 Err(failure) => {
-                    self.stats.failed.add(1);
+                    self.count_failure(source, failure);
+                    let (group, source, failed) =
+                        (self.fetcher.group.0, source.map(|node| node.0), failure.word());
+                    tracing::debug!(group, segment = %id, source, failed, "a fetch ended without its segment");
                     let [jitter] = core.random();
                     plan.failed(id, failure, jitter, &mut sources, core.now());
                 }
             }
         }
-        (self.hook)(id, done);
+        (self.hook)(id, done.map(drop));
         self.changed.notify();
+    }
+
+    fn count_end(&self, source: Option<NodeId>, fetched: Fetched, took: Option<Nanos>) {
+        match fetched {
+            Fetched::Landed => {
+                self.stats.landed.count();
+                if let Some(took) = took {
+                    self.stats.landing.count(took);
+                }
+                if let Some(source) = source {
+                    self.stats.peers.count(source, |peer| peer.landed.count());
+                }
+            }
+            Fetched::Held => self.stats.held_already.count(),
+        }
+    }
+
+    fn count_failure(&self, source: Option<NodeId>, failure: Failure) {
+        self.stats.failed.count();
+        self.stats.failures[failure.place()].count();
+        if let Some(source) = source.filter(|_| failure.blames_source()) {
+            self.stats.peers.count(source, |peer| peer.failed.count());
+        }
     }
 
     /// The parts with where their nodes are, the source's first; none if nobody is left beside it, or if a node is on
@@ -197,6 +234,14 @@ impl Driver {
     /// is set aside as a source, too. One that is given up may be so outside of the core.
     fn told(&self, node: NodeId, told: Told) {
         let (mut sources, now) = (self.sources.borrow_mut(), || Core::current().now());
+        let is_fault = match told {
+            Told::Failed(failure) => failure.blames_source(),
+            Told::Late => true,
+            Told::Asked | Told::Came | Told::GivenUp => false,
+        };
+        if is_fault {
+            self.stats.peers.count(node, |peer| peer.failed.count());
+        }
         match told {
             Told::Asked => sources.begin(node),
             Told::Came => sources.share_ended(node, true, now()),
@@ -215,7 +260,14 @@ impl Driver {
 
     /// Takes a segment to fetch. False if there is no room: derive the difference again when `take_overflow` says so.
     pub fn want(&self, want: Want) -> bool {
-        let taken = self.plan.borrow_mut().want(want, Core::current().now());
+        let mut plan = self.plan.borrow_mut();
+        let is_planned = plan.contains(want.id);
+        let taken = plan.want(want, Core::current().now());
+        match (taken, is_planned) {
+            (true, true) => self.stats.planned_already.count(),
+            (true, false) => self.stats.planned.count(),
+            (false, _) => self.stats.left_out.count(),
+        }
         self.changed.notify();
         taken
     }
@@ -243,7 +295,10 @@ impl Driver {
 
     /// Sets who can be asked.
     pub fn set_sources(&self, nodes: impl IntoIterator<Item = NodeId>) {
-        self.sources.borrow_mut().set(nodes);
+        let mut sources = self.sources.borrow_mut();
+        sources.set(nodes);
+        self.stats.peers.set(sources.nodes());
+        drop(sources);
         self.changed.notify();
     }
 

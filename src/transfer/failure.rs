@@ -1,4 +1,15 @@
-//! Why a fetch ends without its segment, and who is to blame for it.
+//! What becomes of a fetch: why it ends without its segment, and who is to blame for it.
+
+use crate::stats::FAILURES_COUNTED;
+
+/// How a fetch ended with its segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fetched {
+    /// It has landed.
+    Landed,
+    /// It was found to stand already.
+    Held,
+}
 
 /// Why a fetch ended without the segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +33,33 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Every failure, each in its place among those counted.
+    pub const ALL: [Self; FAILURES_COUNTED] = [
+        Self::NotHere,
+        Self::NotAllowed,
+        Self::Busy,
+        Self::Unreachable,
+        Self::NoProgress,
+        Self::Corrupt,
+        Self::DiskFull,
+        Self::Disk,
+    ];
+
+    /// Its place among those counted.
+    #[must_use]
+    pub const fn place(self) -> usize {
+        match self {
+            Self::NotHere => 0,
+            Self::NotAllowed => 1,
+            Self::Busy => 2,
+            Self::Unreachable => 3,
+            Self::NoProgress => 4,
+            Self::Corrupt => 5,
+            Self::DiskFull => 6,
+            Self::Disk => 7,
+        }
+    }
+
     /// The source, or the way to it, is at fault.
     #[must_use]
     pub fn blames_source(self) -> bool {
@@ -44,5 +82,15 @@ impl Failure {
             Self::DiskFull => "disk_full",
             Self::Disk => "disk",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p9_each_failure_is_counted_in_a_place_of_its_own() {
+        assert!(Failure::ALL.into_iter().map(Failure::place).eq(0..FAILURES_COUNTED));
     }
 }

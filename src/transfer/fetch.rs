@@ -4,21 +4,22 @@
 //! list of chunk digests, checked against the root before any chunk is trusted. A segment of which nothing is here is
 //! asked for whole, and costs no round trip of its own; one that is staged is asked for its missing ranges alone.
 
+use std::fmt;
 use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
 
 use futures_util::future::{Either, select, try_join};
 
-use crate::ids::{GroupId, NodeId};
+use crate::ids::{GroupId, NodeId, SegmentId};
 use crate::limits::{FETCH_RANGES_MAX, LEND_SEGMENTS_MAX, WRITES_MAX};
 use crate::segment::{self, ChunkSink, ChunkWriter, DiskError, Landing, Store, WriteError};
-use crate::stats::TransferStats;
+use crate::stats::{Seldom, TransferStats};
 use crate::transport::{Peer, Transport};
-use crate::uring::Shares;
+use crate::uring::{Core, Shares};
 use crate::wire::Body;
 
-use super::failure::Failure;
+use super::failure::{Failure, Fetched};
 use super::helpers::{Helpers, Hired};
 use super::land::Lander;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
@@ -45,6 +46,11 @@ pub(super) fn missing(landing: &Landing, within: &Range<u32>) -> impl Iterator<I
     parts.filter(|range| range.start < range.end)
 }
 
+/// How many chunks those are.
+pub(super) fn lacking(landing: &Landing, within: &Range<u32>) -> u32 {
+    missing(landing, within).map(|range| range.end - range.start).sum()
+}
+
 /// Fetches the segments of one shard.
 pub struct Fetcher {
     pub(super) store: Rc<Store>,
@@ -56,6 +62,7 @@ pub struct Fetcher {
     pub(super) helpers: Option<Rc<Helpers>>,
     /// Large segments that are asked of one source, where other cores help.
     pub(super) turns: Shares<NodeId>,
+    damage_told: Seldom,
 }
 
 impl Fetcher {
@@ -63,9 +70,10 @@ impl Fetcher {
     #[must_use]
     pub fn new(transport: Transport, store: Rc<Store>, group: GroupId, stats: Rc<TransferStats>) -> Self {
         let lander = Lander::start(Rc::clone(&store));
-        let sessions = Sessions::new(transport, group);
+        let sessions = Sessions::new(transport, group, Rc::clone(&stats));
         let turns = Shares::new(usize::MAX, LEND_SEGMENTS_MAX);
-        Self { store, lander, sessions, stats, group, helpers: None, turns }
+        let damage_told = Seldom::default();
+        Self { store, lander, sessions, stats, group, helpers: None, turns, damage_told }
     }
 
     /// The same; of large segments other cores bring a part, when they are free.
@@ -86,10 +94,11 @@ impl Fetcher {
         (source, peer): (NodeId, Peer),
         shares: &[Share],
         tell: Tell<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Fetched, Failure> {
         if self.stands(&want).await? {
-            return Ok(());
+            return Ok(Fetched::Held);
         }
+        let id = want.id;
         let (own, others) = match shares {
             [own, others @ ..] if !others.is_empty() => (own.part.chunks.clone(), others),
             _ => (WHOLE, &[][..]),
@@ -109,8 +118,8 @@ impl Fetcher {
         };
         let landing = match self.store.begin(want, chunks).await {
             Ok(landing) => landing,
-            Err(segment::BeginError::Held) => return Ok(()),
-            Err(error) => return Err(unstaged(&error)),
+            Err(segment::BeginError::Held) => return Ok(Fetched::Held),
+            Err(error) => return Err(unstaged(id, &error)),
         };
         if resumed {
             self.stats.chunks_reused.add(u64::from(landing.written_count()));
@@ -127,7 +136,7 @@ impl Fetcher {
             Ok(()) => self.lander.land(vec![landing]).await.pop().expect("one answer for one landing"),
             Err(failure) => {
                 if let Err(error) = landing.checkpoint().await {
-                    tracing::warn!(%error, "what was verified could not be kept");
+                    tracing::warn!(%error, segment = %id, "what was verified could not be kept");
                 }
                 Err(failure)
             }
@@ -137,7 +146,7 @@ impl Fetcher {
     /// Whether a segment is held, or is now: it has landed already and had no record.
     pub(super) async fn stands(&self, want: &segment::Want) -> Result<bool, Failure> {
         let is_held = self.store.is_held(want.id, want.root);
-        Ok(is_held || self.store.end_landing(want).await.map_err(|error| refused(&error))?)
+        Ok(is_held || self.store.end_landing(want).await.map_err(|error| refused(want.id, &error))?)
     }
 
     /// Asks for what is missing, unless all of it was asked for, and takes it meanwhile. While a source answers it
@@ -179,70 +188,84 @@ impl Fetcher {
         landing: &Landing,
         (within, mut expected): (&Range<u32>, u32),
     ) -> Result<bool, Failure> {
+        let segment = landing.want().id;
         let mut writer = landing.writer(WRITES_MAX);
         let mut is_corrupt = false;
         while expected > 0 {
-            let message = unless_refused(&writer, answers.receive()).await?;
+            let message = unless_refused(segment, &writer, answers.receive()).await?;
             let Ok(Body::Chunk(chunk)) = message.decode() else { return Err(Failure::Corrupt) };
             let index = chunk.chunk;
             let Some(payload) = message.payload else { return Err(Failure::Corrupt) };
             expected -= 1;
-            self.stats.bytes_fetched.add(payload.filled().len() as u64);
+            self.count_bytes(source, payload.filled().len() as u64);
             if !within.contains(&index) || !landing.lacks(index) {
                 self.stats.bytes_refetched.add(payload.filled().len() as u64);
-                let segment = landing.want().id;
                 tracing::warn!(%segment, %source, index, "a chunk came that was not asked for");
                 return Err(Failure::Corrupt);
             }
             match landing.verify(index, payload) {
-                Ok(verified) => writer.write(verified).await.map_err(|error| unwritten(&error))?,
+                Ok(verified) => writer.write(verified).await.map_err(|error| unwritten(segment, &error))?,
                 Err((error, payload)) => {
                     self.stats.bytes_refetched.add(payload.filled().len() as u64);
-                    tracing::warn!(%error, %source, segment = %landing.want().id, "a chunk arrived damaged");
-                    self.stats.chunks_refetched.add(1);
+                    self.count_damaged((segment, source), &error);
                     is_corrupt = true;
                 }
             }
         }
-        writer.finish().await.map_err(|error| unwritten(&error))?;
+        writer.finish().await.map_err(|error| unwritten(segment, &error))?;
         Ok(is_corrupt)
+    }
+
+    pub(super) fn count_bytes(&self, source: NodeId, bytes: u64) {
+        self.stats.bytes_fetched.add(bytes);
+        self.stats.peers.count(source, |peer| peer.bytes_fetched.add(bytes));
+    }
+
+    /// A chunk with a wrong digest.
+    pub(super) fn count_damaged(&self, (segment, source): (SegmentId, NodeId), error: &dyn fmt::Display) {
+        if self.damage_told.is_due(Core::current().now()) {
+            tracing::warn!(%error, %source, %segment, "a chunk arrived damaged");
+        }
+        self.stats.chunks_refetched.count();
+        self.stats.peers.count(source, |peer| peer.chunks_refetched.count());
     }
 }
 
 /// What is waited for, or why a chunk could not be written meanwhile.
 pub(super) async fn unless_refused<T, S: ChunkSink>(
+    segment: SegmentId,
     writer: &ChunkWriter<S>,
     other: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     match select(pin!(other), pin!(writer.failure())).await {
         Either::Left((done, _)) => done,
-        Either::Right((error, _)) => Err(unwritten(&error)),
+        Either::Right((error, _)) => Err(unwritten(segment, &error)),
     }
 }
 
-pub(super) fn unstaged(error: &segment::BeginError) -> Failure {
+pub(super) fn unstaged(segment: SegmentId, error: &segment::BeginError) -> Failure {
     if error.is_disk_full() {
         return Failure::DiskFull;
     }
-    tracing::warn!(%error, "a segment cannot be staged");
+    tracing::warn!(%error, %segment, "a segment cannot be staged");
     Failure::Disk
 }
 
-pub(super) fn unwritten(error: &WriteError) -> Failure {
+pub(super) fn unwritten(segment: SegmentId, error: &WriteError) -> Failure {
     match error {
         WriteError::DiskFull(_) => Failure::DiskFull,
         WriteError::Content(_) => Failure::Corrupt,
         WriteError::Busy { .. } | WriteError::Missing { .. } | WriteError::Ruined | WriteError::Disk(_) => {
-            tracing::warn!(%error, "a chunk could not be written");
+            tracing::warn!(%error, %segment, "a chunk could not be written");
             Failure::Disk
         }
     }
 }
 
-fn refused(error: &DiskError) -> Failure {
+fn refused(segment: SegmentId, error: &DiskError) -> Failure {
     if error.is_disk_full() {
         return Failure::DiskFull;
     }
-    tracing::warn!(%error, "a segment that has landed could not be recorded");
+    tracing::warn!(%error, %segment, "a segment that has landed could not be recorded");
     Failure::Disk
 }

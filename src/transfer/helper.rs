@@ -14,13 +14,14 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 
-use crate::ids::{GroupId, NodeId};
+use crate::ids::{GroupId, NodeId, SegmentId};
 use crate::limits::{LEND_OUT_CHUNKS_MAX, WRITES_MAX};
 use crate::segment::{
     ChunkSink, ChunkWriter, LentFile, Outline, VerifiedChunk, Want, WithBuffer, WriteError,
 };
+use crate::stats::Seldom;
 use crate::transport::{Peer, Transport};
-use crate::uring::{MailReceiver, MailSender, Notify};
+use crate::uring::{Core, MailReceiver, MailSender, Notify};
 use crate::wire::Body;
 
 use super::failure::Failure;
@@ -121,20 +122,23 @@ impl Helper {
         tracing::debug!(segment = %outline, %source, "brings pieces for another core");
         let want = outline.want();
         let file = LentFile::open(outline).await.map_err(|error| {
-            tracing::warn!(%error, "a core could not open the staging file that it was to help with");
+            let segment = want.id;
+            tracing::warn!(%error, %segment, "a core could not open the staging file that it was to help with");
             Failure::Disk
         })?;
-        let lending = Rc::new(Lending { file, news });
+        let lending = Rc::new(Lending { file, news, damage_told: Seldom::default() });
         let mut writer = ChunkWriter::new(Rc::clone(&lending), WRITES_MAX);
         let asked = Asked::default();
         let received = {
-            let sessions = Sessions::new(transport, group);
+            // Nobody reads these counts: the owner hears by `news` how it ends.
+            let sessions = Sessions::new(transport, group, Rc::default());
             let receive = async {
                 let Request { asker, mut answers } = sessions.request((source, Lane::Whole), peer).await?;
                 // What is still on its way when no more is wanted is nobody's.
                 let _middle = asker.or_hang_up();
                 let ask = pin!(ask(&asker, &want, &asked));
-                let take = pin!(take(&mut answers, &asked, (&lending, &mut writer)));
+                let of = (want.id, source);
+                let take = pin!(take(of, &mut answers, &asked, (&lending, &mut writer)));
                 select(ask, take).await.factor_first().0
             };
             let listen = pin!(async {
@@ -156,7 +160,7 @@ impl Helper {
             }
         };
         let finished = writer.finish().await;
-        received.and_then(|()| finished.map_err(|error| unwritten(&error)))
+        received.and_then(|()| finished.map_err(|error| unwritten(want.id, &error)))
     }
 }
 
@@ -218,17 +222,18 @@ async fn ask(asker: &Asker, want: &Want, asked: &Asked) -> Result<(), Failure> {
 
 /// Takes the chunks as they come, in the order in which they were asked for.
 async fn take(
+    (segment, source): (SegmentId, NodeId),
     answers: &mut Answers,
     asked: &Asked,
     (lending, writer): (&Lending, &mut ChunkWriter<Lending>),
 ) -> Result<(), Failure> {
     // Nothing is late before it was asked for.
     while let Some(index) = asked.changed.until(|| asked.first_due()).await {
-        let message = unless_refused(writer, answers.receive()).await?;
+        let message = unless_refused(segment, writer, answers.receive()).await?;
         let Ok(Body::Chunk(chunk)) = message.decode() else { return Err(Failure::Corrupt) };
         let found = chunk.chunk;
         let Some(payload) = message.payload.filter(|_| found == index) else {
-            tracing::warn!(expected = index, found, "a chunk came that was not asked for");
+            tracing::warn!(%segment, %source, expected = index, found, "a chunk came that was not asked for");
             return Err(Failure::Corrupt);
         };
         asked.came();
@@ -237,11 +242,13 @@ async fn take(
             Ok(chunk) => {
                 if let Err(error) = writer.write(chunk).await {
                     lending.tell(index, bytes, Fate::Unwritten).await;
-                    return Err(unwritten(&error));
+                    return Err(unwritten(segment, &error));
                 }
             }
             Err((error, _)) => {
-                tracing::warn!(%error, "a chunk arrived damaged");
+                if lending.damage_told.is_due(Core::current().now()) {
+                    tracing::warn!(%error, %segment, %source, "a chunk arrived damaged");
+                }
                 lending.tell(index, bytes, Fate::Damaged).await;
             }
         }
@@ -254,6 +261,7 @@ async fn take(
 struct Lending {
     file: LentFile,
     news: MailSender<News>,
+    damage_told: Seldom,
 }
 
 impl ChunkSink for Lending {

@@ -3,11 +3,12 @@
 
 use std::rc::Rc;
 
+use crate::ids::SegmentId;
 use crate::limits::{CHUNK_LEAVES, LANDING_BATCH_MAX};
 use crate::segment::{LandError, Landed, Landing, Store};
 use crate::uring::{Answer, Core, Priority, QueueReceiver, QueueSender, question, queue};
 
-use super::failure::Failure;
+use super::failure::{Failure, Fetched};
 
 struct Complete {
     landings: Vec<Landing>,
@@ -27,18 +28,19 @@ impl Lander {
     }
 
     /// Lands complete segments, together with others. The answers are in their order; an error is this disk's fault.
-    pub async fn land(&self, landings: Vec<Landing>) -> Vec<Result<(), Failure>> {
-        let count = landings.len();
+    pub async fn land(&self, landings: Vec<Landing>) -> Vec<Result<Fetched, Failure>> {
+        let ids: Vec<SegmentId> = landings.iter().map(|landing| landing.want().id).collect();
         let (answer, waiting) = question();
         if self.0.send(Complete { landings, answer }).await.is_err() {
-            return vec![Err(Failure::Disk); count];
+            return vec![Err(Failure::Disk); ids.len()];
         }
-        let Some(landed) = waiting.await else { return vec![Err(Failure::Disk); count] };
-        let outcome = |landed| match landed {
-            Ok(_) | Err(LandError::Held) => Ok(()),
-            Err(error) => Err(failure(&error)),
+        let Some(landed) = waiting.await else { return vec![Err(Failure::Disk); ids.len()] };
+        let outcome = |(id, landed)| match landed {
+            Ok(_) => Ok(Fetched::Landed),
+            Err(LandError::Held) => Ok(Fetched::Held),
+            Err(error) => Err(failure(id, &error)),
         };
-        landed.into_iter().map(outcome).collect()
+        ids.into_iter().zip(landed).map(outcome).collect()
     }
 }
 
@@ -58,10 +60,10 @@ async fn run(store: Rc<Store>, mut receiver: QueueReceiver<Complete>) {
     }
 }
 
-fn failure(error: &LandError) -> Failure {
+fn failure(segment: SegmentId, error: &LandError) -> Failure {
     if matches!(error, LandError::DiskFull(_)) {
         return Failure::DiskFull;
     }
-    tracing::warn!(%error, "a segment could not be landed");
+    tracing::warn!(%error, %segment, "a segment could not be landed");
     Failure::Disk
 }

@@ -22,7 +22,7 @@ use crate::stats::TransferStats;
 use crate::uring::{Core, MailReceiver, MailSender, Notify, Place, Priority, mailbox};
 
 use super::failure::Failure;
-use super::fetch::{Fetcher, Receiving, WHOLE, missing};
+use super::fetch::{Fetcher, Receiving, WHOLE, lacking, missing};
 use super::helper::{Fate, Loan, News};
 use super::helpers::{Helpers, Hired};
 use super::pieces::{Piece, Pieces, chunks_of, size};
@@ -143,9 +143,8 @@ impl Fetcher {
     ) -> Result<(), Failure> {
         let hired = std::mem::take(&mut from.hired);
         let behind = asked.end.max(within.start)..within.end;
-        let lacking =
-            |range| -> u32 { missing(from.landing, range).map(|range| range.end - range.start).sum() };
-        let is_worth_it = |_: &&Rc<Helpers>| lacking(&within) >= LEND_CHUNKS_MIN && lacking(&behind) > 0;
+        let count = |part| lacking(from.landing, part);
+        let is_worth_it = |_: &&Rc<Helpers>| count(&within) >= LEND_CHUNKS_MIN && count(&behind) > 0;
         let Some(helpers) = self.helpers.as_ref().filter(is_worth_it) else {
             drop(hired);
             return self.receive_alone(from, within, asked).await;
@@ -156,7 +155,8 @@ impl Fetcher {
                 Box::pin(self.receive_lending(from, within, (asked, behind), with)).await
             }
             Err(error) => {
-                tracing::warn!(%error, "no other core can help with a segment");
+                let segment = from.landing.want().id;
+                tracing::warn!(%error, %segment, "no other core can help with a segment");
                 drop(hired);
                 self.receive_alone(from, within, asked).await
             }
@@ -194,10 +194,7 @@ impl Fetcher {
             Loan { source, peer, group, outline, pieces, news }
         };
         let line = async |hired: Hired| {
-            let hired = Rc::new(hired);
-            let (given, (pieces, news)) = self.give(landing, &board, Rc::clone(&hired));
-            hired.lend(loan(pieces, news));
-            drop(hired);
+            let given = self.give(landing, &board, hired, loan);
             let answered = || Some(given.held.phase.get()).filter(|phase| *phase != Phase::Offered);
             if board.changed.until(answered).await == Phase::Begun {
                 given.feed().await;
@@ -278,17 +275,21 @@ impl Fetcher {
         &self,
         landing: &Landing,
         board: &'a Rc<Board>,
-        hired: Rc<Hired>,
-    ) -> (Given<'a>, (MailReceiver<Piece>, MailSender<News>)) {
+        hired: Hired,
+        loan: impl FnOnce(MailReceiver<Piece>, MailSender<News>) -> Loan,
+    ) -> Given<'a> {
         let (phase, out) = (Cell::new(Phase::Offered), Cell::new(0));
         let held = Rc::new(Held { phase, out, is_recalled: Cell::default() });
         let (pieces, taken) = mailbox(LEND_PIECES_MAX);
         let (news, told) = mailbox(LEND_NEWS_MAX);
         board.others.set(board.others.get() + 1);
         let heard = (Rc::clone(board), Rc::clone(&held));
-        let hears = hear((landing.lend(), hired), told, heard, Rc::clone(&self.stats));
+        let (lent, loan) = (landing.lend(), loan(taken, news));
+        let counted = (loan.source, Rc::clone(&self.stats));
+        hired.lend(loan);
+        let hears = hear((lent, hired), told, heard, counted);
         drop(Core::current().spawn(Priority::Bulk, hears));
-        (Given { board, held, pieces }, (taken, news))
+        Given { board, held, pieces }
     }
 }
 
@@ -324,10 +325,10 @@ async fn first_word(told: &mut MailReceiver<News>, board: &Board, held: &Held) -
 
 /// Hears what becomes of one loan, to its end. Nobody else hires the core before.
 async fn hear(
-    (lent, hired): (Lent, Rc<Hired>),
+    (lent, hired): (Lent, Hired),
     mut told: MailReceiver<News>,
     (board, held): (Rc<Board>, Rc<Held>),
-    stats: Rc<TransferStats>,
+    (source, stats): (NodeId, Rc<TransferStats>),
 ) {
     let mut is_over = false;
     let mut next = first_word(&mut told, &board, &held).await;
@@ -335,7 +336,7 @@ async fn hear(
         match news {
             News::Begun => held.phase.set(Phase::Begun),
             News::Came { index, bytes, fate } => {
-                came(&stats, bytes, fate);
+                came(&stats, source, bytes, fate);
                 if fate == Fate::Written {
                     lent.wrote(index);
                 }
@@ -345,7 +346,7 @@ async fn hear(
                 is_over = true;
                 if let Some(failure) = failed {
                     hired.rest(LEND_FAILED_PAUSE);
-                    tracing::debug!(failure = failure.word(), "a core does not bring what it was lent");
+                    tracing::debug!(%source, failure = failure.word(), "a core does not bring what it was lent");
                 }
             }
         }
@@ -360,6 +361,7 @@ async fn hear(
     board.put_back(&held, held.out.get());
     if has_begun && !is_over {
         tracing::error!(
+            %source,
             "a core has ended that may be writing to a staging file: it does not land in this process"
         );
         lent.never_returned();
@@ -369,8 +371,9 @@ async fn hear(
     board.changed.notify();
 }
 
-fn came(stats: &TransferStats, bytes: u32, fate: Fate) {
+fn came(stats: &TransferStats, source: NodeId, bytes: u32, fate: Fate) {
     stats.bytes_fetched.add(bytes.into());
+    stats.peers.count(source, |peer| peer.bytes_fetched.add(bytes.into()));
     match fate {
         Fate::Written => {
             stats.bytes_lent.add(bytes.into());
@@ -379,6 +382,7 @@ fn came(stats: &TransferStats, bytes: u32, fate: Fate) {
         Fate::Damaged => {
             stats.bytes_refetched.add(bytes.into());
             stats.chunks_refetched.add(1);
+            stats.peers.count(source, |peer| peer.chunks_refetched.count());
         }
         Fate::Unwritten => {}
     }

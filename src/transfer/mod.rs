@@ -22,7 +22,7 @@ mod together;
 
 pub use directory::{Directory, Served};
 pub use drive::{Driver, Hook};
-pub use failure::Failure;
+pub use failure::{Failure, Fetched};
 pub use fetch::Fetcher;
 pub use helper::{Helper, Loan};
 pub use helpers::Helpers;

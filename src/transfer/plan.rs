@@ -37,6 +37,7 @@ pub struct Want {
 #[derive(Debug)]
 struct Item {
     want: Want,
+    planned_at: Nanos,
     ready_at: Nanos,
     attempts: u32,
     /// Rounds of all sources in which one was busy: no attempts, as it may have the segment.
@@ -50,6 +51,8 @@ struct Item {
     may_share: bool,
     last: Option<Failure>,
     failing_since: Option<Nanos>,
+    /// It is due, and nobody can be asked for it.
+    is_stranded: bool,
 }
 
 /// A fetch to begin.
@@ -84,6 +87,8 @@ pub struct Plan {
     in_flight: BTreeMap<SegmentId, NodeId>,
     paused_until: Option<Nanos>,
     overflowed: bool,
+    /// Segments that were stranded since somebody asked.
+    stranded: u64,
     /// Large segments are fetched from several nodes at once, this node being the one.
     spread: Option<NodeId>,
 }
@@ -112,6 +117,7 @@ impl Plan {
         let id = want.id;
         let item = Item {
             want,
+            planned_at: now,
             ready_at: now,
             attempts: 0,
             busy: 0,
@@ -121,6 +127,7 @@ impl Plan {
             may_share: true,
             last: None,
             failing_since: None,
+            is_stranded: false,
         };
         self.items.insert(id, item);
         self.ready.insert((now, id));
@@ -153,7 +160,11 @@ impl Plan {
             if item.tried.len() >= sources.count().min(NODES_MAX) {
                 item.tried.clear();
             }
-            let Some(source) = sources.choose(id, item.want.origin, &item.tried, now) else { continue };
+            let Some(source) = sources.choose(id, item.want.origin, &item.tried, now) else {
+                self.stranded += u64::from(!std::mem::replace(&mut item.is_stranded, true));
+                continue;
+            };
+            item.is_stranded = false;
             let parts = match self.spread.filter(|_| item.may_share) {
                 Some(me) => divide(&item.want, me, source, sources, now),
                 None => Vec::new(),
@@ -178,15 +189,17 @@ impl Plan {
         self.ready.range((behind, Bound::Included(until))).next().copied()
     }
 
-    /// The segment stands, verified and durable.
-    pub fn landed(&mut self, id: SegmentId, sources: &mut Sources, now: Nanos) {
+    /// The segment stands, verified and durable. If it was planned: for how long.
+    pub fn landed(&mut self, id: SegmentId, sources: &mut Sources, now: Nanos) -> Option<Nanos> {
         if let Some(source) = self.in_flight.remove(&id) {
             sources.end(source, true, now);
         }
-        if let Some(item) = self.items.remove(&id) {
+        let item = self.items.remove(&id);
+        if let Some(item) = &item {
             self.ready.remove(&(item.ready_at, id));
         }
         self.check();
+        item.map(|item| now.since(item.planned_at))
     }
 
     /// The fetch failed. `jitter` is 0..=255, drawn by the caller.
@@ -234,6 +247,23 @@ impl Plan {
     /// There was no room for a part of the difference, and there is now: derive it again.
     pub fn take_overflow(&mut self) -> bool {
         self.items.len() < FETCH_QUEUE_MAX / 2 && std::mem::take(&mut self.overflowed)
+    }
+
+    /// How often a segment was due and nobody could be asked for it, since this was asked last.
+    pub fn take_stranded(&mut self) -> u64 {
+        std::mem::take(&mut self.stranded)
+    }
+
+    /// The segment is planned or under way.
+    #[must_use]
+    pub fn contains(&self, id: SegmentId) -> bool {
+        self.items.contains_key(&id)
+    }
+
+    /// From whom a segment is being fetched.
+    #[must_use]
+    pub fn source_of(&self, id: SegmentId) -> Option<NodeId> {
+        self.in_flight.get(&id).copied()
     }
 
     /// All fetches wait for room on the disk until this time.

@@ -89,20 +89,21 @@ pub async fn serve(
     desk: Rc<Desk>,
     stats: Rc<TransferStats>,
 ) {
-    let places = desk.0.of(stream.who());
+    let who = stream.who();
+    let places = desk.0.of(who);
     let (sender, mut receiver) = stream.split();
     loop {
         let Ok(message) = receiver.receive().await else { return };
         let done = match (message.decode(), &pages) {
-            (Ok(Body::Fetch(fetch)), _) => answer(&sender, &places, &holdings, &fetch, &stats).await,
+            (Ok(Body::Fetch(fetch)), _) => answer(&sender, &places, &holdings, &fetch, (&stats, who)).await,
             (Ok(Body::ListPage(ask)), Some(pages)) => list(&sender, pages, &ask).await,
             _ => {
-                tracing::warn!(kind = %message.kind, "a peer asks for segments in a way that is none");
+                tracing::warn!(peer = ?who, kind = %message.kind, "a peer asks for segments in a way that is none");
                 return;
             }
         };
         if let Err(error) = done {
-            tracing::debug!(%error, "a peer that fetches has gone away");
+            tracing::debug!(peer = ?who, %error, "a peer that fetches has gone away");
             return;
         }
     }
@@ -122,11 +123,11 @@ async fn answer(
     places: &Places,
     holdings: &Holdings,
     fetch: &Fetch,
-    stats: &TransferStats,
+    (stats, who): (&TransferStats, Who),
 ) -> Result<(), StreamError> {
     let refuse = async |code| sender.send(FetchRefused { request: fetch.request, code }).await;
     if !places.has_room() {
-        tracing::debug!(segment = %fetch.segment, "refused as one too many");
+        tracing::debug!(peer = ?who, segment = %fetch.segment, "refused as one too many");
         return refuse(Refusal::Busy).await;
     }
     let mut seat = Seat { places, place: Some(places.take()) };
@@ -169,6 +170,9 @@ async fn answer(
         let (sent, loaded) = join(send, next).await;
         sent?;
         stats.bytes_served.add(bytes as u64);
+        if let Who::Node(node) = who {
+            stats.peers.count(node, |peer| peer.bytes_served.add(bytes as u64));
+        }
         if is_relayed {
             stats.bytes_relayed.add(bytes as u64);
         }
@@ -210,7 +214,7 @@ impl Holdings {
 
     async fn chunk_list(&self, id: SegmentId, root: Digest) -> Result<VerifiedChunks, Refusal> {
         match self {
-            Self::Store(store) => store.chunk_list(id).await.map_err(|error| refusal(&error)),
+            Self::Store(store) => store.chunk_list(id).await.map_err(|error| refusal(id, &error)),
             Self::Directory(directory) => directory.chunk_list(root),
         }
     }
@@ -279,16 +283,17 @@ impl Open {
         let buffer = Core::current().slab().spare(span).unwrap_or_else(|| Buffer::heap(span));
         let (read, buffer) = match self {
             Self::Held(reader) => {
+                let id = reader.record().id;
                 let (read, buffer) = reader.read_chunk(chunk, buffer).await;
-                (read.map_err(|error| refusal(&error)), buffer)
+                (read.map_err(|error| refusal(id, &error)), buffer)
             }
             Self::Plain(file) => {
                 let (read, buffer) = file.read(chunk, buffer).await;
                 (read.map_err(unread), buffer)
             }
-            Self::Partial(partial, ..) => {
+            Self::Partial(partial, _, id, _) => {
                 let (read, buffer) = partial.read_chunk(chunk, buffer).await;
-                (read.map_err(|error| unstaged(&error)), buffer)
+                (read.map_err(|error| unstaged(*id, &error)), buffer)
             }
         };
         Ok(read.map(|count| Loaded::Read(count, buffer, place)))
@@ -326,23 +331,23 @@ impl Loaded {
 }
 
 async fn held(store: &Rc<Store>, id: SegmentId, root: Digest) -> Result<Open, Refusal> {
-    let reader = store.open_segment(id).await.map_err(|error| refusal(&error))?;
+    let reader = store.open_segment(id).await.map_err(|error| refusal(id, &error))?;
     if reader.record().root == root { Ok(Open::Held(reader)) } else { Err(Refusal::Superseded) }
 }
 
 /// A chunk that went, with what it was staged in, between the look and the read is one that is not here.
-fn unstaged(error: &WriteError) -> Refusal {
+fn unstaged(segment: SegmentId, error: &WriteError) -> Refusal {
     if !matches!(error, WriteError::Missing { .. }) {
-        tracing::warn!(%error, "a staged chunk cannot be read");
+        tracing::warn!(%error, %segment, "a staged chunk cannot be read");
     }
     Refusal::NotHere
 }
 
-fn refusal(error: &ReadError) -> Refusal {
+fn refusal(segment: SegmentId, error: &ReadError) -> Refusal {
     if matches!(error, ReadError::NotHeld) {
         return Refusal::NotHere;
     }
-    tracing::warn!(%error, "a segment cannot be served");
+    tracing::warn!(%error, %segment, "a segment cannot be served");
     Refusal::Damaged
 }
 

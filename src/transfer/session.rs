@@ -13,6 +13,7 @@ use crate::digest::{ChunkList, VerifiedChunks, chunk_count};
 use crate::ids::{GroupId, Nanos, NodeId};
 use crate::limits::{FETCHES_MAX, PROGRESS_TIMEOUT, STREAM_QUEUE_MAX};
 use crate::segment;
+use crate::stats::TransferStats;
 use crate::transport::{Message, Peer, RefusedCode, StreamReceiver, StreamSender, Transport};
 use crate::uring::{Core, Notify, Priority, QueueReceiver, QueueSender, deadline, queue};
 use crate::wire::{Body, Class, Fetch, Purpose, Refusal};
@@ -39,6 +40,7 @@ pub(super) struct Sessions {
     kept: RefCell<BTreeMap<To, Rc<Session>>>,
     opening: RefCell<BTreeSet<To>>,
     opened: Notify,
+    stats: Rc<TransferStats>,
 }
 
 /// While it lives, nobody else opens a stream to the source.
@@ -55,9 +57,10 @@ impl Drop for Opening<'_> {
 }
 
 impl Sessions {
-    pub(super) fn new(transport: Transport, group: GroupId) -> Self {
+    /// Refusals are counted in `stats`.
+    pub(super) fn new(transport: Transport, group: GroupId, stats: Rc<TransferStats>) -> Self {
         let (kept, opening, opened) = (RefCell::default(), RefCell::default(), Notify::default());
-        Self { transport, group, kept, opening, opened }
+        Self { transport, group, kept, opening, opened, stats }
     }
 
     /// A new request to a source, on the stream that is kept or on a new one.
@@ -93,6 +96,7 @@ impl Sessions {
             broken: Cell::new(false),
             over: Rc::clone(&over),
             heard: Cell::new(Core::current().now()),
+            stats: Rc::clone(&self.stats),
         });
         self.kept.borrow_mut().insert(to, Rc::clone(&session));
         drop(Core::current().spawn(Priority::Bulk, route(Rc::downgrade(&session), receiver, over)));
@@ -110,6 +114,7 @@ struct Session {
     over: Rc<Notify>,
     /// When the source last answered any of them.
     heard: Cell<Nanos>,
+    stats: Rc<TransferStats>,
 }
 
 impl Session {
@@ -322,6 +327,7 @@ impl Answers {
         let answer = self.session.while_it_answers(self.queue.receive()).await?;
         let message = answer.ok_or(Failure::Unreachable)?;
         let Ok(Body::FetchRefused(refused)) = message.decode() else { return Ok(Ok(message)) };
+        self.session.stats.count_refusal(refused.code.code());
         Ok(Err(match refused.code {
             Refusal::NotHere | Refusal::Superseded => Failure::NotHere,
             Refusal::Damaged | Refusal::BadRange => Failure::Corrupt,

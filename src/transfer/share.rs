@@ -17,7 +17,7 @@ use crate::transport::Peer;
 use crate::uring::{Core, deadline, sleep};
 
 use super::failure::Failure;
-use super::fetch::{Fetcher, Receiving, WHOLE, missing};
+use super::fetch::{Fetcher, Receiving, WHOLE, lacking, missing};
 use super::session::{Lane, Request};
 use super::spread::{Part, Patience};
 
@@ -87,7 +87,7 @@ impl Fetcher {
         (others, tell): (&[Share], Tell<'_>),
     ) -> Result<(), Failure> {
         let (landing, begun, is_late) = (from.landing, Core::current().now(), Cell::new(false));
-        let count: u32 = missing(landing, &own).map(|range| range.end - range.start).sum();
+        let count = lacking(landing, &own);
         if count > 0 {
             let own = pin!(self.receive_own(from, own, asked));
             let shares = pin!(self.receive_shares(others, landing, (tell, &is_late)));

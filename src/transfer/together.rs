@@ -17,7 +17,7 @@ use crate::transport::Peer;
 use crate::uring::Buffer;
 use crate::wire::Body;
 
-use super::failure::Failure;
+use super::failure::{Failure, Fetched};
 use super::fetch::{Fetcher, unstaged, unwritten};
 use super::plan::Want;
 use super::session::{Answers, Lane, Request};
@@ -52,7 +52,7 @@ impl IntoIterator for Batches {
 }
 
 /// What came of each segment.
-pub(super) type Outcomes = Vec<(SegmentId, Result<(), Failure>)>;
+pub(super) type Outcomes = Vec<(SegmentId, Result<Fetched, Failure>)>;
 
 /// A segment whose content has arrived and is the one that the manifest means.
 struct Verified {
@@ -84,7 +84,7 @@ impl Fetcher {
         for want in wants {
             match self.stands(&want).await {
                 Ok(false) => missing.push(want),
-                stands => done.push((want.id, stands.map(drop))),
+                stands => done.push((want.id, stands.map(|_| Fetched::Held))),
             }
         }
         let came = self.receive_together(&missing, from).await;
@@ -130,7 +130,7 @@ impl Fetcher {
         };
         let take = async {
             for want in wants {
-                came.push(self.take_whole(want, &mut answers).await?);
+                came.push(self.take_whole(want, source, &mut answers).await?);
             }
             Ok(())
         };
@@ -141,6 +141,7 @@ impl Fetcher {
     async fn take_whole(
         &self,
         want: &segment::Want,
+        source: NodeId,
         answers: &mut Answers,
     ) -> Result<Result<Buffer, Failure>, Failure> {
         let message = match answers.next().await? {
@@ -149,13 +150,13 @@ impl Fetcher {
         };
         let Ok(Body::Chunk(chunk)) = message.decode() else { return Err(Failure::Corrupt) };
         let bytes = message.payload.as_ref().map_or(0, |payload| payload.filled().len() as u64);
-        self.stats.bytes_fetched.add(bytes);
+        self.count_bytes(source, bytes);
         // What has another length is not kept until it is digested.
         match message.payload.filter(|_| chunk.chunk == 0 && bytes == want.len) {
             Some(payload) => Ok(Ok(payload)),
             None => {
                 self.stats.bytes_refetched.add(bytes);
-                tracing::warn!(segment = %want.id, bytes, "a segment came with another length");
+                tracing::warn!(segment = %want.id, %source, bytes, "a segment came with another length");
                 Ok(Err(Failure::Corrupt))
             }
         }
@@ -198,8 +199,7 @@ impl Fetcher {
             Ok(chunks) => Ok(Verified { want, chunks, digest, content }),
             Err(error) => {
                 self.stats.bytes_refetched.add(want.len);
-                self.stats.chunks_refetched.add(1);
-                tracing::warn!(%error, %source, segment = %want.id, "a segment arrived damaged");
+                self.count_damaged((want.id, source), &error);
                 Err(Failure::Corrupt)
             }
         }
@@ -215,7 +215,7 @@ impl Fetcher {
                     landings.push(landing);
                     chunks.push(chunk);
                 }
-                other => done.push((id, other.map(drop))),
+                other => done.push((id, other.map(|_| Fetched::Held))),
             }
         }
         if landings.is_empty() {
@@ -226,7 +226,10 @@ impl Fetcher {
         for (landing, written) in landings.into_iter().zip(written) {
             match written {
                 Ok(()) => complete.push(landing),
-                Err(error) => done.push((landing.want().id, Err(unwritten(&error)))),
+                Err(error) => {
+                    let id = landing.want().id;
+                    done.push((id, Err(unwritten(id, &error))));
+                }
             }
         }
         if !complete.is_empty() {
@@ -238,12 +241,13 @@ impl Fetcher {
     /// Begins to stage a segment. `None` if it is held by now.
     async fn begin(&self, verified: Verified) -> Result<Option<(Landing, VerifiedChunk)>, Failure> {
         let Verified { want, chunks, digest, content } = verified;
+        let id = want.id;
         let landing = match self.store.begin(want, chunks).await {
             Ok(landing) => landing,
             Err(segment::BeginError::Held) => return Ok(None),
-            Err(error) => return Err(unstaged(&error)),
+            Err(error) => return Err(unstaged(id, &error)),
         };
-        let chunk = landing.prove(0, digest, content).map_err(|(error, _)| unwritten(&error))?;
+        let chunk = landing.prove(0, digest, content).map_err(|(error, _)| unwritten(id, &error))?;
         Ok(Some((landing, chunk)))
     }
 }

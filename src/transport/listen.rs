@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 
-use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, REFUSAL_TELL_AFTER};
+use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE};
 use crate::uring::{Core, Errno, Listener, Priority, Socket, Task, sleep, timeout};
 
 use super::connection::{Connection, Facts, Line};
@@ -137,8 +137,7 @@ impl Inner {
     fn count_refused(&self, code: RefusedCode, from: SocketAddr) {
         self.shared.stats.count_refused(code.number());
         let now = Core::current().now();
-        if self.refusal_told.get().is_none_or(|told| now.since(told) >= REFUSAL_TELL_AFTER) {
-            self.refusal_told.set(Some(now));
+        if self.refusal_told.is_due(now) {
             tracing::warn!(%from, %code, "a connection was refused");
         }
     }

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use crate::auth::SecretSet;
 use crate::ids::{GroupId, Nanos};
 use crate::limits::INCOMING_MAX;
-use crate::stats::TransportStats;
+use crate::stats::{Seldom, TransportStats};
 use crate::uring::{Core, Errno, Priority, QueueReceiver, QueueSender, Task, queue, sleep};
 use crate::wire::{Class, Purpose};
 
@@ -43,7 +43,7 @@ pub(super) struct Inner {
     shut_down: Cell<bool>,
     keeper: Cell<bool>,
     /// When a refused connection was last told of.
-    pub(super) refusal_told: Cell<Option<Nanos>>,
+    pub(super) refusal_told: Seldom,
 }
 
 impl Transport {
@@ -64,7 +64,7 @@ impl Transport {
             incoming: (sender, RefCell::new(Some(receiver))),
             shut_down: Cell::new(false),
             keeper: Cell::new(false),
-            refusal_told: Cell::new(None),
+            refusal_told: Seldom::default(),
         }))
     }
 

@@ -4,7 +4,7 @@
 //! pinned thread, a guest task in another executor and the simulator all drive a core in this same way. While a
 //! turn runs, the core is the thread's current one; outside of it there is none.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
@@ -40,6 +40,7 @@ struct Inner {
     slab: Slab,
     completions: RefCell<Vec<Completion>>,
     turns_cut: Cell<u64>,
+    span: OnceCell<tracing::Span>,
 }
 
 thread_local! {
@@ -73,6 +74,7 @@ impl Core {
             slab,
             completions: RefCell::default(),
             turns_cut: Cell::new(0),
+            span: OnceCell::new(),
         }))
     }
 
@@ -114,6 +116,7 @@ impl Core {
     }
 
     fn turn_within(&self, until: Option<Nanos>) -> Turn {
+        let _told = self.0.span.get().map(tracing::Span::enter);
         self.enter(|| {
             self.0.tasks.awake();
             let mut polls = 0;
@@ -320,6 +323,11 @@ impl Core {
     #[must_use]
     pub fn probe(&self) -> Probe {
         self.0.ring.borrow().probe().clone()
+    }
+
+    /// From its next turn on, all that its tasks tell of is told within the span; within the first one that is set.
+    pub fn tell_within(&self, span: tracing::Span) {
+        let _is_first = self.0.span.set(span);
     }
 
     /// Turns that ended on their budget with work left.

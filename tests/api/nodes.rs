@@ -18,6 +18,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Nodes {
     dir: TempDir,
     addresses: Vec<SocketAddr>,
+    /// Nodes that found the cluster; those behind them are added.
+    first: usize,
     shards: u32,
     engines: Vec<Option<Engine>>,
 }
@@ -39,6 +41,14 @@ impl Nodes {
         }
     }
 
+    /// A founded cluster of the first of so many nodes; the others know of all before them, and do not run yet.
+    pub fn with_more(first: usize, count: usize, shards: u32) -> Self {
+        let mut nodes = Self { first, ..Self::unfounded(count, shards) };
+        (1..=first).for_each(|node| drop(nodes.open(node).clone()));
+        assert_eq!(nodes.engine(1).bootstrap().wait(), Ok(()));
+        nodes
+    }
+
     /// Nodes none of which runs.
     pub fn unfounded(count: usize, shards: u32) -> Self {
         // The listeners choose the ports and let go of them.
@@ -48,6 +58,7 @@ impl Nodes {
         Self {
             dir: tempfile::tempdir().expect("a directory"),
             addresses: listeners.iter().map(address).collect(),
+            first: count,
             shards,
             engines: (0..count).map(|_| None).collect(),
         }
@@ -56,7 +67,7 @@ impl Nodes {
     pub fn builder(&self, node: usize) -> Builder {
         let mut builder =
             Engine::builder().cluster(CLUSTER).root(self.root(node)).shards(self.shards).secret(SECRET);
-        for (number, address) in (1..).zip(&self.addresses) {
+        for (number, address) in (1..).zip(&self.addresses[..self.first.max(node)]) {
             builder = builder.member(NodeId(number), *address);
         }
         builder.node(NodeId(node as u64), self.addresses[node - 1])
@@ -83,6 +94,10 @@ impl Nodes {
     /// Shard 0 of a node.
     pub fn shard(&self, node: usize) -> Shard {
         self.engine(node).shard(ShardId(0)).expect("there is one")
+    }
+
+    pub fn address(&self, node: usize) -> SocketAddr {
+        self.addresses[node - 1]
     }
 
     pub fn root(&self, node: usize) -> std::path::PathBuf {

@@ -1,5 +1,7 @@
 //! Readiness: a node that does not know what was committed without it, or lacks some of it, is not ready.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ringway::engine::{Change, Durability};
@@ -50,6 +52,39 @@ fn c2_a_node_that_was_away_is_not_ready_before_it_has_what_was_committed_meanwhi
     }
 }
 
+/// Something is always on its way to a node then, and no poll found it ready: a restart one by one, each node waited
+/// for, did not get past its first.
+#[test]
+fn c2_a_node_is_ready_while_its_cluster_is_written_to_without_a_pause() {
+    let nodes = Nodes::new(3);
+    let status = || nodes.engine(3).status().wait().expect("it runs");
+    until("it is ready", || status().ready);
+    let is_enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let shard = nodes.shard(1);
+            let mut number = 0;
+            while !is_enough.load(Ordering::Relaxed) {
+                register(&shard, &number.to_string(), b"x");
+                number += 1;
+            }
+        });
+        let mut on_their_way = 0;
+        let mut ready = true;
+        let end = Instant::now() + PATIENCE;
+        while on_their_way < 20 && ready && Instant::now() < end {
+            let status = status();
+            if status.shards[0].missing > 0 {
+                on_their_way += 1;
+                ready = !status.not_ready.iter().any(|why| why.contains("lacks"));
+            }
+        }
+        is_enough.store(true, Ordering::Relaxed);
+        assert!(ready, "after {on_their_way}");
+        assert_eq!(on_their_way, 20);
+    });
+}
+
 #[test]
 fn c2_a_node_alone_of_three_never_says_that_it_is_ready() {
     let mut nodes = Nodes::new(3);
@@ -61,7 +96,7 @@ fn c2_a_node_alone_of_three_never_says_that_it_is_ready() {
     while Instant::now() < end {
         let status = nodes.engine(3).status().wait().expect("it runs");
         assert!(!status.ready, "it cannot know what the other two have committed: {status:?}");
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
     nodes.open(2);
     until("two of three are enough", || nodes.engine(3).status().wait().expect("it runs").ready);

@@ -140,7 +140,12 @@ fn leadership_goes_to_the_member_that_was_asked_for() {
         let found = status["groups"].as_array().expect("a list").iter().find(|group| group["group"] == 1);
         found.expect("the shard's group")["leader"].as_u64()
     };
-    let now = leader(1).expect("there is one");
+    let mut now = None;
+    wait_until("there is one", || {
+        now = leader(1);
+        now.is_some()
+    });
+    let now = now.expect("it was waited for");
     let next = now % 3 + 1;
     let number = usize::try_from(now).expect("small");
     nodes.change(&["transfer-leader"], number, &["--group", "1", "--to", &next.to_string()]);

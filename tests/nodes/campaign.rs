@@ -25,6 +25,7 @@ pub fn three() -> Shape {
         snapshot_entries: 1000,
         sabotage: Sabotage::None,
         anyone_updates: false,
+        churn: false,
     }
 }
 
@@ -38,6 +39,7 @@ pub fn shape(seed: u64) -> Shape {
         snapshot_entries: [16, 30, 1000][sim.draw(3) as usize],
         sabotage: Sabotage::None,
         anyone_updates: true,
+        churn: false,
     }
 }
 
@@ -60,7 +62,7 @@ pub fn run(seed: u64, cluster: &mut Cluster) -> Result<u64, Found> {
     Ok(cluster.digest())
 }
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 

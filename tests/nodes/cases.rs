@@ -112,6 +112,38 @@ fn r3_a_chunk_that_has_rotted_at_its_source_is_fetched_alone_from_another_holder
 }
 
 #[test]
+fn p9_what_a_node_lacks_is_told_in_bytes_and_in_time_until_it_has_landed() {
+    for seed in 1..=4 {
+        let (mut cluster, bytes) = two_have_it(seed, 6);
+        let lag = |cluster: &Cluster| {
+            let transfers = cluster.shard(THREE, SHARD)?.transfers(0);
+            Some((transfers.missing, transfers.missing_bytes, transfers.missing_since))
+        };
+        let before = cluster.sim.now();
+        let some = |cluster: &mut Cluster| {
+            stats(cluster, THREE, |stats| stats.bytes_fetched.get()) >= Some(2 * CHUNK_BYTES as u64)
+        };
+        assert!(sound(seed, cluster.until(secs(30), some)), "seed {seed}");
+        let (missing, missing_bytes, since) = lag(&cluster).expect("it runs");
+        assert_eq!((missing, missing_bytes), (1, bytes as u64), "seed {seed}");
+        assert!(since.is_some(), "seed {seed}");
+        sound(seed, cluster.go_on(millis(1)));
+        assert_eq!(
+            lag(&cluster),
+            Some((1, bytes as u64, since)),
+            "seed {seed}: since then, on its own clock"
+        );
+        let there = |cluster: &mut Cluster| lag(cluster) == Some((0, 0, None));
+        assert!(sound(seed, cluster.until(secs(60), there)), "seed {seed}: {:?}", lag(&cluster));
+        let landed = stats(&cluster, THREE, |stats| (stats.landed.get(), stats.landing.sum()));
+        let (landed, took) = landed.expect("it runs");
+        let whole = cluster.sim.now().since(before);
+        assert!(landed == 1 && took > millis(1) && took < whole, "seed {seed}: {took:?} of {whole:?}");
+        sound(seed, cluster.settle());
+    }
+}
+
+#[test]
 fn an_origin_that_is_killed_when_the_others_have_applied_its_entry_still_has_the_file() {
     for seed in 1..=12 {
         let mut cluster = quiet(seed, three());
@@ -173,19 +205,45 @@ fn a_node_that_is_restarted_again_and_again_comes_to_hold_everything() {
     }
 }
 
+/// Node 3 was away while 60 segments were registered, and is coming back to what is a snapshot by now.
+fn away_for_a_snapshot(seed: u64) -> Cluster {
+    let mut cluster = quiet(seed, Shape { snapshot_entries: 16, ..three() });
+    cluster.kill(THREE, secs(1000));
+    for number in 0..60_u64 {
+        let bytes = content(seed * 1000 + number, 3000).to_vec();
+        cluster.ask(NodeId(1 + number % 2), SHARD, vec![(format!("s-{number}"), bytes)], on(1));
+        sound(seed, cluster.until(secs(20), |cluster| cluster.told()));
+    }
+    let now = cluster.sim.now();
+    cluster.host_mut(THREE).down(now);
+    cluster
+}
+
 #[test]
 fn m7_a_node_that_was_away_gets_the_manifest_by_snapshot_and_the_segments_behind_it() {
     for seed in 1..=4 {
-        let mut cluster = quiet(seed, Shape { snapshot_entries: 16, ..three() });
-        cluster.kill(THREE, secs(1000));
-        for number in 0..60_u64 {
-            let bytes = content(seed * 1000 + number, 3000).to_vec();
-            cluster.ask(NodeId(1 + number % 2), SHARD, vec![(format!("s-{number}"), bytes)], on(1));
-            sound(seed, cluster.until(secs(20), |cluster| cluster.told()));
-        }
-        let now = cluster.sim.now();
-        cluster.host_mut(THREE).down(now);
+        let mut cluster = away_for_a_snapshot(seed);
         sound(seed, cluster.settle());
         assert!(cluster.checks.borrow().installed > 0, "seed {seed}: it came by snapshot");
     }
+}
+
+#[test]
+fn p9_what_comes_by_snapshot_is_counted_as_found_by_a_walk() {
+    let mut cluster = away_for_a_snapshot(1);
+    let found = |cluster: &mut Cluster| stats(cluster, THREE, |stats| stats.walk.found.get()) > Some(0);
+    assert!(sound(1, cluster.until(secs(30), found)), "a walk has passed the snapshot");
+    let shard = cluster.shard(THREE, SHARD).expect("it runs");
+    let (missing, unavailable) = shard.transfers(0).catching_up;
+    let (landed, by_walk) = (shard.stats().landed.get(), shard.stats().walk.found.get());
+    assert!((16..=60).contains(&by_walk) && unavailable == 0, "{by_walk}, {unavailable}");
+    assert!(missing <= by_walk && missing + landed >= by_walk, "{missing} of {by_walk}, {landed} landed");
+    drop(shard);
+    sound(1, cluster.settle());
+    let shard = cluster.shard(THREE, SHARD).expect("it runs");
+    assert_eq!(shard.transfers(0).catching_up, (0, 0));
+    assert_eq!(shard.stats().landed.get(), 60);
+    let walk = &shard.stats().walk;
+    assert_eq!(walk.found.get(), by_walk, "what it found it knew from then on");
+    assert!(walk.entries.get() >= by_walk && walk.ended.get() >= walk.began.get());
 }

@@ -1,12 +1,14 @@
 //! A simulated cluster: its hosts, its embedders' engines and the checkers, driven in slices of simulated time.
 
 use ringway::engine::{BootstrapError, Reply};
-use ringway::ids::{Nanos, NodeId, ShardId};
+use ringway::ids::{GroupId, Nanos, NodeId, ShardId};
+use ringway::raft::GroupRole;
 use ringway::shard::Shard;
 
 use crate::sim::{Loss, Sim, SimOptions};
 
 use super::checks::{Found, SharedChecks};
+use super::churn::Churn;
 use super::host::{Host, Shape, Stage, poll};
 use super::ledger::Ledger;
 use super::millis;
@@ -27,6 +29,7 @@ pub struct Cluster {
     pub checks: SharedChecks,
     pub hosts: Vec<Host>,
     pub ledger: Ledger,
+    pub churning: Churn,
     /// New work is begun.
     pub working: bool,
     founding: Founding,
@@ -37,7 +40,7 @@ impl Cluster {
         let mut sim = Sim::new(seed, options);
         let hosts = (1..=shape.nodes).map(|id| Host::new(sim.node(id))).collect();
         let (checks, ledger, founding) = (SharedChecks::default(), Ledger::default(), Founding::Not);
-        Self { sim, shape, checks, hosts, ledger, working: true, founding }
+        Self { sim, shape, checks, hosts, ledger, churning: Churn::default(), working: true, founding }
     }
 
     pub fn nodes(&self) -> Vec<NodeId> {
@@ -71,6 +74,19 @@ impl Cluster {
 
     pub fn is_founded(&self) -> bool {
         matches!(self.founding, Founding::Done)
+    }
+
+    /// Who leads a group, as far as anybody that runs it says of itself.
+    pub fn leader_of(&self, group: GroupId) -> Option<NodeId> {
+        let leads = |host: &Host| {
+            let seats = host.seats.borrow();
+            let role = match group.shard() {
+                None => seats.iter().find_map(|seat| Some(seat.cluster()?.watermarks().role)),
+                Some(id) => host.shard(id).map(|shard| shard.group().watermarks().role),
+            };
+            role == Some(GroupRole::Leader)
+        };
+        self.hosts.iter().find(|host| leads(host)).map(|host| host.node)
     }
 
     /// SIGKILL; another process begins when `rest` has passed.
@@ -137,6 +153,7 @@ impl Cluster {
             host.step(sim, shape, checks);
         }
         self.found();
+        self.churning.poll();
         self.poll_work();
         if self.shape.anyone_updates {
             self.look_around();

@@ -81,6 +81,11 @@ impl Storm {
         let (one, other) = (pick(), pick());
         let length = millis(30 + cluster.sim.draw(900));
         let until = cluster.sim.now().plus(length);
+        if cluster.shape.churn && cluster.sim.draw(2) == 0 {
+            let _nobody_to_ask = cluster.churn(one, other);
+            *cluster.ledger.struck.entry("members").or_default() += 1;
+            return;
+        }
         let name = match cluster.sim.draw(17) {
             0 | 1 => {
                 let rest = if cluster.sim.draw(3) == 0 { Nanos(0) } else { length };

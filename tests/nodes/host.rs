@@ -18,7 +18,7 @@ use crate::sim::Sim;
 use super::checks::{SharedChecks, Watcher, begins};
 
 pub const ROOT: &str = "/data/node";
-const PORT: u16 = 7400;
+pub const PORT: u16 = 7400;
 
 /// What a cluster is made of.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub struct Shape {
     pub sabotage: Sabotage,
     /// Engines make new versions of what stands on their node, whoever has sealed it.
     pub anyone_updates: bool,
+    /// Members come and go.
+    pub churn: bool,
 }
 
 /// How far a node is.

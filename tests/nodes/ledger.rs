@@ -213,6 +213,9 @@ impl Cluster {
     fn landed_is_true(&mut self, task: &Task, committed: &Committed) {
         let wanted = match task.ask.durability {
             Durability::Committed => return,
+            // Of the members that there were.
+            Durability::Landed(count) if self.shape.churn => count.min(committed.replicas).into(),
+            Durability::LandedQuorum if self.shape.churn => committed.landed.into(),
             Durability::Landed(count) => u64::from(count).min(self.shape.nodes),
             Durability::LandedQuorum => self.shape.nodes / 2 + 1,
         };

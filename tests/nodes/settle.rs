@@ -110,7 +110,7 @@ impl Cluster {
         }
     }
 
-    fn unsettled(&self) -> String {
+    pub fn unsettled(&self) -> String {
         let mut what = format!("not settled at {}, founding {}:", self.sim.now(), self.founding());
         for host in &self.hosts {
             what += &format!("\n  {}: up {}, refused {:?}", host.node, host.engine().is_some(), host.refused);

@@ -1,5 +1,6 @@
 //! Segments on their way from a source to a target, in simulation: what lands is right, what breaks resumes.
 
+mod counted;
 mod endless;
 mod faults;
 mod lend;

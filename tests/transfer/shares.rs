@@ -47,7 +47,7 @@ pub fn fetch(rig: &mut Rig, shares: Vec<Share>) -> Fetched {
             let tell = |node, how| tells.borrow_mut().push((node, how));
             let source = (shares[0].part.node, shares[0].peer);
             let ended = fetcher.fetch(want, source, &shares, &tell).await;
-            *ends.borrow_mut() = Some(ended);
+            *ends.borrow_mut() = Some(ended.map(drop));
         };
         drop(Core::current().spawn(Priority::Bulk, fetching));
         (store, stats)

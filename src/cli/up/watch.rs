@@ -72,7 +72,7 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringway::engine::{GroupStatus, ShardStatus};
+    use ringway::engine::{GroupStatus, RegistrarStatus, ShardStatus};
 
     fn group(group: u32) -> GroupStatus {
         let role = "follower".to_owned();
@@ -108,11 +108,15 @@ mod tests {
             direct: true,
             direct_asked: true,
             links: true,
+            registrar: RegistrarStatus::default(),
             bytes_lent: 0,
             bytes_served: 0,
             bytes_relayed: 0,
             chunks_refetched: 0,
             foreign_proposals: 0,
+            lag: Default::default(),
+            transfers: Default::default(),
+            proposals: Default::default(),
         };
         NodeStatus {
             node: number,
@@ -123,6 +127,7 @@ mod tests {
             not_ready: Vec::new(),
             cores: Vec::new(),
             groups: vec![group(0), group(1)],
+            members: Vec::new(),
             shards: vec![shard],
             connections: Vec::new(),
         }

@@ -26,6 +26,10 @@ use super::options::{GroupConfig, GroupOptions};
 use super::policy::Policy;
 use super::watch::{GroupFigures, GroupRole, Watermarks, pass_on, watermarks};
 
+/// Leases without a sign of life after which nobody is said to lead. A new leader stands after two; a busy machine
+/// should not say that there is none.
+const LEASES_MAX: u64 = 4;
+
 /// One replicated state on this node. Clones are the same group.
 pub struct Group<M: Machine>(Rc<Inner<M>>);
 
@@ -156,6 +160,22 @@ impl<M: Machine> Group<M> {
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
         self.watermarks().leader
+    }
+
+    /// Who leads, as far as it shows: none where this node leads and no quorum has answered for several leases, or
+    /// follows and has heard nothing for so long. Consensus names the last leader until there is another, as it makes
+    /// nobody a candidate who would not be elected.
+    #[must_use]
+    pub fn live_leader(&self) -> Option<NodeId> {
+        let Watermarks { leader, role, .. } = self.watermarks();
+        let since = match role {
+            GroupRole::Leader if self.voters().len() < 2 => return leader,
+            GroupRole::Leader => self.quorum_answered(),
+            GroupRole::Learner | GroupRole::Follower | GroupRole::Candidate | GroupRole::Stopped => {
+                self.0.server.led()
+            }
+        };
+        leader.filter(|_| since.is_some_and(|since| since.0 < self.0.config.election_max.0 * LEASES_MAX))
     }
 
     /// Told when a watermark, the role, the leader or the members may have changed.

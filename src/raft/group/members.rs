@@ -56,6 +56,13 @@ impl<M: Machine> Group<M> {
         in_all.into_iter().filter_map(life).collect()
     }
 
+    /// Everybody that is agreed on as a member, voters and learners, as far as is known here.
+    #[must_use]
+    pub fn agreed_members(&self) -> BTreeMap<NodeId, Member> {
+        let members = self.keeper().members();
+        members.nodes().map(|(id, member)| (NodeId(*id), member.clone())).collect()
+    }
+
     /// Whether a change of the voters is half done. Its leader ends it; if that is lost, `end_change` of the next one
     /// does.
     #[must_use]
@@ -104,6 +111,17 @@ impl<M: Machine> Group<M> {
         }
     }
 
+    /// Takes a voter's vote; it stays a learner. One that does not vote is left as it is. The leader hands over first.
+    ///
+    /// # Errors
+    /// `MembersError`; `HandedOver` if the node led: the new leader takes its vote.
+    pub async fn demote(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
+        match self.member(node) {
+            Some(known) if known.voter => self.remove_voter(node, true, within).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Removes a node from the group. One that is no member is not there already. The leader hands over first.
     ///
     /// # Errors
@@ -111,12 +129,13 @@ impl<M: Machine> Group<M> {
     pub async fn remove_member(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
         match self.member(node) {
             None => Ok(()),
-            Some(known) if known.voter => self.remove_voter(node, within).await,
+            Some(known) if known.voter => self.remove_voter(node, false, within).await,
             Some(_) => self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0])), within).await,
         }
     }
 
-    async fn remove_voter(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
+    /// With `stays` it is a learner then.
+    async fn remove_voter(&self, node: NodeId, stays: bool, within: Nanos) -> Result<(), MembersError> {
         let others: Vec<NodeId> = self
             .members()
             .into_iter()
@@ -133,7 +152,7 @@ impl<M: Machine> Group<M> {
                 Err(_) => Err(MembersError::TimedOut { after: within }),
             };
         }
-        self.change_retaining(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), false, within).await
+        self.change_retaining(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), stays, within).await
     }
 
     /// Hands leadership to the voter that is furthest.

@@ -12,7 +12,7 @@ mod watch;
 
 pub use error::{BarrierError, BootstrapError, MembersError, OpenError, ProposeError, TransferError};
 pub use handle::Group;
-pub use inspect::inspect;
+pub use inspect::{Inspected, inspect};
 pub use members::MemberState;
 pub use options::{GroupConfig, GroupOptions};
 pub use watch::{GroupFigures, GroupRole, Watermarks};

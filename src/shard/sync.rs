@@ -1,0 +1,99 @@
+//! Bringing one shard up to date, and saying when it is: what the level-triggered shard does anyhow, awaited.
+
+use crate::ids::{LogIndex, Nanos};
+use crate::uring::{Core, deadline, sleep};
+
+use super::shard::Shard;
+
+/// Rest before a leader is asked again.
+const RETRY: Nanos = Nanos::from_millis(50);
+
+/// A shard that is up to date.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Synced {
+    /// Everything that was committed up to here when it was asked for stands here, is superseded or deleted.
+    pub due: LogIndex,
+    /// The snapshot that was taken in meanwhile; none if the log had every entry that was lacking.
+    pub snapshot: Option<LogIndex>,
+    /// Segments that landed meanwhile.
+    pub landed: u64,
+    /// Payload bytes received meanwhile.
+    pub bytes_fetched: u64,
+}
+
+/// A shard that is not up to date. What is verified stays, and asking again goes on with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SyncError {
+    /// The leader did not say what is committed, or its entries did not come in time.
+    NoLeader {
+        /// Why.
+        why: String,
+    },
+    /// The entries are here, and not all of their segments.
+    Late {
+        /// What is due.
+        due: LogIndex,
+        /// What is installed.
+        installed: LogIndex,
+        /// Segments of the manifest that do not stand here.
+        missing: u64,
+        /// Why the first of those that no source could serve was not served, if there is any.
+        unavailable: Option<&'static str>,
+    },
+    /// The shard has stopped.
+    Stopped,
+}
+
+impl Shard {
+    /// Waits until everything stands here that was committed anywhere when this was called. Looks anew at what is
+    /// missing first. Writes go on meanwhile: segments do not change, and their sources hold them.
+    ///
+    /// # Errors
+    /// `SyncError`.
+    pub async fn sync(&self, within: Nanos) -> Result<Synced, SyncError> {
+        let inner = &self.0;
+        let until = Core::current().now().plus(within);
+        let (landed, fetched) = (inner.stats.landed.get(), inner.stats.bytes_fetched.get());
+        let snapshot = inner.installed_snapshot.get();
+        let due = self.due(until).await?;
+        inner.derive();
+        let done = inner.changed.until(|| {
+            if inner.stopped.get() {
+                return Some(Err(SyncError::Stopped));
+            }
+            (inner.watermarks().installed >= due).then_some(Ok(()))
+        });
+        deadline(until, done).await.unwrap_or_else(|_| Err(self.late(due)))?;
+        Ok(Synced {
+            due,
+            snapshot: inner.installed_snapshot.get().filter(|taken| Some(*taken) != snapshot),
+            landed: inner.stats.landed.get() - landed,
+            bytes_fetched: inner.stats.bytes_fetched.get() - fetched,
+        })
+    }
+
+    /// What is committed now, asked until a leader says it.
+    async fn due(&self, until: Nanos) -> Result<LogIndex, SyncError> {
+        loop {
+            let left = until.since(Core::current().now());
+            let error = match self.group().read_barrier(left).await {
+                Ok(due) => return Ok(due),
+                Err(error) => error,
+            };
+            if self.0.stopped.get() {
+                return Err(SyncError::Stopped);
+            }
+            if Core::current().now().plus(RETRY) >= until {
+                return Err(SyncError::NoLeader { why: error.to_string() });
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    fn late(&self, due: LogIndex) -> SyncError {
+        let transfers = self.transfers(1);
+        let unavailable = transfers.unavailable.first().map(|lost| lost.failure.word());
+        let installed = self.watermarks().installed;
+        SyncError::Late { due, installed, missing: transfers.missing, unavailable }
+    }
+}

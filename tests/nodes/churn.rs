@@ -1,0 +1,207 @@
+//! Members that are removed and added, and lose their votes and get them back, while everything else breaks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ringway::engine::{MemberError, MemberRole, Reply};
+use ringway::ids::{GroupId, NodeId};
+
+use crate::sim::SimOptions;
+
+use super::campaign::{number, shape};
+use super::checks::Found;
+use super::cluster::Cluster;
+use super::faults::Storm;
+use super::host::{Shape, poll};
+use super::{millis, secs};
+
+/// Seeds of a plain test run.
+const SEEDS: u64 = 4;
+
+/// Changes of members that somebody waits for.
+#[derive(Default)]
+pub struct Churn {
+    waiting: Vec<Reply<(), MemberError>>,
+    /// Changes that were committed.
+    pub done: u64,
+    pub refused: Vec<String>,
+}
+
+impl Churn {
+    pub fn poll(&mut self) {
+        for mut reply in std::mem::take(&mut self.waiting) {
+            match poll(&mut reply) {
+                None => self.waiting.push(reply),
+                Some(Ok(())) => self.done += 1,
+                Some(Err(error)) => self.refused.push(error.to_string()),
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// Somebody asks a node that another one is removed, added, or gets another role.
+    pub fn churn(&mut self, asked: NodeId, of: NodeId) -> Option<()> {
+        let address = self.sim.address(of, super::host::PORT);
+        let within = secs(2 + self.sim.draw(4));
+        let what = self.sim.draw(8);
+        let engine = self.host(asked).engine()?;
+        let reply = match what {
+            0..=2 => engine.remove_member(of, within),
+            3 => engine.set_member_role(of, MemberRole::NonVoter, within),
+            4 => engine.set_member_role(of, MemberRole::Voter, within),
+            5 => engine.add_member(of, address, MemberRole::NonVoter, within),
+            _ => engine.add_member(of, address, MemberRole::Voter, within),
+        };
+        self.churning.waiting.push(reply);
+        Some(())
+    }
+
+    /// All nodes are made voters again, and stay: what nobody waits for any more may still have happened late.
+    fn assemble(&mut self) -> Result<(), Found> {
+        loop {
+            self.add_all()?;
+            self.go_on(secs(5))?;
+            if self.is_assembled() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn add_all(&mut self) -> Result<(), Found> {
+        let nodes = self.nodes();
+        let (mut asked, mut of) = (0, 0);
+        let assembled = self.until(secs(180), |cluster| {
+            // What was asked before may still happen.
+            if cluster.churning.waiting.is_empty() && cluster.is_assembled() {
+                return true;
+            }
+            // Whoever is asked may have been removed itself.
+            if cluster.churning.waiting.is_empty() {
+                of += 1;
+                asked += usize::from(of % nodes.len() == 0);
+                let (asked, of) = (nodes[asked % nodes.len()], nodes[of % nodes.len()]);
+                let address = cluster.sim.address(of, super::host::PORT);
+                let engine = cluster.host(asked).engine();
+                let reply = engine.map(|engine| engine.add_member(of, address, MemberRole::Voter, secs(2)));
+                cluster.churning.waiting.extend(reply);
+            }
+            false
+        })?;
+        if assembled {
+            return Ok(());
+        }
+        let refused = self.churning.refused.iter().rev().take(5).collect::<Vec<_>>();
+        let what = format!("{}\n  members refused {refused:?}", self.unsettled());
+        Err(Found { checker: "members come back", what })
+    }
+
+    fn is_assembled(&self) -> bool {
+        let all = self.nodes().len();
+        let votes = |node: NodeId| {
+            let seats = self.host(node).seats.borrow();
+            let mut clusters = seats.iter().filter_map(|seat| seat.cluster());
+            clusters.next().is_some_and(|group| group.voters().len() == all)
+                && self
+                    .shards()
+                    .into_iter()
+                    .all(|id| self.shard(node, id).is_some_and(|shard| shard.group().voters().len() == all))
+        };
+        self.nodes().into_iter().all(votes)
+    }
+}
+
+fn sound<T>(seed: u64, done: Result<T, Found>) -> T {
+    done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what))
+}
+
+fn churned(seed: u64) -> Result<(Cluster, u64), Found> {
+    let shape = Shape { churn: true, ..shape(seed) };
+    let mut cluster = Cluster::new(seed, SimOptions::default(), shape);
+    cluster.until(secs(20), |cluster| cluster.is_founded())?;
+    let calm = millis(cluster.sim.draw(2000));
+    cluster.go_on(calm)?;
+    let faults = 6 + cluster.sim.draw(12);
+    Storm::new(&cluster).rage(&mut cluster, faults)?;
+    cluster.assemble()?;
+    cluster.settle()?;
+    let done = cluster.churning.done;
+    Ok((cluster, done))
+}
+
+fn campaign(part: u64) {
+    let (first, last) = match number("SEED") {
+        Some(seed) => (seed, seed),
+        None => (number("FIRST_SEED").unwrap_or(1), number("SEEDS").map_or(SEEDS, |seeds| seeds / 8)),
+    };
+    let (mut failed, mut changes, mut acknowledged) = (Vec::new(), 0, 0);
+    for seed in (first..=last).filter(|seed| first == last || seed % 2 == part) {
+        let why = match catch_unwind(AssertUnwindSafe(|| churned(seed))) {
+            Ok(Ok((cluster, done))) => {
+                changes += done;
+                acknowledged += cluster.ledger.acknowledged;
+                continue;
+            }
+            Ok(Err(found)) => format!("{}: {}", found.checker, found.what),
+            Err(_) => "a panic, printed above".to_owned(),
+        };
+        eprintln!("SEED={seed} fails: {why}");
+        failed.push(seed);
+    }
+    eprintln!("{changes} changes of members, {acknowledged} batches acknowledged");
+    assert!(failed.is_empty(), "seeds {failed:?} fail; SEED=n replays one");
+    assert!(changes > 0 && acknowledged > 0, "nothing was changed");
+}
+
+#[test]
+fn r2_members_come_and_go_and_nothing_is_lost_first_half() {
+    campaign(0);
+}
+
+#[test]
+fn r2_members_come_and_go_and_nothing_is_lost_second_half() {
+    campaign(1);
+}
+
+/// A node that leads everything is removed while its links to the others are down: they have to do without it.
+#[test]
+fn r3_a_leader_that_hears_nothing_is_removed_all_the_same_and_stays_out() {
+    for seed in 1..=4 {
+        let mut cluster = Cluster::new(seed, SimOptions::default(), super::campaign::three());
+        cluster.working = false;
+        assert!(sound(seed, cluster.until(secs(20), |cluster| cluster.is_founded())));
+        sound(seed, cluster.go_on(secs(2)));
+        let leader = cluster.leader_of(GroupId::CLUSTER).expect("somebody leads");
+        let others: Vec<NodeId> = cluster.nodes().into_iter().filter(|node| *node != leader).collect();
+        cluster.sim.partition(&[leader], &others);
+        let mut waiting =
+            cluster.host(others[0]).engine().map(|engine| engine.remove_member(leader, secs(20)));
+        let gone = cluster.until(secs(60), |cluster| {
+            let answered = waiting.as_mut().and_then(poll);
+            if let Some(answer) = answered {
+                assert_eq!(answer, Ok(()), "seed {seed}");
+                waiting = None;
+            }
+            let without = |node: &NodeId| {
+                let seats = cluster.host(*node).seats.borrow();
+                let mut groups = seats.iter().filter_map(|seat| seat.cluster());
+                groups.next().is_some_and(|group| group.agreed_members().len() == 2)
+                    && cluster.shards().into_iter().all(|id| {
+                        cluster
+                            .shard(*node, id)
+                            .is_some_and(|shard| shard.group().agreed_members().len() == 2)
+                    })
+            };
+            others.iter().all(without)
+        });
+        assert!(sound(seed, gone), "seed {seed}: {}", cluster.unsettled());
+        cluster.sim.heal();
+        sound(seed, cluster.go_on(secs(5)));
+        for node in &others {
+            let shard = cluster.shard(*node, ringway::ids::ShardId(0)).expect("it runs");
+            let led_by = shard.group().watermarks().leader;
+            assert!(led_by.is_some_and(|leads| leads != leader), "seed {seed}: {led_by:?}");
+        }
+        sound(seed, cluster.assemble());
+        sound(seed, cluster.settle());
+    }
+}
