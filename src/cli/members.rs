@@ -175,16 +175,10 @@ mod tests {
         };
         NodeStatus {
             node: 1,
-            cluster: String::new(),
-            incarnation: String::new(),
-            address: String::new(),
             ready: true,
-            not_ready: Vec::new(),
-            cores: Vec::new(),
             groups: vec![group(0), group(1)],
-            shards: Vec::new(),
             members: vec![member],
-            connections: Vec::new(),
+            ..NodeStatus::default()
         }
     }
 

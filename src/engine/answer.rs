@@ -77,7 +77,7 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
             });
         }
         ShardRequest::Sync(within, replier) => {
-            replier.answer(shard.sync(within).await.map(Into::into).map_err(Into::into));
+            replier.answer(shard.sync(within).await.map_err(Into::into));
         }
         ShardRequest::Segments(after, limit, replier) => {
             replier.answer(Ok(segments(&shard, after.as_deref(), limit)))

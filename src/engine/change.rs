@@ -5,6 +5,7 @@ use std::fmt;
 use crate::ids::{Digest, LogIndex, Nanos, NodeId, SegmentId};
 use crate::limits::PROPOSE_TIMEOUT;
 
+use super::error::{OUTCOME_UNKNOWN, no_leader};
 use super::reply::NoAnswer;
 use super::tree::Facts;
 
@@ -223,18 +224,8 @@ impl fmt::Display for ChangeError {
             }
             Self::Refused { ordinal: Some(ordinal), why } => write!(f, "change {ordinal} is refused: {why}"),
             Self::Refused { ordinal: None, why } => write!(f, "refused: {why}"),
-            Self::NoLeader { last: Some(node) } => {
-                write!(
-                    f,
-                    "no leader was reached in time; the last one known is node {node}; nothing has happened"
-                )
-            }
-            Self::NoLeader { last: None } => {
-                f.write_str("no leader was reached in time; nothing has happened")
-            }
-            Self::OutcomeUnknown => {
-                f.write_str("the time ran out after the change was sent; asking again is safe")
-            }
+            Self::NoLeader { last } => no_leader(f, *last),
+            Self::OutcomeUnknown => f.write_str(OUTCOME_UNKNOWN),
             Self::Disk { why } => f.write_str(why),
             Self::TooMany => f.write_str("as many changes are waiting as may; try again"),
             Self::Stopped => f.write_str("the shard has stopped"),

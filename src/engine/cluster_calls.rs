@@ -91,8 +91,10 @@ pub(super) async fn propose(node: &CoreNode, command: &Command, until: Nanos) ->
     }
 }
 
-/// One question to another node, and its answer.
+/// One question to another node, and its answer, for which it has `ANSWER_TIMEOUT`: one that has fallen silent has a
+/// successor by then.
 async fn ask(node: &CoreNode, of: NodeId, bytes: &[u8], until: Nanos) -> Attempt {
+    let until = until.min(Core::current().now().plus(ANSWER_TIMEOUT));
     let Some(address) = node.addresses.borrow().get(&of).copied() else { return Attempt::NotTaken(None) };
     let peer = Peer { node: Some(of), address };
     let open = node.transport.open_stream(peer, GroupId::CLUSTER, Class::Control, Purpose::Manifest);
@@ -129,7 +131,6 @@ pub(super) async fn ask_forever(node: Rc<CoreNode>) {
 
 async fn roll_of(node: &CoreNode, other: NodeId) -> Option<Roll> {
     let until = Core::current().now().plus(ANSWER_TIMEOUT);
-    let asked = timeout(ANSWER_TIMEOUT, ask(node, other, &[], until)).await;
-    let Ok(Attempt::Applied(LogIndex(_), bytes)) = asked else { return None };
+    let Attempt::Applied(LogIndex(_), bytes) = ask(node, other, &[], until).await else { return None };
     Roll::decode(&bytes).inspect_err(|error| tracing::warn!(%error, %other, "no roll of nodes")).ok()
 }

@@ -13,6 +13,16 @@ use super::members::MemberError;
 use super::reply::NoAnswer;
 use super::sync::SyncError;
 
+/// What a change says whose time ran out after it was sent.
+pub(super) const OUTCOME_UNKNOWN: &str = "the time ran out after the change was sent; asking again is safe";
+
+/// What a change says that reached no leader in time.
+pub(super) fn no_leader(f: &mut fmt::Formatter<'_>, last: Option<NodeId>) -> fmt::Result {
+    f.write_str("no leader was reached in time")?;
+    last.map_or(Ok(()), |node| write!(f, "; the last one known is node {node}"))?;
+    f.write_str("; nothing has happened")
+}
+
 /// A node could not be opened.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -39,13 +39,7 @@ pub(crate) fn gather<T: Send + 'static>(
         cluster: config.cluster.to_string(),
         incarnation: identity.incarnation.to_string(),
         address: address.to_string(),
-        ready: false,
-        not_ready: Vec::new(),
-        cores: Vec::new(),
-        groups: Vec::new(),
-        shards: Vec::new(),
-        members: Vec::new(),
-        connections: Vec::new(),
+        ..NodeStatus::default()
     };
     let tell = move |status| replier.answer(Ok(part(status)));
     let gathered = Gathered { reports: Vec::new(), expected: cores.len(), tell: Some(Box::new(tell)) };

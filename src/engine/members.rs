@@ -10,6 +10,7 @@ use crate::uring::{Core, deadline};
 
 use super::cluster::{NoLife, life_of};
 use super::cluster_calls::{NoOutcome, propose};
+use super::error::{OUTCOME_UNKNOWN, no_leader};
 use super::node::CoreNode;
 use super::reply::NoAnswer;
 use super::request::MemberChange;
@@ -93,18 +94,8 @@ impl fmt::Display for MemberError {
             Self::Unknown { node } => write!(f, "node {node} is no member"),
             Self::LastVoter => f.write_str("no voter would be left"),
             Self::Refused { why } => write!(f, "the cluster group refuses: {why}"),
-            Self::NoLeader { last: Some(node) } => {
-                write!(
-                    f,
-                    "no leader was reached in time; the last one known is node {node}; nothing has happened"
-                )
-            }
-            Self::NoLeader { last: None } => {
-                f.write_str("no leader was reached in time; nothing has happened")
-            }
-            Self::OutcomeUnknown => {
-                f.write_str("the time ran out after the change was sent; asking again is safe")
-            }
+            Self::NoLeader { last } => no_leader(f, *last),
+            Self::OutcomeUnknown => f.write_str(OUTCOME_UNKNOWN),
             Self::Stopped => NoAnswer::Stopped.fmt(f),
             Self::Busy => NoAnswer::Busy.fmt(f),
         }

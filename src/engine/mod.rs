@@ -94,7 +94,7 @@ pub use status::{
     ConnectionStatus, CoreStatus, FindingStatus, GroupStatus, MemberStatus, NodeStatus, SeatStatus,
     SegmentPage, SegmentStatus, ShardStatus, UnavailableStatus,
 };
-pub use sync::{AllSynced, SyncError, Synced};
+pub use sync::{AllSynced, Behind, SyncError, Synced};
 pub use token::{admin_token, same_token};
 pub use tree::{Facts, Found, SkipReason, Skipped, Walk, walk};
 pub use verify::{Damage, Damaged, Verified, is_root, shards_of, verify_segments};

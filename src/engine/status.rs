@@ -6,7 +6,7 @@ use super::figures::{LagStatus, ProposalStatus, TransferStatus, TransportStatus}
 use super::registrar::RegistrarStatus;
 
 /// One node.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeStatus {
     /// Its number.

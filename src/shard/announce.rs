@@ -21,6 +21,9 @@ const REST: Nanos = Nanos::from_millis(500);
 impl Shard {
     /// Hears what a peer tells, until its stream ends.
     pub async fn hear(self, node: NodeId, mut stream: Stream) {
+        if let Some(driver) = self.0.driver.get() {
+            driver.came_back(node);
+        }
         while let Ok(message) = stream.receive().await {
             let Ok(Body::Announce(told)) = message.decode() else { return };
             if told.shard != self.0.id {

@@ -25,5 +25,5 @@ pub use parts::{Addresses, Overdue, ShardParts, StartError, Transfers};
 pub use propose::{Done, Level, ProposalError};
 pub use registrar::{EnqueueError, RegistrarFigures};
 pub use shard::Shard;
-pub use sync::{SyncError, Synced};
+pub use sync::{Behind, NotSynced, Synced};
 pub use watermark::{Installed, Lack, Lag, Watermarks};

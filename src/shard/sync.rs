@@ -1,5 +1,7 @@
 //! Bringing one shard up to date, and saying when it is: what the level-triggered shard does anyhow, awaited.
 
+use std::fmt;
+
 use crate::ids::{LogIndex, Nanos};
 use crate::uring::{Core, deadline, sleep};
 
@@ -13,7 +15,8 @@ const RETRY: Nanos = Nanos::from_millis(50);
 pub struct Synced {
     /// Everything that was committed up to here when it was asked for stands here, is superseded or deleted.
     pub due: LogIndex,
-    /// The snapshot that was taken in meanwhile; none if the log had every entry that was lacking.
+    /// The snapshot of the manifest that was taken in meanwhile; none if the leader's log had every entry that was
+    /// lacking.
     pub snapshot: Option<LogIndex>,
     /// Segments that landed meanwhile.
     pub landed: u64,
@@ -21,45 +24,61 @@ pub struct Synced {
     pub bytes_fetched: u64,
 }
 
-/// A shard that is not up to date. What is verified stays, and asking again goes on with it.
+/// What a shard lacked when the time ran out.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SyncError {
-    /// The leader did not say what is committed, or its entries did not come in time.
+#[non_exhaustive]
+pub struct Behind {
+    /// What is due.
+    pub due: LogIndex,
+    /// What is installed.
+    pub installed: LogIndex,
+    /// Segments of the manifest that do not stand here.
+    pub missing: u64,
+    /// Why the first of those that no source could serve was not served, if there is any.
+    pub unavailable: Option<&'static str>,
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { due, installed, missing, unavailable } = self;
+        write!(f, "{installed} of {due} installed and {missing} segments missing")?;
+        unavailable.map_or(Ok(()), |why| write!(f, "; no source could serve some: {why}"))
+    }
+}
+
+/// Why a shard is not up to date.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotSynced {
+    /// The leader did not say what is committed.
     NoLeader {
         /// Why.
         why: String,
     },
-    /// The entries are here, and not all of their segments.
-    Late {
-        /// What is due.
-        due: LogIndex,
-        /// What is installed.
-        installed: LogIndex,
-        /// Segments of the manifest that do not stand here.
-        missing: u64,
-        /// Why the first of those that no source could serve was not served, if there is any.
-        unavailable: Option<&'static str>,
-    },
+    /// The time ran out.
+    Late(Behind),
     /// The shard has stopped.
     Stopped,
 }
 
 impl Shard {
     /// Waits until everything stands here that was committed anywhere when this was called. Looks anew at what is
-    /// missing first. Writes go on meanwhile: segments do not change, and their sources hold them.
+    /// missing first, and asks for it at once, however long it was to rest. Writes go on meanwhile: segments do not change, and their sources hold them.
     ///
     /// # Errors
-    /// `SyncError`.
-    pub async fn sync(&self, within: Nanos) -> Result<Synced, SyncError> {
+    /// `NotSynced`.
+    pub async fn sync(&self, within: Nanos) -> Result<Synced, NotSynced> {
         let inner = &self.0;
         let until = Core::current().now().plus(within);
         let (landed, fetched) = (inner.stats.landed.get(), inner.stats.bytes_fetched.get());
         let snapshot = inner.installed_snapshot.get();
         let due = self.due(until).await?;
         inner.derive();
+        if let Some(driver) = inner.driver.get() {
+            driver.hurry();
+        }
         let done = inner.changed.until(|| {
             if inner.stopped.get() {
-                return Some(Err(SyncError::Stopped));
+                return Some(Err(NotSynced::Stopped));
             }
             (inner.watermarks().installed >= due).then_some(Ok(()))
         });
@@ -73,7 +92,7 @@ impl Shard {
     }
 
     /// What is committed now, asked until a leader says it.
-    async fn due(&self, until: Nanos) -> Result<LogIndex, SyncError> {
+    async fn due(&self, until: Nanos) -> Result<LogIndex, NotSynced> {
         loop {
             let left = until.since(Core::current().now());
             let error = match self.group().read_barrier(left).await {
@@ -81,19 +100,19 @@ impl Shard {
                 Err(error) => error,
             };
             if self.0.stopped.get() {
-                return Err(SyncError::Stopped);
+                return Err(NotSynced::Stopped);
             }
             if Core::current().now().plus(RETRY) >= until {
-                return Err(SyncError::NoLeader { why: error.to_string() });
+                return Err(NotSynced::NoLeader { why: error.to_string() });
             }
             sleep(RETRY).await;
         }
     }
 
-    fn late(&self, due: LogIndex) -> SyncError {
+    fn late(&self, due: LogIndex) -> NotSynced {
         let transfers = self.transfers(1);
         let unavailable = transfers.unavailable.first().map(|lost| lost.failure.word());
         let installed = self.watermarks().installed;
-        SyncError::Late { due, installed, missing: transfers.missing, unavailable }
+        NotSynced::Late(Behind { due, installed, missing: transfers.missing, unavailable })
     }
 }

@@ -246,7 +246,7 @@ impl Driver {
             Told::Asked => sources.begin(node),
             Told::Came => sources.share_ended(node, true, now()),
             Told::GivenUp | Told::Failed(Failure::DiskFull | Failure::Disk) => sources.release(node),
-            Told::Failed(Failure::Corrupt) => sources.end(node, false, now()),
+            Told::Failed(Failure::Corrupt) => sources.end(node, Err(Failure::Corrupt), now()),
             Told::Late
             | Told::Failed(
                 Failure::NotHere
@@ -302,9 +302,31 @@ impl Driver {
         self.changed.notify();
     }
 
-    /// Takes what a node tells of what it holds.
+    /// Takes what a node tells of what it holds. What it has come to hold rests no longer.
     pub fn announce(&self, node: NodeId, announced: Announced) {
-        self.sources.borrow_mut().announce(node, announced);
+        let now = Core::current().now();
+        let mut sources = self.sources.borrow_mut();
+        if let Some(before) = sources.announce(node, announced)
+            && let Some(told) = sources.announced(node)
+        {
+            self.plan.borrow_mut().hurry(now, |want, _| told.holds(want.id) && !before.holds(want.id));
+        }
+        drop(sources);
+        self.changed.notify();
+    }
+
+    /// A node has come to us that may have been out of reach: what rests for that is asked for again.
+    pub fn came_back(&self, node: NodeId) {
+        self.sources.borrow_mut().came_back(node);
+        let now = Core::current().now();
+        self.plan.borrow_mut().hurry(now, |_, last| last.is_some_and(Failure::is_out_of_reach));
+        self.changed.notify();
+    }
+
+    /// Asks again at once for whatever rests, and every node, whatever it has failed in.
+    pub fn hurry(&self) {
+        self.sources.borrow_mut().rest_no_more();
+        self.plan.borrow_mut().hurry_all(Core::current().now());
         self.changed.notify();
     }
 

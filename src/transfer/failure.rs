@@ -69,6 +69,12 @@ impl Failure {
         }
     }
 
+    /// There was no way to the source, or it did not let us in: over when it comes to us by itself.
+    #[must_use]
+    pub fn is_out_of_reach(self) -> bool {
+        matches!(self, Self::NotAllowed | Self::Unreachable)
+    }
+
     /// In a word, for status and metrics.
     #[must_use]
     pub fn word(self) -> &'static str {

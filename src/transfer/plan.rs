@@ -192,7 +192,7 @@ impl Plan {
     /// The segment stands, verified and durable. If it was planned: for how long.
     pub fn landed(&mut self, id: SegmentId, sources: &mut Sources, now: Nanos) -> Option<Nanos> {
         if let Some(source) = self.in_flight.remove(&id) {
-            sources.end(source, true, now);
+            sources.end(source, Ok(()), now);
         }
         let item = self.items.remove(&id);
         if let Some(item) = &item {
@@ -205,7 +205,7 @@ impl Plan {
     /// The fetch failed. `jitter` is 0..=255, drawn by the caller.
     pub fn failed(&mut self, id: SegmentId, failure: Failure, jitter: u8, sources: &mut Sources, now: Nanos) {
         let Some(source) = self.in_flight.remove(&id) else { return };
-        sources.end(source, !failure.blames_source(), now);
+        sources.end(source, Err(failure), now);
         let Some(item) = self.items.get_mut(&id) else { return };
         item.last = Some(failure);
         item.may_share &= failure == Failure::NotHere;
@@ -232,6 +232,28 @@ impl Plan {
         item.ready_at = again;
         self.ready.insert((again, id));
         self.check();
+    }
+
+    /// Those that rest and that `is_meant` says so of, by what they failed in last, are due.
+    pub fn hurry(&mut self, now: Nanos, is_meant: impl Fn(&Want, Option<Failure>) -> bool) {
+        let behind = (Bound::Excluded((now, SegmentId::MAX)), Bound::Unbounded);
+        let resting: Vec<(Nanos, SegmentId)> = self.ready.range(behind).copied().collect();
+        for (at, id) in resting {
+            let item = self.items.get_mut(&id).expect("what is ready is known");
+            if is_meant(&item.want, item.last) {
+                item.ready_at = now;
+                item.tried.clear();
+                self.ready.remove(&(at, id));
+                self.ready.insert((now, id));
+            }
+        }
+        self.check();
+    }
+
+    /// All that rest are due, and none waits for room on the disk.
+    pub fn hurry_all(&mut self, now: Nanos) {
+        self.paused_until = None;
+        self.hurry(now, |_, _| true);
     }
 
     /// When `next` may give something that it does not give now.

@@ -105,6 +105,28 @@ fn a_segment_that_nobody_has_is_unavailable_and_tried_again_for_ever() {
 }
 
 #[test]
+fn what_rests_is_due_at_once_when_it_is_hurried_and_only_that_which_is_meant() {
+    let (mut plan, mut from, now) = (Plan::default(), sources(&[1]), Nanos(1));
+    let idle = |plan: &mut Plan, from: &mut Sources| assert_eq!(plan.next(from, now), None);
+    for (index, failure) in [(5, Failure::Unreachable), (6, Failure::NotHere)] {
+        plan.want(want(index), now);
+        assert_eq!(plan.next(&mut from, now).map(|start| start.want), Some(want(index)));
+        plan.failed(want(index).id, failure, 0, &mut from, now);
+        from.rest_no_more();
+        idle(&mut plan, &mut from);
+    }
+    plan.hurry(now, |_, last| last.is_some_and(Failure::is_out_of_reach));
+    assert_eq!(plan.next(&mut from, now).map(|start| start.want), Some(want(5)));
+    idle(&mut plan, &mut from);
+    plan.hurry(now, |want, _| want.id.index == LogIndex(6));
+    assert_eq!(plan.next(&mut from, now).map(|start| start.want), Some(want(6)));
+    plan.failed(want(6).id, Failure::DiskFull, 0, &mut from, now);
+    idle(&mut plan, &mut from);
+    plan.hurry_all(now);
+    assert_eq!(plan.next(&mut from, now).map(|start| start.want), Some(want(6)), "whatever held it up");
+}
+
+#[test]
 fn a_busy_source_costs_no_attempt_and_those_without_the_segment_are_asked_again_beside_it() {
     let (mut plan, mut from, mut now) = (Plan::default(), sources(&[1, 2]), Nanos(1));
     plan.want(want(5), now);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use crate::ids::{Incarnation, LogIndex, Nanos, NodeId, SegmentId};
 use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX};
 
+use super::failure::Failure;
+
 /// What a node last told of a shard.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Announced {
@@ -26,6 +28,8 @@ struct Source {
     fetches: u32,
     failures: u32,
     rests_until: Nanos,
+    /// It rests as it was out of reach.
+    was_out_of_reach: bool,
     /// Shares that did not come, in a row.
     late: u32,
     /// Asked for no share until then; for all else it may be.
@@ -43,11 +47,26 @@ impl Sources {
         self.0 = nodes.into_iter().map(|node| (node, known.remove(&node).unwrap_or_default())).collect();
     }
 
-    /// Takes what a node tells; one that is no replica is ignored.
-    pub fn announce(&mut self, node: NodeId, announced: Announced) {
-        if let Some(source) = self.0.get_mut(&node) {
-            source.announced = Some(announced);
+    /// Takes what a node tells; one that is no replica is ignored. What it told before, if that was another part of
+    /// the shard.
+    pub fn announce(&mut self, node: NodeId, announced: Announced) -> Option<Announced> {
+        let source = self.0.get_mut(&node)?;
+        let before = source.announced.take().unwrap_or_default();
+        let is_other = (before.held_to, &before.exceptions) != (announced.held_to, &announced.exceptions);
+        source.announced = Some(announced);
+        is_other.then_some(before)
+    }
+
+    /// A node that may have been out of reach is there: it is asked again at once.
+    pub fn came_back(&mut self, node: NodeId) {
+        if let Some(source) = self.0.get_mut(&node).filter(|source| source.was_out_of_reach) {
+            source.rest_no_more();
         }
+    }
+
+    /// Every node is asked again at once.
+    pub fn rest_no_more(&mut self) {
+        self.0.values_mut().for_each(Source::rest_no_more);
     }
 
     /// What a node last told.
@@ -113,17 +132,18 @@ impl Sources {
         }
     }
 
-    /// A fetch from the node has ended; `healthy` unless the node or the way to it was at fault.
-    pub fn end(&mut self, node: NodeId, healthy: bool, now: Nanos) {
+    /// A fetch from the node has ended. It rests if it or the way to it was at fault.
+    pub fn end(&mut self, node: NodeId, done: Result<(), Failure>, now: Nanos) {
         let Some(source) = self.0.get_mut(&node) else { return };
         source.fetches = source.fetches.saturating_sub(1);
-        if healthy {
+        let Some(failure) = done.err().filter(|failure| failure.blames_source()) else {
             source.failures = 0;
             return;
-        }
+        };
         if source.rests_until <= now {
             source.rests_until = now.plus(back_off(source.failures));
             source.failures = source.failures.saturating_add(1);
+            source.was_out_of_reach = failure.is_out_of_reach();
         }
     }
 
@@ -149,6 +169,13 @@ impl Sources {
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
+    }
+}
+
+impl Source {
+    fn rest_no_more(&mut self) {
+        self.rests_until = Nanos::default();
+        self.failures = 0;
     }
 }
 
@@ -236,16 +263,43 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_was_out_of_reach_is_asked_at_once_when_it_comes_and_one_that_failed_otherwise_is_not() {
+        for (failure, is_asked) in
+            [(Failure::Unreachable, true), (Failure::NotAllowed, true), (Failure::Corrupt, false)]
+        {
+            let mut sources = Sources::default();
+            sources.set([NodeId(1)]);
+            sources.end(NodeId(1), Err(failure), Nanos(1));
+            sources.came_back(NodeId(1));
+            assert_eq!(sources.choose(ID, NodeId(1), &[], Nanos(1)).is_some(), is_asked, "{failure:?}");
+            sources.rest_no_more();
+            assert_eq!(sources.choose(ID, NodeId(1), &[], Nanos(1)), Some(NodeId(1)));
+        }
+    }
+
+    #[test]
+    fn what_a_node_told_before_is_given_when_it_holds_another_part_now() {
+        let mut sources = Sources::default();
+        sources.set([NodeId(1)]);
+        let except =
+            |load, exceptions: &[u64]| Announced { exceptions: exceptions.to_vec(), ..told(9, load) };
+        assert_eq!(sources.announce(NodeId(1), except(0, &[4])), Some(Announced::default()));
+        assert_eq!(sources.announce(NodeId(1), except(7, &[4])), None, "it is as it was");
+        assert_eq!(sources.announce(NodeId(1), except(7, &[5])), Some(except(7, &[4])));
+        assert_eq!(sources.announce(NodeId(2), except(0, &[])), None, "no replica");
+    }
+
+    #[test]
     fn a_source_that_fails_rests_for_longer_each_time_and_comes_back() {
         let mut sources = Sources::default();
         sources.set([NodeId(1)]);
         sources.begin(NodeId(1));
-        sources.end(NodeId(1), false, Nanos(0));
+        sources.end(NodeId(1), Err(Failure::NoProgress), Nanos(0));
         assert_eq!(sources.choose(ID, NodeId(1), &[], Nanos(0)), None);
         let first = sources.next_rested(Nanos(0)).expect("it rests");
         assert_eq!(first, BACKOFF_FIRST);
         assert_eq!(sources.choose(ID, NodeId(1), &[], first), Some(NodeId(1)));
-        sources.end(NodeId(1), false, first);
+        sources.end(NodeId(1), Err(Failure::NoProgress), first);
         assert_eq!(sources.next_rested(first), Some(first.plus(Nanos(BACKOFF_FIRST.0 * 2))));
         assert_eq!(back_off(40), BACKOFF_MAX);
     }

@@ -120,16 +120,10 @@ mod tests {
         };
         NodeStatus {
             node: number,
-            cluster: String::new(),
-            incarnation: String::new(),
-            address: String::new(),
             ready: true,
-            not_ready: Vec::new(),
-            cores: Vec::new(),
             groups: vec![group(0), group(1)],
-            members: Vec::new(),
             shards: vec![shard],
-            connections: Vec::new(),
+            ..NodeStatus::default()
         }
     }
 
