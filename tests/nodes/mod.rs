@@ -20,6 +20,7 @@ mod load;
 mod registrar;
 mod regressions;
 mod returning;
+mod seeds;
 mod settle;
 mod spread;
 mod updates;
