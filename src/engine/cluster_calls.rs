@@ -9,7 +9,7 @@ use crate::limits::PROPOSE_TIMEOUT;
 use crate::raft::{CommandBytes, Group, GroupRole};
 use crate::shard::Attempt;
 use crate::transport::{Peer, Stream};
-use crate::uring::{Core, deadline, sleep, timeout};
+use crate::uring::{Core, deadline, sleep};
 use crate::wire::{Body, Class, Propose, ProposeReply, Purpose};
 
 use super::node::CoreNode;
