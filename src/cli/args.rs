@@ -91,6 +91,12 @@ pub(crate) enum Command {
         #[arg(long)]
         root: PathBuf,
     },
+    /// Makes a copied root another node's: that of a volume's clone, or of a backup.
+    ///
+    /// Logs, votes and membership of the original go; what was committed stays, so that only later entries come from
+    /// the peers, and every segment is read and digested before it counts. No node may run on the root. It joins by
+    /// `ringway members add`.
+    Adopt(Adopt),
     /// Sets a stopped node's damaged groups aside; its next start gets them from its peers.
     ///
     /// The node comes back in another life: its old vote is taken away, it learns, and it votes again when it holds
@@ -437,6 +443,17 @@ pub(crate) enum SecretCommand {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// `ringway adopt`.
+#[derive(Args, Debug)]
+pub(crate) struct Adopt {
+    /// The node's configuration, whose root the copy is.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// The node that the root is to be, once more.
+    #[arg(long)]
+    pub(crate) node: u64,
 }
 
 /// `ringway rejoin`.

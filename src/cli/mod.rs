@@ -1,6 +1,7 @@
 //! The command line: grammar, commands, output, exit codes. It reaches the engine through the library's public
 //! door only.
 
+mod adopt;
 mod args;
 mod ask;
 mod bar;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{Cli, Command, ConfigCommand, Output, SecretCommand};
 use super::exit::{Exit, Failure};
 use super::output::{count, print, write};
-use super::{ask, digest, doctor, log, members, node, point, rejoin, secret, sync, up, verify};
+use super::{adopt, ask, digest, doctor, log, members, node, point, rejoin, secret, sync, up, verify};
 use crate::daemon;
 
 #[derive(Serialize)]
@@ -55,6 +55,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sync(asked) => sync::run(&asked, output, quiet),
         Command::TransferLeader(asked) => ask::transfer_leader(&asked, output),
         Command::Verify { root } => verify::run(&root, output, quiet),
+        Command::Adopt(asked) => adopt::run(&asked, output),
         Command::Rejoin(asked) => rejoin::run(&asked, output),
         Command::Secret { command: SecretCommand::New { file } } => {
             secret::new(&file)?;

@@ -109,6 +109,17 @@ impl Identity {
     /// # Errors
     /// It is damaged, copied, of another version, or not readable.
     pub async fn load(root: &Dir) -> Result<Option<Self>, IdentityError> {
+        match Self::found(root).await? {
+            Some((identity, true)) => Err(IdentityError::Copied { node: identity.node }),
+            found => Ok(found.map(|(identity, _)| identity)),
+        }
+    }
+
+    /// Reads the root's identity, and whether it was copied there; `None` if it has none.
+    ///
+    /// # Errors
+    /// It is damaged, of another version, or not readable.
+    pub async fn found(root: &Dir) -> Result<Option<(Self, bool)>, IdentityError> {
         let disk = |errno| IdentityError::Disk { errno };
         let file = match root.open(NAME, OpenOptions::default()).await {
             Ok(file) => file,
@@ -119,10 +130,7 @@ impl Identity {
         let (count, buffer) = file.read_at(Buffer::heap(BYTES + 1), 0..BYTES + 1, 0).await;
         let bytes = buffer.memory().get(..count.map_err(disk)?).unwrap_or_default();
         let (identity, own_inode) = decode(bytes)?;
-        if own_inode != inode {
-            return Err(IdentityError::Copied { node: identity.node });
-        }
-        Ok(Some(identity))
+        Ok(Some((identity, own_inode != inode)))
     }
 
     /// Gives the root another life, durably: from here on it is not the voter that it was.
@@ -140,7 +148,11 @@ impl Identity {
         Ok(identity)
     }
 
-    fn expect(self, cluster: ClusterId, node: NodeId, shards: u32) -> Result<Self, IdentityError> {
+    /// It, if it is this cluster's and this node's.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn expect(self, cluster: ClusterId, node: NodeId, shards: u32) -> Result<Self, IdentityError> {
         if self.cluster != cluster {
             return Err(IdentityError::OtherCluster { expected: cluster, found: self.cluster });
         }
@@ -206,14 +218,19 @@ impl fmt::Display for IdentityError {
                 write!(f, "the root belongs to cluster {found}, and this node to {expected}")
             }
             Self::OtherNode { expected, found } => {
-                write!(f, "the root belongs to node {found}, and this is node {expected}")
+                write!(
+                    f,
+                    "the root belongs to node {found}, and this is node {expected}; if it is a copy, `ringway adopt` \
+                     makes it this node's"
+                )
             }
             Self::OtherShards { expected, found } => {
                 write!(f, "the root was made for {found} shards, and {expected} are configured")
             }
             Self::Copied { node } => write!(
                 f,
-                "the root is a copy of node {node}'s: two nodes must not share a life; start from an empty root"
+                "the root is a copy of node {node}'s: two nodes must not share a life; `ringway adopt` \
+                 makes it this node's"
             ),
             Self::UnknownVersion { found } => {
                 write!(f, "the root's identity has format version {found}; this program reads {VERSION}")

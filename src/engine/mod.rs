@@ -7,6 +7,7 @@
 //! nothing else does: in an asynchronous runtime they belong on a thread that may (`spawn_blocking` in tokio).
 
 mod adapter;
+mod adopt;
 mod answer;
 mod boot;
 mod builder;
@@ -50,6 +51,7 @@ mod serve;
 mod sim;
 mod source;
 mod status;
+mod stopped;
 mod sync;
 mod token;
 mod tree;
@@ -65,6 +67,7 @@ pub use self::{
 pub use crate::stats::Sent;
 pub use crate::uring::block_on;
 pub use adapter::{CommitError, Cut, CutError, DirectoryAdapter, SealRule};
+pub use adopt::{AdoptError, Adopted};
 pub use builder::Builder;
 pub use change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
 pub use digests::{flat_digest, tree_digest};
@@ -87,7 +90,7 @@ pub use registrar::{EnqueueError, RefusedChange, RegistrarStatus, Ticket};
 pub use rejoin::{RejoinError, Rejoining};
 pub use reply::{NoAnswer, Reply};
 pub use request::Locator;
-pub use run::{ServeOptions, doctor, pull, rejoin, serve};
+pub use run::{ServeOptions, adopt, doctor, pull, rejoin, serve};
 pub use scan::DigestProgress;
 pub use serve::ServeError;
 pub use status::{

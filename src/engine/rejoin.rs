@@ -6,18 +6,18 @@
 //! had acknowledged.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::cluster::ClusterState;
 use crate::config::NodeConfig;
 use crate::ids::{GroupId, Incarnation, ShardId};
 use crate::manifest::State;
 use crate::raft::{self, inspect};
-use crate::segment::{PRIVATE_FOLDER, hold};
-use crate::uring::{Dir, Errno, File};
+use crate::uring::Errno;
 
 use super::identity::{Identity, IdentityError};
-use super::layout::{beside, group_place};
+use super::layout::group_place;
+use super::stopped::{StoppedError, group_aside, lock_all, open};
 
 /// A node that will come back in another life.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,40 +112,16 @@ pub(super) async fn set_aside(config: &NodeConfig, named: &[GroupId]) -> Result<
     let renewed = identity.renew(&root).await.map_err(RejoinError::Identity)?;
     let mut aside = Vec::new();
     for group in groups {
-        aside.extend(move_aside(config, group).await?.map(|path| (group, path)));
+        aside.extend(group_aside(config, group).await?.map(|path| (group, path)));
     }
     Ok(Rejoining { before: identity.incarnation, now: renewed.incarnation, aside })
-}
-
-async fn open(path: &Path) -> Result<Dir, RejoinError> {
-    let failed = |errno| RejoinError::Disk { doing: "open", path: path.to_owned(), errno };
-    Dir::open_root(path.to_str().ok_or(failed(Errno::INVALID))?).await.map_err(failed)
-}
-
-/// What a running node holds, held here meanwhile.
-async fn lock_all(config: &NodeConfig) -> Result<Vec<File>, RejoinError> {
-    let mut locks = Vec::new();
-    for shard in (0..config.shards).map(ShardId) {
-        let segments = config.segments_dir(shard);
-        let path = beside(&segments).join(PRIVATE_FOLDER);
-        let private = match open(&path).await {
-            Err(RejoinError::Disk { errno: Errno::NOT_FOUND, .. }) => continue,
-            private => private?,
-        };
-        match hold(&private).await {
-            Ok(Some(lock)) => locks.push(lock),
-            Ok(None) => return Err(RejoinError::InUse { path }),
-            Err(error) => return Err(RejoinError::Disk { doing: "lock", path, errno: error.errno }),
-        }
-    }
-    Ok(locks)
 }
 
 async fn is_damaged(config: &NodeConfig, group: GroupId) -> Result<bool, RejoinError> {
     let (above, name) = group_place(config, group);
     let path = above.join(name);
     let dir = match open(&path).await {
-        Err(RejoinError::Disk { errno: Errno::NOT_FOUND, .. }) => return Ok(false),
+        Err(StoppedError::Disk { errno: Errno::NOT_FOUND, .. }) => return Ok(false),
         dir => dir?,
     };
     let found = match group.shard() {
@@ -159,21 +135,13 @@ async fn is_damaged(config: &NodeConfig, group: GroupId) -> Result<bool, RejoinE
     }
 }
 
-/// Gives a group's folder a name that nobody reads; nothing if there is none.
-async fn move_aside(config: &NodeConfig, group: GroupId) -> Result<Option<PathBuf>, RejoinError> {
-    let (above, name) = group_place(config, group);
-    let failed = |errno| RejoinError::Disk { doing: "move", path: above.join(name), errno };
-    let dir = open(&above).await?;
-    let names = dir.list().await.map_err(failed)?;
-    let has = |name: &str| names.iter().any(|found| found.bytes == name.as_bytes());
-    if !has(name) {
-        return Ok(None);
+impl From<StoppedError> for RejoinError {
+    fn from(error: StoppedError) -> Self {
+        match error {
+            StoppedError::InUse { path } => Self::InUse { path },
+            StoppedError::Disk { doing, path, errno } => Self::Disk { doing, path, errno },
+        }
     }
-    let free = (1_u64..).map(|number| format!("{name}.aside-{number}")).find(|name| !has(name));
-    let Some(aside) = free else { return Err(failed(Errno::NO_SPACE)) };
-    dir.rename(name, &dir, &aside).await.map_err(failed)?;
-    dir.sync().await.map_err(failed)?;
-    Ok(Some(above.join(aside)))
 }
 
 impl fmt::Display for RejoinError {

@@ -12,6 +12,7 @@ use crate::auth::{Secret, SecretSet};
 use crate::config::NodeConfig;
 use crate::ids::GroupId;
 
+use super::adopt::{AdoptError, Adopted, adopt_root};
 use super::boot::boot_id;
 use super::doctor::{Check, DoctorError, Standing, examine};
 use super::drive::{core, drive, until_done};
@@ -93,6 +94,19 @@ pub fn rejoin(config: NodeConfig, groups: Vec<GroupId>) -> Result<Rejoining, Rej
     let core = core().map_err(|error| RejoinError::Ring { why: error.to_string() })?;
     let never = AtomicBool::new(false);
     let done = drive(&core, async move { set_aside(&config, &groups).await }, &never);
+    done.expect("nobody says stop, so it was driven to its end")
+}
+
+/// Makes a copied root, on which no node runs, that of the node that `config` names. Its segments count as soon as they
+/// were read and digested again; only what was committed since comes from the peers. The node is no member before it
+/// is added, or comes back in its new life if it was one.
+///
+/// # Errors
+/// `AdoptError`; the root is refused as before then.
+pub fn adopt(config: NodeConfig) -> Result<Adopted, AdoptError> {
+    let core = core().map_err(|error| AdoptError::Ring { why: error.to_string() })?;
+    let never = AtomicBool::new(false);
+    let done = drive(&core, async move { adopt_root(&config).await }, &never);
     done.expect("nobody says stop, so it was driven to its end")
 }
 

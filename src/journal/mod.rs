@@ -10,8 +10,8 @@ mod session;
 
 pub use asked::Asked;
 pub use queue::{
-    Held, Kept, Line, Queue, QueueFault, QueueFigures, QueueFileError, QueueFull, Refused, Sent, put_batch,
-    put_head, replay,
+    Held, Kept, Line, NAME as QUEUE, Queue, QueueFault, QueueFigures, QueueFileError, QueueFull, Refused,
+    Sent, put_batch, put_head, replay,
 };
 pub use replace::replace;
-pub use session::{SessionFileError, SessionRecord};
+pub use session::{NAME as SESSION, SessionFileError, SessionRecord};

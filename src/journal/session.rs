@@ -12,7 +12,8 @@ use crate::wire::field_at;
 
 use super::replace::replace;
 
-const NAME: &str = "session";
+/// The file's name in a shard's folder.
+pub const NAME: &str = "session";
 const SET_ASIDE: &str = "session.damaged";
 const MAGIC: [u8; 8] = *b"RWYSESSN";
 const VERSION: u32 = 1;

@@ -16,7 +16,7 @@ use crate::uring::{Dir, File, Gate, Notify};
 use super::machine::{Applied, Machine};
 use super::payload::OutcomeBytes;
 use super::snapshot::{self, Loaded, SnapshotFault, SnapshotFile, SnapshotHead};
-use super::types::{LogId, Membership, Point, SnapshotMeta, StoredMembership, Types};
+use super::types::{Entry, LogId, Membership, Point, SnapshotMeta, StoredMembership, Types};
 
 /// Told of everything that happens to a state, in order, as part of applying it. It must not wait and not fail.
 pub type Hook<M> = Rc<dyn Fn(Applied<'_, M>)>;
@@ -154,6 +154,27 @@ impl<M: Machine> Keeper<M> {
         self.0.arrived.borrow_mut().take_if(|loaded| loaded.file.unsettled.as_ref() == Some(name));
     }
 
+    /// Applies the next entry.
+    pub(super) fn take(&self, entry: Entry) -> OutcomeBytes {
+        let point = Point::of(Some(&entry.log_id));
+        match entry.payload {
+            EntryPayload::Normal(command) if !broken::passes_command() => {
+                return self.command(point, &command);
+            }
+            EntryPayload::Normal(_) | EntryPayload::Blank => {}
+            EntryPayload::Membership(members) => {
+                *self.0.members.borrow_mut() = StoredMembership::new(Some(entry.log_id), members);
+            }
+        }
+        self.pass(point);
+        OutcomeBytes::default()
+    }
+
+    /// The next snapshot names no members.
+    pub(super) fn forget_members(&self) {
+        *self.0.members.borrow_mut() = StoredMembership::default();
+    }
+
     fn command(&self, point: Point, command: &[u8]) -> OutcomeBytes {
         let effect = self.0.machine.borrow_mut().apply(point.index, command);
         let outcome = OutcomeBytes(M::outcome(&effect));
@@ -213,23 +234,7 @@ impl<M: Machine> RaftStateMachine<Types> for Keeper<M> {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let point = Point::of(Some(&entry.log_id));
-            let outcome = match entry.payload {
-                EntryPayload::Normal(_) if broken::passes_command() => {
-                    self.pass(point);
-                    OutcomeBytes::default()
-                }
-                EntryPayload::Normal(command) => self.command(point, &command),
-                EntryPayload::Blank => {
-                    self.pass(point);
-                    OutcomeBytes::default()
-                }
-                EntryPayload::Membership(members) => {
-                    *self.0.members.borrow_mut() = StoredMembership::new(Some(entry.log_id), members);
-                    self.pass(point);
-                    OutcomeBytes::default()
-                }
-            };
+            let outcome = self.take(entry);
             if let Some(responder) = responder {
                 responder.send(outcome);
             }

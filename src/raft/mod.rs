@@ -29,7 +29,7 @@ mod types;
 pub use bridge::{Bridge, bridge};
 pub use group::{
     BarrierError, BootstrapError, Group, GroupConfig, GroupFigures, GroupOptions, GroupRole, Inspected,
-    MemberState, MembersError, OpenError, ProposeError, TransferError, Watermarks, inspect,
+    MemberState, MembersError, OpenError, ProposeError, TransferError, Watermarks, condense, inspect,
 };
 pub use keeper::Hook;
 pub use log::{

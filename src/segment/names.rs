@@ -151,7 +151,8 @@ impl Stem {
     }
 
     /// Reads what `Display` writes.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let (index, ordinal, root) = (parts.next()?, parts.next()?, parts.next()?);
         let stem = Self {

@@ -62,7 +62,8 @@ pub enum NotSynced {
 
 impl Shard {
     /// Waits until everything stands here that was committed anywhere when this was called. Looks anew at what is
-    /// missing first, and asks for it at once, however long it was to rest. Writes go on meanwhile: segments do not change, and their sources hold them.
+    /// missing first, and asks for it at once, however long it was to rest. Writes go on meanwhile: segments do not
+    /// change, and their sources hold them.
     ///
     /// # Errors
     /// `NotSynced`.

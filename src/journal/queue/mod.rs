@@ -11,4 +11,4 @@ mod writer;
 
 pub use error::{QueueFault, QueueFileError};
 pub use format::{Held, Kept, Line, Refused, Sent, put_batch, put_head, replay};
-pub use store::{Queue, QueueFigures, QueueFull};
+pub use store::{NAME, Queue, QueueFigures, QueueFull};

@@ -13,7 +13,8 @@ use super::format::{Held, Kept, Line, Refused, Sent, held_bytes, replay};
 use super::writer;
 
 /// Its name in the shard's folder.
-pub(super) const NAME: &str = "queue";
+/// The file's name in a shard's folder.
+pub const NAME: &str = "queue";
 const READ_BYTES: usize = 1024 * 1024;
 
 /// Changes that are durable here until it is known what became of them. Clones are the same queue.

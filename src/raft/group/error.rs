@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ids::{LogIndex, Nanos, NodeId};
-use crate::raft::log::LogOpenError;
+use crate::raft::log::{LogOpenError, LogStopped};
 use crate::raft::network::CallError;
 use crate::raft::snapshot::SnapshotFault;
 
@@ -21,6 +21,8 @@ pub enum OpenError {
         /// The last entry that the log has let go.
         purged: LogIndex,
     },
+    /// Its log stopped when it was read.
+    Stopped(LogStopped),
     /// Times that do not go together.
     Config {
         /// Why.
@@ -211,6 +213,7 @@ impl OpenError {
         match self {
             Self::Log(LogOpenError::Corrupt { .. } | LogOpenError::Foreign { .. })
             | Self::Snapshot(SnapshotFault::Damaged { .. } | SnapshotFault::OtherPoint { .. })
+            | Self::Stopped(LogStopped::Corrupt { .. })
             | Self::Gap { .. } => true,
             Self::Log(LogOpenError::Disk { .. } | LogOpenError::Version { .. })
             | Self::Snapshot(
@@ -220,6 +223,7 @@ impl OpenError {
                 | SnapshotFault::NoRoom { .. }
                 | SnapshotFault::Order { .. },
             )
+            | Self::Stopped(LogStopped::Disk { .. } | LogStopped::Closed)
             | Self::Config { .. }
             | Self::Start { .. } => false,
         }
@@ -230,8 +234,10 @@ impl OpenError {
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Log(LogOpenError::Disk { errno, .. })
-            | Self::Snapshot(SnapshotFault::Disk { errno, .. }) => errno.is_disk_full(),
+            | Self::Snapshot(SnapshotFault::Disk { errno, .. })
+            | Self::Stopped(LogStopped::Disk { errno, .. }) => errno.is_disk_full(),
             Self::Log(_)
+            | Self::Stopped(_)
             | Self::Snapshot(_)
             | Self::Gap { .. }
             | Self::Config { .. }
@@ -245,6 +251,7 @@ impl fmt::Display for OpenError {
         match self {
             Self::Log(error) => error.fmt(f),
             Self::Snapshot(error) => error.fmt(f),
+            Self::Stopped(error) => error.fmt(f),
             Self::Gap { snapshot, purged } => {
                 write!(f, "the log begins after entry {purged}, the snapshot ends at {snapshot}")
             }

@@ -1,6 +1,7 @@
 //! One replicated state on this node: the group's handle and all that can be asked of it.
 
 mod barrier;
+mod condense;
 mod error;
 mod handle;
 mod inspect;
@@ -10,6 +11,7 @@ mod policy;
 mod propose;
 mod watch;
 
+pub use condense::condense;
 pub use error::{BarrierError, BootstrapError, MembersError, OpenError, ProposeError, TransferError};
 pub use handle::Group;
 pub use inspect::{Inspected, inspect};

@@ -23,6 +23,7 @@ mod writer;
 
 pub use error::{Fault, LogOpenError, LogStopped};
 pub use files::{CREATE, CreateStep};
+pub(super) use open::discard;
 pub use open::{LogSummary, summary};
 pub use record::RecordFault;
 pub use store::{Log, LogFigures};

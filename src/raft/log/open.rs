@@ -8,6 +8,7 @@ use crate::raft::types::Point;
 use crate::uring::{Core, Dir, Gate, Priority};
 
 use super::error::LogOpenError;
+use super::files;
 use super::recovery;
 use super::store::Log;
 use super::writer;
@@ -37,6 +38,20 @@ pub async fn summary(dir: &Dir, group: GroupId) -> Result<LogSummary, LogOpenErr
         last: replay.index.last(),
         files: replay.files.len(),
     })
+}
+
+/// Removes a log that nobody runs, the newest file first: what is left is always a log, and an older one.
+pub(in crate::raft) async fn discard(dir: &Dir) -> Result<(), LogOpenError> {
+    let disk = |file: &str, errno| LogOpenError::Disk { doing: "discard", file: file.to_owned(), errno };
+    let names = dir.list().await.map_err(|errno| disk("its directory", errno))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| files::number(&name.bytes)).collect();
+    numbers.sort_unstable();
+    for number in numbers.into_iter().rev() {
+        let name = files::name(number);
+        dir.unlink(&name).await.map_err(|errno| disk(&name, errno))?;
+        dir.sync().await.map_err(|errno| disk(&name, errno))?;
+    }
+    Ok(())
 }
 
 impl Log {

@@ -37,7 +37,11 @@ enum Source {
 
 impl Log {
     /// The entries of a range that are there, from its first on, until they have `bytes_max` bytes; one at least.
-    pub(super) async fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<Entry>, LogStopped> {
+    pub(in crate::raft) async fn read(
+        &self,
+        range: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, LogStopped> {
         let mut entries = Vec::new();
         let mut bytes = 0;
         let mut window = None;
