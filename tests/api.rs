@@ -3,6 +3,8 @@
 
 #[path = "api/adapter.rs"]
 mod adapter;
+#[path = "api/adopt.rs"]
+mod adopt;
 #[path = "api/changes.rs"]
 mod changes;
 #[path = "bad_input/disk.rs"]

@@ -10,23 +10,23 @@ use ringway::ids::{GroupId, NodeId};
 use super::nodes::{Nodes, PATIENCE, patient, register, seal, until};
 
 /// How a node sees a member.
-fn member(engine: &Engine, node: u64) -> Option<MemberStatus> {
+pub fn member(engine: &Engine, node: u64) -> Option<MemberStatus> {
     engine.members().wait().expect("it runs").into_iter().find(|member| member.node == node)
 }
 
 /// Whether a node sees a member vote in every group.
-fn votes_everywhere(engine: &Engine, node: u64, groups: usize) -> bool {
+pub fn votes_everywhere(engine: &Engine, node: u64, groups: usize) -> bool {
     member(engine, node).is_some_and(|member| {
         member.seats.len() == groups && member.seats.iter().all(|seat| seat.voter) && member.role == "voter"
     })
 }
 
-fn holds(shard: &Shard, count: usize) -> bool {
+pub fn holds(shard: &Shard, count: usize) -> bool {
     let page = shard.segments(None, 1000).wait().expect("it runs").segments;
     page.len() == count && page.iter().all(|segment| segment.here)
 }
 
-fn add(nodes: &Nodes, by: usize, node: usize, role: MemberRole) -> Result<(), MemberError> {
+pub fn add(nodes: &Nodes, by: usize, node: usize, role: MemberRole) -> Result<(), MemberError> {
     nodes.engine(by).add_member(NodeId(node as u64), nodes.address(node), role, PATIENCE).wait()
 }
 

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ringway::config::NodeConfig;
 use ringway::engine::{Ask, BootstrapError, Builder, Committed, Durability, Engine, Sealed, Shard};
 use ringway::ids::{ClusterId, NodeId, ShardId};
 use tempfile::TempDir;
@@ -71,6 +72,24 @@ impl Nodes {
             builder = builder.member(NodeId(number), *address);
         }
         builder.node(NodeId(node as u64), self.addresses[node - 1])
+    }
+
+    /// What a node that is opened without a change is told.
+    pub fn config(&self, node: usize) -> NodeConfig {
+        let members = (1..).zip(&self.addresses[..self.first.max(node)]);
+        NodeConfig {
+            cluster: CLUSTER,
+            node: NodeId(node as u64),
+            root: self.root(node),
+            listen: self.address(node),
+            members: members.map(|(number, address)| (NodeId(number), *address)).collect(),
+            shards: self.shards,
+            segments: Default::default(),
+            cores: Default::default(),
+            raft: Default::default(),
+            transfer: Default::default(),
+            digest: Default::default(),
+        }
     }
 
     pub fn open(&mut self, node: usize) -> &Engine {

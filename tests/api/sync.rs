@@ -7,32 +7,19 @@ use ringway::config::{NodeConfig, RaftConfig};
 use ringway::engine::{
     Behind, Change, Durability, OnDisk, OnDiskError, SyncError, block_on, last_applied_on_disk,
 };
-use ringway::ids::{LogIndex, NodeId, ShardId};
+use ringway::ids::{LogIndex, ShardId};
 
-use super::nodes::{CLUSTER, Nodes, PATIENCE, patient, register, seal_in, until};
+use super::nodes::{Nodes, PATIENCE, patient, register, seal_in, until};
 
-fn config(nodes: &Nodes, node: usize, shards: u32) -> NodeConfig {
-    let members = (1..=3).map(|node| (NodeId(node as u64), nodes.address(node))).collect();
-    NodeConfig {
-        cluster: CLUSTER,
-        node: NodeId(node as u64),
-        root: nodes.root(node),
-        listen: nodes.address(node),
-        members,
-        shards,
-        segments: Default::default(),
-        cores: Default::default(),
-        raft: RaftConfig { snapshot_entries: 16, ..RaftConfig::default() },
-        transfer: Default::default(),
-        digest: Default::default(),
-    }
+fn config(nodes: &Nodes, node: usize) -> NodeConfig {
+    NodeConfig { raft: RaftConfig { snapshot_entries: 16, ..RaftConfig::default() }, ..nodes.config(node) }
 }
 
 /// Three nodes that write a snapshot after every sixteenth entry.
 fn snapshotting() -> Nodes {
     let mut nodes = Nodes::unfounded(3, 1);
     for node in 1..=3 {
-        let config = config(&nodes, node, 1);
+        let config = config(&nodes, node);
         nodes.open_as(node, |builder| builder.config(config));
     }
     assert_eq!(nodes.engine(1).bootstrap().wait(), Ok(()));
@@ -48,7 +35,7 @@ fn s3_a_shard_comes_by_the_log_or_by_a_snapshot_and_says_which_while_writes_go_o
     nodes.stop(3);
     // Entries enough that the log lets go of those that node 3 lacks.
     (0..60).for_each(|index| drop(register(&nodes.shard(1), &format!("meanwhile/{index}"), &[index; 3000])));
-    let config = config(&nodes, 3, 1);
+    let config = config(&nodes, 3);
     nodes.open_as(3, |builder| builder.config(config));
     let waiting = nodes.shard(3).sync(PATIENCE);
     let beside = register(&nodes.shard(2), "beside", b"not refused");
@@ -67,7 +54,7 @@ fn weak_07_files_of_a_snapshot_that_is_taken_in_come_without_another_start() {
     register(&nodes.shard(1), "first", b"first");
     nodes.stop(3);
     (0..40).for_each(|index| drop(register(&nodes.shard(1), &format!("{index}"), &[index; 100])));
-    let config = config(&nodes, 3, 1);
+    let config = config(&nodes, 3);
     nodes.open_as(3, |builder| builder.config(config));
     until("it has all of it", || {
         let status = nodes.engine(3).status().wait().expect("it runs");
@@ -124,7 +111,7 @@ fn s4_a_shard_without_its_source_fails_alone_and_comes_when_it_is_asked_for_agai
 #[test]
 fn s2_missing_fresh_applied_and_damaged_are_four_answers() {
     let mut nodes = Nodes::unfounded(3, 1);
-    let of = config(&nodes, 1, 1);
+    let of = config(&nodes, 1);
     assert_eq!(last_applied_on_disk(&of, ShardId(0)), Ok(OnDisk::Missing));
     assert!(matches!(last_applied_on_disk(&of, ShardId(1)), Err(OnDiskError::NoShard(_))));
     (1..=3).for_each(|node| drop(nodes.open(node).clone()));
