@@ -413,6 +413,9 @@ pub(crate) struct Sync {
     /// The shard; all of the node's without it.
     #[arg(long)]
     pub(crate) shard: Option<u32>,
+    /// Another member that is to be up to date; it has to tell the node that is asked.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) to: Option<u64>,
     /// Seconds that each attempt has.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ringway::engine::NodeStatus;
 use serde::Serialize;
 
 use super::args::{Output, Sync};
@@ -44,7 +45,7 @@ pub(crate) fn run(asked: &Sync, output: Output, quiet: bool) -> Result<(), Failu
             shards.iter().map(|shard| scope.spawn(|| sync_shard(asked, *shard, &token))).collect();
         let watch = scope.spawn(|| {
             if !quiet {
-                tell(&endpoint, &shards, &is_over)
+                tell(&endpoint, asked.to, &shards, &is_over)
             }
         });
         let lines: Result<Vec<Line>, Failure> =
@@ -59,13 +60,11 @@ pub(crate) fn run(asked: &Sync, output: Output, quiet: bool) -> Result<(), Failu
             (Some(done), _) => {
                 let way =
                     done.snapshot.map_or_else(String::new, |index| format!(", by the snapshot of {index}"));
-                let landed = count(done.landed, "segment");
-                let fetched = bytes(done.bytes_fetched);
-                writeln!(
-                    out,
-                    "shard {}: has all to {}{way}; {landed} landed, {fetched}",
-                    line.shard, done.due
-                )
+                write!(out, "shard {}: has all to {}{way}", line.shard, done.due)?;
+                if let (Some(landed), Some(fetched)) = (done.landed, done.bytes_fetched) {
+                    write!(out, "; {} landed, {}", count(landed, "segment"), bytes(fetched))?;
+                }
+                writeln!(out)
             }
             (None, error) => {
                 let (why, tries) = (error.as_deref().unwrap_or_default(), count(line.attempts, "attempt"));
@@ -86,7 +85,7 @@ pub(crate) fn run(asked: &Sync, output: Output, quiet: bool) -> Result<(), Failu
 fn sync_shard(asked: &Sync, shard: u32, token: &str) -> Result<Line, Failure> {
     let within = Duration::from_secs(asked.within.into());
     let endpoint = asked_within(&asked.node.endpoint, within + ANSWER_TIME)?;
-    let body = SyncBody { shard, timeout_millis: u64::from(asked.within) * 1000 };
+    let body = SyncBody { shard, to: asked.to, timeout_millis: u64::from(asked.within) * 1000 };
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -104,10 +103,15 @@ fn sync_shard(asked: &Sync, shard: u32, token: &str) -> Result<Line, Failure> {
 }
 
 /// Says on standard error how it goes.
-fn tell(endpoint: &Endpoint, shards: &[u32], is_over: &AtomicBool) {
+fn tell(endpoint: &Endpoint, to: Option<u64>, shards: &[u32], is_over: &AtomicBool) {
     thread::park_timeout(LOOK);
     while !is_over.load(Ordering::Relaxed) {
         let status = endpoint.status();
+        if let (Some(node), Ok(status)) = (to, &status) {
+            tell_of(node, status, shards);
+            thread::park_timeout(LOOK);
+            continue;
+        }
         for shard in status.iter().flat_map(|status| &status.shards).filter(|of| shards.contains(&of.shard)) {
             let (missing, installed) = (count(shard.missing, "segment"), shard.installed);
             let (fetching, fetched) = (shard.fetching, bytes(shard.bytes_fetched));
@@ -117,5 +121,16 @@ fn tell(endpoint: &Endpoint, shards: &[u32], is_over: &AtomicBool) {
             );
         }
         thread::park_timeout(LOOK);
+    }
+}
+
+/// The same of another member, as far as the node that is asked knows.
+fn tell_of(node: u64, status: &NodeStatus, shards: &[u32]) {
+    let seats = status.members.iter().filter(|member| member.node == node).flat_map(|member| &member.seats);
+    for (seat, shard) in seats.filter_map(|seat| Some((seat, seat.group.checked_sub(1)?))) {
+        let of = status.shards.iter().find(|of| of.shard == shard && shards.contains(&shard));
+        if let (Some(installed), Some(of)) = (seat.installed, of) {
+            eprintln!("shard {shard}: {installed} of {} installed on node {node}", of.committed);
+        }
     }
 }

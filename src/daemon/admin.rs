@@ -16,7 +16,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use ringway::engine::{self, Ask, Change, ChangeError, Durability, Engine, MemberError, Sealed, Synced};
+use ringway::engine::{
+    self, Ask, Change, ChangeError, Durability, Engine, MemberError, Sealed, SyncError, Synced,
+};
 use ringway::ids::{GroupId, Nanos, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +77,9 @@ pub(crate) enum MemberRole {
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct SyncBody {
     pub(crate) shard: u32,
+    /// The member, if it is another node than the one that is asked.
+    #[serde(default)]
+    pub(crate) to: Option<u64>,
     pub(crate) timeout_millis: u64,
 }
 
@@ -85,8 +90,9 @@ pub(crate) struct SyncReport {
     pub(crate) due: u64,
     /// The snapshot that came instead of entries of the log, if one did.
     pub(crate) snapshot: Option<u64>,
-    pub(crate) landed: u64,
-    pub(crate) bytes_fetched: u64,
+    /// What came meanwhile; not known of another node.
+    pub(crate) landed: Option<u64>,
+    pub(crate) bytes_fetched: Option<u64>,
 }
 
 /// Asks for a hand-over.
@@ -238,9 +244,23 @@ fn change(engine: &Engine, body: &str) -> Result<String, Refusal> {
 fn sync(engine: &Engine, body: &str) -> Result<String, Refusal> {
     let asked: SyncBody = parse(body)?;
     let shard = engine.shard(ShardId(asked.shard)).map_err(|error| (404, error.to_string()))?;
-    let done = shard.sync(Nanos::from_millis(asked.timeout_millis)).wait();
-    let Synced { due, snapshot, landed, bytes_fetched } = done.map_err(stopped)?;
-    Ok(json(SyncReport { due: due.0, snapshot: snapshot.map(|index| index.0), landed, bytes_fetched }))
+    let timeout = Nanos::from_millis(asked.timeout_millis);
+    let report = match asked.to {
+        Some(node) => {
+            let due = shard.sync_member(NodeId(node), timeout).wait().map_err(|error| match error {
+                SyncError::NotAMember { .. } => (404, error.to_string()),
+                error => stopped(error),
+            })?;
+            SyncReport { due: due.0, snapshot: None, landed: None, bytes_fetched: None }
+        }
+        None => {
+            let Synced { due, snapshot, landed, bytes_fetched } =
+                shard.sync(timeout).wait().map_err(stopped)?;
+            let snapshot = snapshot.map(|index| index.0);
+            SyncReport { due: due.0, snapshot, landed: Some(landed), bytes_fetched: Some(bytes_fetched) }
+        }
+    };
+    Ok(json(report))
 }
 
 fn change_members(engine: &Engine, body: &str) -> Result<String, Refusal> {

@@ -79,6 +79,9 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
         ShardRequest::Sync(within, replier) => {
             replier.answer(shard.sync(within).await.map_err(Into::into));
         }
+        ShardRequest::SyncMember(node, within, replier) => {
+            replier.answer(shard.sync_member(node, within).await.map_err(Into::into));
+        }
         ShardRequest::Segments(after, limit, replier) => {
             replier.answer(Ok(segments(&shard, after.as_deref(), limit)))
         }

@@ -305,6 +305,13 @@ impl Shard {
         self.ask(|replier| ShardRequest::Sync(timeout, replier))
     }
 
+    /// Waits until another member of the shard's group says that everything stands there that was committed anywhere
+    /// when this is called. Answers with the log index up to which that is.
+    pub fn sync_member(&self, node: NodeId, timeout: impl Into<Nanos>) -> Reply<LogIndex, SyncError> {
+        let timeout = timeout.into();
+        self.ask(|replier| ShardRequest::SyncMember(node, timeout, replier))
+    }
+
     /// A page of the manifest as this node has applied it, in the order of paths, after `after`; at most 1000 segments.
     pub fn segments(&self, after: Option<String>, limit: usize) -> Reply<SegmentPage> {
         self.ask(|replier| ShardRequest::Segments(after, limit, replier))

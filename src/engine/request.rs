@@ -48,6 +48,8 @@ pub(crate) enum ShardRequest {
     WaitInstalled(LogIndex, Nanos, Replier<Result<LogIndex, WaitError>>),
     /// Brings it up to date.
     Sync(Nanos, Replier<Result<Synced, SyncError>>),
+    /// Waits until another member is up to date.
+    SyncMember(NodeId, Nanos, Replier<Result<LogIndex, SyncError>>),
     /// A page of the manifest.
     Segments(Option<String>, usize, Replier<Result<SegmentPage, NoAnswer>>),
     /// Where a segment's verified file stands.

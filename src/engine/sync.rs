@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::ShardId;
+use crate::ids::{NodeId, ShardId};
 use crate::shard::NotSynced;
 pub use crate::shard::{Behind, Synced};
 
@@ -19,6 +19,11 @@ pub enum SyncError {
     },
     /// The time ran out.
     Late(Behind),
+    /// There is no such member.
+    NotAMember {
+        /// The node.
+        node: NodeId,
+    },
     /// The shard has stopped, or the node.
     Stopped,
     /// As many requests wait as may; this one was not taken.
@@ -39,6 +44,7 @@ impl From<NotSynced> for SyncError {
         match error {
             NotSynced::NoLeader { why } => Self::NoLeader { why },
             NotSynced::Late(behind) => Self::Late(behind),
+            NotSynced::NotAMember { node } => Self::NotAMember { node },
             NotSynced::Stopped => Self::Stopped,
         }
     }
@@ -49,6 +55,7 @@ impl fmt::Display for SyncError {
         match self {
             Self::NoLeader { why } => write!(f, "it is not known what was committed: {why}"),
             Self::Late(behind) => write!(f, "the time ran out with {behind}"),
+            Self::NotAMember { node } => write!(f, "node {node} is no member of the shard's group"),
             Self::Stopped => NoAnswer::Stopped.fmt(f),
             Self::Busy => NoAnswer::Busy.fmt(f),
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::{LogIndex, Nanos};
+use crate::ids::{LogIndex, Nanos, NodeId};
 use crate::uring::{Core, deadline, sleep};
 
 use super::shard::Shard;
@@ -32,8 +32,8 @@ pub struct Behind {
     pub due: LogIndex,
     /// What is installed.
     pub installed: LogIndex,
-    /// Segments of the manifest that do not stand here.
-    pub missing: u64,
+    /// Segments of the manifest that do not stand there; none where it is another node's shard.
+    pub missing: Option<u64>,
     /// Why the first of those that no source could serve was not served, if there is any.
     pub unavailable: Option<&'static str>,
 }
@@ -41,7 +41,8 @@ pub struct Behind {
 impl fmt::Display for Behind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { due, installed, missing, unavailable } = self;
-        write!(f, "{installed} of {due} installed and {missing} segments missing")?;
+        write!(f, "{installed} of {due} installed")?;
+        missing.map_or(Ok(()), |missing| write!(f, " and {missing} segments missing"))?;
         unavailable.map_or(Ok(()), |why| write!(f, "; no source could serve some: {why}"))
     }
 }
@@ -56,6 +57,11 @@ pub enum NotSynced {
     },
     /// The time ran out.
     Late(Behind),
+    /// There is no such member.
+    NotAMember {
+        /// The node.
+        node: NodeId,
+    },
     /// The shard has stopped.
     Stopped,
 }
@@ -92,6 +98,37 @@ impl Shard {
         })
     }
 
+    /// Waits until another member tells that everything stands there that was committed anywhere when this was called.
+    /// What is due.
+    ///
+    /// # Errors
+    /// `NotSynced`.
+    pub async fn sync_member(&self, node: NodeId, within: Nanos) -> Result<LogIndex, NotSynced> {
+        let inner = &self.0;
+        if node == inner.node {
+            return self.sync(within).await.map(|synced| synced.due);
+        }
+        let until = Core::current().now().plus(within);
+        let due = self.due(until).await?;
+        let installed = || {
+            let driver = inner.driver.get()?;
+            driver.with_sources(|sources| sources.announced(node).map(|told| told.installed))
+        };
+        let done = inner.changed.until(|| {
+            if inner.stopped.get() {
+                return Some(Err(NotSynced::Stopped));
+            }
+            if !inner.members().contains(&node) {
+                return Some(Err(NotSynced::NotAMember { node }));
+            }
+            (installed()? >= due).then_some(Ok(due))
+        });
+        deadline(until, done).await.unwrap_or_else(|_| {
+            let installed = installed().unwrap_or_default();
+            Err(NotSynced::Late(Behind { due, installed, missing: None, unavailable: None }))
+        })
+    }
+
     /// What is committed now, asked until a leader says it.
     async fn due(&self, until: Nanos) -> Result<LogIndex, NotSynced> {
         loop {
@@ -114,6 +151,6 @@ impl Shard {
         let transfers = self.transfers(1);
         let unavailable = transfers.unavailable.first().map(|lost| lost.failure.word());
         let installed = self.watermarks().installed;
-        NotSynced::Late(Behind { due, installed, missing: transfers.missing, unavailable })
+        NotSynced::Late(Behind { due, installed, missing: Some(transfers.missing), unavailable })
     }
 }

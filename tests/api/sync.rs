@@ -7,7 +7,7 @@ use ringway::config::{NodeConfig, RaftConfig};
 use ringway::engine::{
     Behind, Change, Durability, OnDisk, OnDiskError, SyncError, block_on, last_applied_on_disk,
 };
-use ringway::ids::{LogIndex, ShardId};
+use ringway::ids::{LogIndex, NodeId, ShardId};
 
 use super::nodes::{Nodes, PATIENCE, patient, register, seal_in, until};
 
@@ -35,6 +35,12 @@ fn s3_a_shard_comes_by_the_log_or_by_a_snapshot_and_says_which_while_writes_go_o
     nodes.stop(3);
     // Entries enough that the log lets go of those that node 3 lacks.
     (0..60).for_each(|index| drop(register(&nodes.shard(1), &format!("meanwhile/{index}"), &[index; 3000])));
+    let shard = nodes.shard(2);
+    let of = |node, millis| shard.sync_member(NodeId(node), Duration::from_millis(millis)).wait();
+    assert!(of(1, 10_000).is_ok_and(|due| due > first.index));
+    let late = of(3, 300);
+    assert!(matches!(late, Err(SyncError::Late(Behind { missing: None, .. }))), "it does not run: {late:?}");
+    assert_eq!(of(9, 300), Err(SyncError::NotAMember { node: NodeId(9) }));
     let config = config(&nodes, 3);
     nodes.open_as(3, |builder| builder.config(config));
     let waiting = nodes.shard(3).sync(PATIENCE);
@@ -42,6 +48,7 @@ fn s3_a_shard_comes_by_the_log_or_by_a_snapshot_and_says_which_while_writes_go_o
     let synced = waiting.wait().expect("it comes");
     assert!(synced.snapshot.is_some(), "{synced:?}");
     assert!(synced.landed >= 60 && synced.bytes_fetched >= 60 * 3000, "{synced:?}");
+    assert!(of(3, 10_000).is_ok_and(|due| due >= synced.due), "node 2 hears of it");
     let again = nodes.shard(3).sync(PATIENCE).wait().expect("nothing is missing");
     assert!(again.due >= beside.index && again.snapshot.is_none(), "{again:?}");
 }
@@ -92,7 +99,8 @@ fn s4_a_shard_without_its_source_fails_alone_and_comes_when_it_is_asked_for_agai
     let all = block_on(nodes.engine(3).sync_all(Duration::from_secs(10)));
     let synced: Vec<ShardId> = all.synced.iter().map(|(id, _)| *id).collect();
     assert_eq!(synced, [ShardId(0)], "{all:?}");
-    let [(ShardId(1), SyncError::Late(Behind { missing: 1, due, installed, .. }))] = &all.failed[..] else {
+    let [(ShardId(1), SyncError::Late(Behind { missing: Some(1), due, installed, .. }))] = &all.failed[..]
+    else {
         panic!("{all:?}")
     };
     assert!(installed < due);

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::bench::{Place, admin, alone, ask, pids_of, same_on_every_node, wait_until};
-use crate::binary::{content, errors, ringway, run, secret, write};
+use crate::binary::{content, errors, json, ringway, run, secret, write};
 use crate::tools::{Logged, cluster, finish, node, refused};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -91,8 +91,18 @@ fn a_root_in_use_and_a_copy_of_it_are_refused_while_its_node_runs_and_the_node_g
     let copy = root.join("copy");
     assert!(Command::new("cp").arg("-a").arg(root.join("node-3")).arg(&copy).status().expect("cp").success());
     refused(&finish(&mut node(&copy.join("second.toml")), SOON), 3, "is a copy of node 3's");
+    let adopt = |config: &Path, node| {
+        let mut command = ringway();
+        finish(command.args(["adopt", "--node", node, "-o", "json", "--config"]).arg(config), SOON)
+    };
+    refused(&adopt(&copy.join("second.toml"), "4"), 3, "of node 3, not of node 4");
+    refused(&adopt(&second, "3"), 3, "is node 3's own");
     let status = ask(&["status", "--endpoint", &admin(root, 3)]);
     assert_eq!(status["ready"], true, "{status}");
+    let adopted = json(&adopt(&copy.join("second.toml"), "3"));
+    assert_eq!((&adopted["from"], &adopted["node"]), (&3.into(), &3.into()), "{adopted}");
+    assert!(adopted["shards"][0]["applied"].as_u64() > Some(0), "{adopted}");
+    assert_ne!(adopted["incarnation"], status["incarnation"]);
     cluster.stop();
     same_on_every_node(root, 3, 1, source);
 }

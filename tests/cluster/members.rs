@@ -51,6 +51,13 @@ fn r2_a_fourth_process_joins_is_synced_and_leaves_by_command_line() {
     let shards = crate::binary::json(&synced);
     assert_eq!(shards["shards"].as_array().map(Vec::len), Some(2), "{shards}");
     assert!(segments_of(root, 4, 2) == segments_of(root, 1, 2), "it has what the others have");
+    let told = change(1, &["sync", "--to", "4"]);
+    assert!(told.status.success(), "{}", errors(&told));
+    let lines = String::from_utf8_lossy(&told.stdout);
+    assert!(lines.lines().count() == 2 && lines.contains("shard 1: has all to"), "{lines}");
+    let nobody = change(1, &["sync", "--to", "9", "--shard", "0"]);
+    assert_eq!(nobody.status.code(), Some(2), "{}", errors(&nobody));
+    assert!(errors(&nobody).contains("node 9 is no member"), "{}", errors(&nobody));
     wait_until("its record says so too", || {
         let members = ask(&["members", "--endpoint", &admin(root, 3)]);
         let member = &members["members"][3];
