@@ -72,6 +72,9 @@ pub struct TransferConfig {
     pub congestion: Option<&'static str>,
     /// Whether a large segment is fetched from several nodes at once, so that it leaves its origin about once.
     pub spread: Spread,
+    /// How long the file of a segment that is deleted stays on a node that has applied that, for readers that open it
+    /// by its name: half a second unless told, an hour at most. A reader that needs it longer pins it.
+    pub delete_grace: Nanos,
 }
 
 /// Whether large segments are fetched from several nodes at once.
@@ -177,7 +180,12 @@ impl Default for RaftConfig {
 
 impl Default for TransferConfig {
     fn default() -> Self {
-        Self { direct: true, congestion: Some("cubic"), spread: Spread::Auto }
+        Self {
+            direct: true,
+            congestion: Some("cubic"),
+            spread: Spread::Auto,
+            delete_grace: Nanos::from_millis(500),
+        }
     }
 }
 
@@ -215,6 +223,7 @@ impl NodeConfig {
         {
             return Err(ConfigError::ElectionTimes);
         }
+        bounded("delete_grace_millis", self.transfer.delete_grace.0 / 1_000_000, 0, 3_600_000)?;
         if let Some(given) = self.transfer.congestion.filter(|name| !CONGESTION_CONTROLS.contains(name)) {
             return Err(ConfigError::UnknownCongestion { given });
         }

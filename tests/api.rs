@@ -14,6 +14,8 @@ mod disk;
 mod errors;
 #[path = "api/events.rs"]
 mod events;
+#[path = "api/leaving.rs"]
+mod leaving;
 #[path = "api/lend.rs"]
 mod lend;
 #[path = "api/life.rs"]

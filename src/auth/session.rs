@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a1_a_frame_replayed_dropped_or_moved_is_refused() {
+    fn a1_weak_25_a_frame_replayed_dropped_or_moved_is_refused() {
         for order in [[0, 0], [1, 0], [0, 2], [2, 1]] {
             let (mut a, mut b) = pair(1);
             let frames: Vec<_> = (0..3).map(|_| send(&mut a.send, b"h", b"same bytes")).collect();

@@ -81,6 +81,7 @@ pub(crate) struct Transfer {
     pub(crate) direct: Option<bool>,
     pub(crate) congestion: Option<String>,
     pub(crate) spread: Option<String>,
+    pub(crate) delete_grace_millis: Option<u64>,
 }
 
 #[derive(Deserialize, Serialize, Debug, Default)]
@@ -187,7 +188,12 @@ impl Transfer {
             Some("never") => Spread::Never,
             Some(other) => return Err(wrong("transfer.spread", other, "auto, always or never")),
         };
-        Ok(TransferConfig { direct: self.direct.unwrap_or(else_.direct), congestion, spread })
+        Ok(TransferConfig {
+            direct: self.direct.unwrap_or(else_.direct),
+            congestion,
+            spread,
+            delete_grace: self.delete_grace_millis.map_or(else_.delete_grace, Nanos::from_millis),
+        })
     }
 }
 

@@ -85,6 +85,13 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
         ShardRequest::Segments(after, limit, replier) => {
             replier.answer(Ok(segments(&shard, after.as_deref(), limit)))
         }
+        ShardRequest::Pin(which, replier) => {
+            let found = locate(&shard, &which);
+            replier.answer(found.map(|located| {
+                let pin = shard.pin(located.id);
+                (located, pin)
+            }));
+        }
         ShardRequest::Locate(which, replier) => replier.answer(locate(&shard, &which)),
         ShardRequest::Events(after, replier) => loop {
             let events = events(&shard, after);

@@ -9,6 +9,7 @@ use crate::config::NodeConfig;
 use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId, UnixNanos};
 use crate::limits::OPEN_ATTEMPTS_MAX;
 use crate::segment::Identity;
+use crate::shard::Pin;
 use crate::uring::{MailSender, Pinned, SendError, block_on};
 
 use super::builder::Builder;
@@ -66,6 +67,19 @@ pub struct Segment {
     pub bytes: u64,
     /// The file, open for reading. It stays readable when the segment is deleted or superseded.
     pub file: File,
+}
+
+/// A segment whose file keeps its name as long as this lives, even if the segment is deleted meanwhile. An update of its
+/// path takes the name all the same.
+#[derive(Debug)]
+pub struct PinnedSegment {
+    /// Its id.
+    pub id: SegmentId,
+    /// Where its file stands.
+    pub file: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    _pin: Pin,
 }
 
 impl Engine {
@@ -328,6 +342,17 @@ impl Shard {
     /// behind is told so by `EventsError::Gap`.
     pub fn events(&self, after: EventCursor) -> Reply<Vec<Event>, EventsError> {
         self.ask(|replier| ShardRequest::Events(after, replier))
+    }
+
+    /// Pins a segment whose verified file stands here, by id or, for its latest content, by path: for readers that open it
+    /// by its name, and again and again. A restart of the node forgets pins.
+    ///
+    /// # Errors
+    /// It is not in the manifest, or not here yet.
+    pub async fn pin_segment(&self, which: Locator) -> Result<PinnedSegment, LocateError> {
+        let (located, pin) = self.ask(|replier| ShardRequest::Pin(which, replier)).await?;
+        let Located { id, path, bytes, .. } = located;
+        Ok(PinnedSegment { id, file: self.directory().join(path), bytes, _pin: pin })
     }
 
     /// Opens a segment's verified file, by id or, for its latest content, by path. What is opened is the file that was

@@ -81,7 +81,7 @@ pub use figures::{
     WalkStatus,
 };
 pub use guest::{GuestCore, GuestError, GuestNode};
-pub use handle::{Engine, Segment, Shard};
+pub use handle::{Engine, PinnedSegment, Segment, Shard};
 pub use identity::IdentityError;
 pub use members::{MemberError, MemberRole};
 pub use on_disk::{OnDisk, OnDiskError, last_applied_on_disk};

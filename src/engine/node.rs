@@ -227,6 +227,7 @@ async fn open_shard(
         journal: dir,
         gate: parts.gate.clone(),
         spread: config.transfer.spread,
+        delete_grace: config.transfer.delete_grace,
         helpers: helpers(parts),
     });
     let options = GroupOptions {

@@ -156,6 +156,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
         transfers: counted,
         proposals: ProposalStatus::from(shard.proposals()),
         registrar: registrar::status(shard),
+        leaving: shard.leaving(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId};
 use crate::segment::Identity;
+use crate::shard::Pin;
 use crate::transfer::Loan;
 use crate::transport::HandOver;
 
@@ -52,6 +53,8 @@ pub(crate) enum ShardRequest {
     SyncMember(NodeId, Nanos, Replier<Result<LogIndex, SyncError>>),
     /// A page of the manifest.
     Segments(Option<String>, usize, Replier<Result<SegmentPage, NoAnswer>>),
+    /// Where a segment's verified file stands, and a hold on it.
+    Pin(Locator, Replier<Result<(Located, Pin), LocateError>>),
     /// Where a segment's verified file stands.
     Locate(Locator, Replier<Result<Located, LocateError>>),
     /// Events after this place, when there is at least one.

@@ -197,6 +197,9 @@ pub struct ShardStatus {
     /// The node's registrar of the shard. Zeros where an older node tells.
     #[cfg_attr(feature = "daemon", serde(default))]
     pub registrar: RegistrarStatus,
+    /// Segments that the manifest has no more and whose files still stand here, in their grace time or pinned.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub leaving: u64,
 }
 
 /// A segment that no source could serve yet.

@@ -6,6 +6,7 @@ mod catch_up;
 mod event;
 mod figures;
 mod forward;
+mod leaving;
 mod obtain;
 mod parts;
 mod propose;
@@ -21,6 +22,7 @@ mod watermark;
 
 pub use attempt::Attempt;
 pub use event::{Event, Events, EventsGone, Happening};
+pub use leaving::Pin;
 pub use parts::{Addresses, Overdue, ShardParts, StartError, Transfers};
 pub use propose::{Done, Level, ProposalError};
 pub use registrar::{EnqueueError, RegistrarFigures};

@@ -1,5 +1,4 @@
-//! Getting what the manifest has and this node lacks, and letting go of what it has no more: at its origin a segment's
-//! file is pinned, elsewhere it is fetched.
+//! Getting what the manifest has and this node lacks: at its origin a segment's file is pinned, elsewhere it is fetched.
 
 use std::rc::Rc;
 
@@ -57,29 +56,9 @@ impl Inner {
         self.changed.notify();
         match (pinned, is_listed()) {
             (true, true) => self.landed(id),
-            (true, false) => self.remove_one(id).await,
+            (true, false) => self.remove(id),
             (false, true) => self.fetch(&entry),
             (false, false) => {}
         }
-    }
-
-    pub(super) fn remove(self: &Rc<Self>, id: SegmentId) {
-        let shard = Rc::clone(self);
-        drop(Core::current().spawn(Priority::Bulk, async move { shard.remove_one(id).await }));
-    }
-
-    async fn remove_one(&self, id: SegmentId) {
-        if !self.removing.borrow_mut().insert(id) {
-            return;
-        }
-        let mut rest = BACKOFF_FIRST;
-        while let Err(error) = self.store.remove(id).await {
-            tracing::warn!(%error, shard = %self.id, segment = %id, "a deleted segment could not be removed yet");
-            if timeout(rest, self.changed.until(|| self.stopped.get().then_some(()))).await.is_ok() {
-                break;
-            }
-            rest.0 = BACKOFF_MAX.0.min(rest.0 * 2);
-        }
-        self.removing.borrow_mut().remove(&id);
     }
 }

@@ -39,6 +39,8 @@ pub struct ShardParts {
     pub gate: Gate,
     /// Whether large segments are fetched from several nodes at once.
     pub spread: Spread,
+    /// How long a deleted segment's file stays.
+    pub delete_grace: Nanos,
     /// The node's other cores, if they are to help with large segments.
     pub helpers: Option<Rc<Helpers>>,
 }

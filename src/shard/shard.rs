@@ -7,10 +7,11 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Weak;
 
 use crate::broken::{self, Broken};
 use crate::config::Spread;
-use crate::ids::{Incarnation, LogIndex, NodeId, SegmentId, ShardId};
+use crate::ids::{Incarnation, LogIndex, Nanos, NodeId, SegmentId, ShardId};
 use crate::journal::Queue;
 use crate::limits::DERIVE_INTERVAL;
 use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
@@ -62,6 +63,10 @@ pub(super) struct Inner {
     pub(super) pinning: RefCell<BTreeSet<SegmentId>>,
     /// Segments that are being removed.
     pub(super) removing: RefCell<BTreeSet<SegmentId>>,
+    /// Segments that readers have pinned, or had.
+    pub(super) pins: RefCell<BTreeMap<SegmentId, Weak<()>>>,
+    /// How long a deleted segment's file stays.
+    pub(super) delete_grace: Nanos,
     pub(super) session: RefCell<Option<Session>>,
     /// What stands on the disk of it while it is not open.
     pub(super) kept_session: Cell<Kept>,
@@ -100,7 +105,7 @@ impl Shard {
     #[must_use]
     pub fn new(parts: ShardParts) -> Self {
         let ShardParts { id, node, incarnation, store, transport, addresses, desk, .. } = parts;
-        let ShardParts { journal, gate, spread, helpers, .. } = parts;
+        let ShardParts { journal, gate, spread, helpers, delete_grace, .. } = parts;
         Self(Rc::new(Inner {
             id,
             node,
@@ -122,6 +127,8 @@ impl Shard {
             superseded: RefCell::default(),
             pinning: RefCell::default(),
             removing: RefCell::default(),
+            pins: RefCell::default(),
+            delete_grace,
             session: RefCell::default(),
             kept_session: Cell::new(Kept::Earlier(None)),
             session_busy: Cell::new(false),

@@ -27,7 +27,7 @@ fn snapshotting() -> Nodes {
 }
 
 #[test]
-fn s3_a_shard_comes_by_the_log_or_by_a_snapshot_and_says_which_while_writes_go_on() {
+fn s3_weak_22_a_shard_comes_by_the_log_or_by_a_snapshot_and_says_which_while_writes_go_on() {
     let mut nodes = snapshotting();
     let first = register(&nodes.shard(1), "first", b"first");
     let synced = nodes.shard(3).sync(PATIENCE).wait().expect("the leader answers");

@@ -206,7 +206,7 @@ fn o1_dashboard_and_alerts_ask_for_nothing_that_nodes_do_not_tell() {
 }
 
 #[test]
-fn p9_what_a_node_tells_in_numbers_is_what_its_status_says_and_what_has_happened() {
+fn p9_weak_24_what_a_node_tells_in_numbers_is_what_its_status_says_and_what_has_happened() {
     let Place { root, .. } = &alone();
     let mut cluster = Cluster::start(root, &[]);
     let report = cluster.report();

@@ -56,7 +56,7 @@ fn begun(cluster: &mut Cluster) -> bool {
 }
 
 #[test]
-fn p6_a_new_segment_leaves_its_origin_about_once_and_every_chunk_comes_to_each_replica_once() {
+fn p6_weak_19_a_new_segment_leaves_its_origin_about_once_and_every_chunk_comes_to_each_replica_once() {
     for seed in 1..=4 {
         let mut cluster = four(seed);
         register(seed, &mut cluster);

@@ -128,7 +128,7 @@ fn the_last_voter_stays() {
 }
 
 #[test]
-fn a_read_barrier_on_a_follower_waits_for_what_was_acknowledged_before() {
+fn weak_08_a_read_barrier_on_a_follower_waits_for_what_was_acknowledged_before() {
     each_seed(5, |seed| {
         let mut cluster = three(seed);
         let leader = cluster.leader(secs(5));

@@ -96,7 +96,7 @@ fn start_target(rig: &mut Rig, failures: &Rc<RefCell<Vec<Failure>>>) -> Rc<Drive
 
 /// Once each of these held a target's fetches for ever, but for the last, which was taken for a fault of its disk.
 #[test]
-fn a_source_that_lies_costs_a_while_and_is_blamed() {
+fn weak_10_a_source_that_lies_costs_a_while_and_is_blamed() {
     for is in [Lie::EmptyPages, Lie::Chatter, Lie::Deaf, Lie::FirstChunkOnly] {
         let sizes = if is == Lie::FirstChunkOnly { vec![(2 << 20) + 5; 4] } else { vec![3000; 200] };
         let mut rig = Rig::new(1, &sizes);

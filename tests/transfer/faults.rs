@@ -101,7 +101,7 @@ fn a_peer_with_many_connections_and_many_such_peers_hold_bounded_payloads_of_the
 
 /// Once nothing counted what a source serves at a time.
 #[test]
-fn a_source_refuses_what_is_too_much_at_a_time_as_busy_but_no_peers_first() {
+fn weak_27_a_source_refuses_what_is_too_much_at_a_time_as_busy_but_no_peers_first() {
     let mut rig = Rig::new(1, &[6 << 20]);
     let streams = PEER_SERVES_MAX as u32;
     let [first, second, third] = [3, 4, 5].map(|node| rig.sim.node(node));
@@ -243,7 +243,7 @@ fn a_full_disk_pauses_the_fetches_and_room_resumes_them() {
 
 /// Once it took what room there was, and waited with it for the rest: ext4 keeps what a failed allocation got.
 #[test]
-fn a_segment_for_which_there_is_no_room_takes_none_from_those_that_fit() {
+fn weak_26_a_segment_for_which_there_is_no_room_takes_none_from_those_that_fit() {
     let mut rig = Rig::new(1, &[8 << 20, 2 << 20, 100_000]);
     let target_node = rig.target;
     rig.sim.host(target_node).disk.set_capacity("/data", 5 << 20);

@@ -117,6 +117,7 @@ mod tests {
             lag: Default::default(),
             transfers: Default::default(),
             proposals: Default::default(),
+            leaving: 0,
         };
         NodeStatus {
             node: number,
