@@ -13,8 +13,10 @@ use super::shard::{Inner, Shard};
 const PIN_LOOK: Nanos = Nanos::from_millis(50);
 
 /// A reader's hold on a segment's file and its name; lets go when it is dropped, on any thread.
-#[derive(Clone, Debug)]
-pub struct Pin(Arc<()>);
+#[derive(Debug)]
+pub struct Pin {
+    _held: Arc<()>,
+}
 
 impl Shard {
     /// Keeps a segment's file, should it be deleted, until the pin goes.
@@ -22,12 +24,12 @@ impl Shard {
     pub fn pin(&self, id: SegmentId) -> Pin {
         let mut pins = self.0.pins.borrow_mut();
         if let Some(pin) = pins.get(&id).and_then(Weak::upgrade) {
-            return Pin(pin);
+            return Pin { _held: pin };
         }
         pins.retain(|_, pin| pin.strong_count() > 0);
         let pin = Arc::new(());
         pins.insert(id, Arc::downgrade(&pin));
-        Pin(pin)
+        Pin { _held: pin }
     }
 
     /// Segments that the manifest has no more and whose files still stand here.

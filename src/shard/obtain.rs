@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use crate::ids::SegmentId;
 use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX};
 use crate::manifest::Entry;
 use crate::segment::Want as SegmentWant;
