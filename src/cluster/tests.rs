@@ -296,3 +296,22 @@ fn a_forged_snapshot_with_right_checksums_breaks_no_rule_of_the_cluster() {
     assert!(refused(|state| state.limits.extend([(Limit::Serves, 0)])).contains("values"));
     assert!(refused(|state| state.founded.as_mut().expect("founded").shard_count = 0).contains("shards"));
 }
+
+#[test]
+fn r2_a_roll_is_read_as_it_was_written_and_what_was_cut_or_is_too_long_is_refused() {
+    let roll = Roll::of(&eventful());
+    let bytes = roll.encode();
+    assert!(!roll.nodes.is_empty());
+    assert_eq!(Roll::decode(&bytes), Ok(roll));
+    for cut in 0..bytes.len() {
+        assert!(Roll::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    for at in 0..bytes.len() * 8 {
+        let mut bad = bytes.to_vec();
+        bad[at / 8] ^= 1 << (at % 8);
+        // It has no checksum: the connection has.
+        let _another_or_none = Roll::decode(&bad);
+    }
+    let nodes = (1..=NODES_MAX as u64 + 1).map(|id| record(id, Role::Voter)).collect();
+    assert!(Roll::decode(&Roll { changed: LogIndex(1), nodes }.encode()).is_err());
+}

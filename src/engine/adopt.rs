@@ -127,7 +127,7 @@ async fn adopt_shard(
     if let Some(private) = open_if_there(&private_folder(config, shard)).await? {
         let segments = config.segments_dir(shard);
         if let Some(manifest) = &manifest {
-            unpin(&private, &segments, &manifest.borrow()).await?;
+            unpin(&private, &segments, manifest).await?;
         }
         empty(&private, "staging", &segments).await?;
         let failed = disk("remove the inventory beside", &segments);
@@ -140,7 +140,7 @@ async fn adopt_shard(
         dir.sync().await.map_err(&failed)?;
     }
     aside.extend(set_aside(&above, QUEUE).await?);
-    let applied = manifest.map(|manifest| manifest.borrow().applied());
+    let applied = manifest.map(|manifest| manifest.applied());
     Ok(applied.filter(|applied| *applied > LogIndex(0)))
 }
 

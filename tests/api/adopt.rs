@@ -49,7 +49,7 @@ fn s7_a_copied_root_is_refused_until_it_is_adopted_and_fetches_only_what_came_la
     nodes.stop(1);
     copy(&nodes.root(1), &nodes.root(4));
     nodes.open(1);
-    let refused = nodes.builder(4).open().err().expect("it is another's").to_string();
+    let refused = nodes.builder(4).open().expect_err("it is another's").to_string();
     assert!(refused.contains("node 1") && refused.contains("ringway adopt"), "{refused}");
     rot(&nodes.root(4).join("shard-0000/segments/before/3"));
     let later = register(&nodes.shard(2), "later", &[50; BYTES]);
@@ -91,7 +91,7 @@ fn s7_a_root_that_was_moved_as_a_whole_is_read_anew_though_every_inode_is_as_it_
     nodes.stop(1);
     fs::rename(nodes.root(1), nodes.root(4)).expect("moved");
     rot(&nodes.root(4).join("shard-0000/segments/before/7"));
-    let refused = nodes.builder(4).open().err().expect("it is another's").to_string();
+    let refused = nodes.builder(4).open().expect_err("it is another's").to_string();
     assert!(refused.contains("ringway adopt"), "{refused}");
 
     let config = nodes.config(4);

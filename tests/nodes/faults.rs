@@ -14,9 +14,10 @@ use super::millis;
 /// Files of a node by what they are for.
 const PLACES: [&str; 8] = ["staging", "inventory", "segments", "raft", "digests", "pins", "cluster", ""];
 
-/// What ends a fault.
+/// What ends a fault, or begins it again.
 enum Undo {
     Heal,
+    Part(NodeId, NodeId),
     Calm(NodeId, NodeId),
     Room(NodeId),
     Thaw(NodeId),
@@ -64,6 +65,7 @@ impl Storm {
             }
             match undo {
                 Undo::Heal => cluster.sim.heal(),
+                Undo::Part(one, other) => cluster.sim.partition(&[one], &[other]),
                 Undo::Calm(from, to) => {
                     let mut link = cluster.sim.link(from, to);
                     (link.corruption, link.cut_after) = (Chance::percent(0), None);
@@ -84,6 +86,11 @@ impl Storm {
         if cluster.shape.churn && cluster.sim.draw(2) == 0 {
             let _nobody_to_ask = cluster.churn(one, other);
             *cluster.ledger.struck.entry("members").or_default() += 1;
+            return;
+        }
+        if cluster.shape.churn && one != other && cluster.sim.draw(5) == 0 {
+            let name = self.strike_link(cluster, one, other, length);
+            *cluster.ledger.struck.entry(name).or_default() += 1;
             return;
         }
         let name = match cluster.sim.draw(17) {
@@ -139,6 +146,28 @@ impl Storm {
         };
         *cluster.ledger.struck.entry(name).or_default() += 1;
         cluster.sim.note(one, name, &[]);
+    }
+
+    /// Two nodes that do not hear each other and hear all others, once, or again and again.
+    fn strike_link(
+        &mut self,
+        cluster: &mut Cluster,
+        one: NodeId,
+        other: NodeId,
+        length: Nanos,
+    ) -> &'static str {
+        cluster.sim.partition(&[one], &[other]);
+        let now = cluster.sim.now();
+        if cluster.sim.draw(2) == 0 {
+            self.ends.push((now.plus(length), Undo::Heal));
+            return "bridge";
+        }
+        let beat = Nanos(length.0 / 8);
+        for beats in 1..=7 {
+            let undo = if beats % 2 == 0 { Undo::Part(one, other) } else { Undo::Heal };
+            self.ends.push((now.plus(Nanos(beat.0 * beats)), undo));
+        }
+        "flapping"
     }
 
     fn strike_disk(

@@ -1,6 +1,5 @@
 //! Making of a stopped group's files those of a node that was never its member, and that has what is committed.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::ids::GroupId;
@@ -18,7 +17,7 @@ use super::error::OpenError;
 ///
 /// # Errors
 /// Why the group would not be opened, or what the disk refuses.
-pub async fn condense<M: Machine>(dir: &Dir, group: GroupId) -> Result<Rc<RefCell<M>>, OpenError> {
+pub async fn condense<M: Machine>(dir: &Dir, group: GroupId) -> Result<M, OpenError> {
     let keeper = Keeper::<M>::open(group, dir.clone(), None, None, Rc::new(Notify::default())).await?;
     let log = Log::open(dir.clone(), group, None).await?;
     let read = read_committed(&log, &keeper).await;
@@ -31,7 +30,7 @@ pub async fn condense<M: Machine>(dir: &Dir, group: GroupId) -> Result<Rc<RefCel
         keeper.write_snapshot().await?;
     }
     discard(dir).await?;
-    Ok(Rc::clone(keeper.machine()))
+    Ok(keeper.machine().replace(M::empty()))
 }
 
 async fn read_committed<M: Machine>(log: &Log, keeper: &Keeper<M>) -> Result<(), OpenError> {
