@@ -65,7 +65,7 @@ fn a1_a_node_with_another_secret_or_of_another_cluster_is_told_so_and_stays_outs
     let back = Logged::start(node(&config), &dir.path().join("back"));
     wait_until("the right one is ready", || {
         let output = run(&["status", "--endpoint", &admin(root, 3), "-o", "json"]);
-        output.status.success() && crate::binary::json(&output)["ready"] == true
+        output.status.success() && json(&output)["ready"] == true
     });
     drop(back);
     cluster.running.signal(2);
