@@ -1,5 +1,7 @@
 //! A node's configuration, parsed and checked: inside, the type is the proof. No file is read here.
 
+mod rates;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +12,8 @@ use crate::limits::{
     CORES_MAX, ELECTION_MAX_DEFAULT, ELECTION_MIN_DEFAULT, HEARTBEAT_DEFAULT, NODES_MAX, SHARDS_MAX,
     SLAB_BUFFERS_DEFAULT, SLAB_BUFFERS_MIN, SNAPSHOT_LOG_ENTRIES,
 };
+
+pub use rates::{Direction, Rates, Work, WorkShares};
 
 /// What an embedder or a configuration file says of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,6 +76,8 @@ pub struct TransferConfig {
     pub congestion: Option<&'static str>,
     /// Whether a large segment is fetched from several nodes at once, so that it leaves its origin about once.
     pub spread: Spread,
+    /// How many bytes a second may be moved.
+    pub rates: Rates,
 }
 
 /// Whether large segments are fetched from several nodes at once.
@@ -136,6 +142,11 @@ pub enum ConfigError {
         /// What was given.
         given: &'static str,
     },
+    /// The shares of the kinds of work are more than all there is.
+    SharesTooLarge {
+        /// Their sum, in per cent.
+        sum: u64,
+    },
     /// A path that is not absolute.
     NotAbsolute {
         /// The path.
@@ -177,7 +188,7 @@ impl Default for RaftConfig {
 
 impl Default for TransferConfig {
     fn default() -> Self {
-        Self { direct: true, congestion: Some("cubic"), spread: Spread::Auto }
+        Self { direct: true, congestion: Some("cubic"), spread: Spread::Auto, rates: Rates::default() }
     }
 }
 
@@ -218,6 +229,7 @@ impl NodeConfig {
         if let Some(given) = self.transfer.congestion.filter(|name| !CONGESTION_CONTROLS.contains(name)) {
             return Err(ConfigError::UnknownCongestion { given });
         }
+        self.transfer.rates.check()?;
         for path in std::iter::once(&self.root).chain(self.segments.values()) {
             if !path.is_absolute() {
                 return Err(ConfigError::NotAbsolute { path: path.clone() });
@@ -280,6 +292,12 @@ impl fmt::Display for ConfigError {
                 write!(
                     f,
                     "{given} is no congestion control that can be asked for; {CONGESTION_CONTROLS:?} are"
+                )
+            }
+            Self::SharesTooLarge { sum } => {
+                write!(
+                    f,
+                    "live_share, catch_up_share and scrub_share are {sum} per cent together; 100 is all"
                 )
             }
             Self::NotAbsolute { path } => write!(f, "{} is not an absolute path", path.display()),
@@ -351,6 +369,7 @@ mod tests {
             broken(|c| c.transfer.congestion = Some("reno")),
             ConfigError::UnknownCongestion { given }
         );
+        assert_eq!(broken(|c| c.transfer.rates.shares.live = 71), ConfigError::SharesTooLarge { sum: 101 });
         assert!(matches!(broken(|c| c.root = PathBuf::from("data")), ConfigError::NotAbsolute { .. }));
         assert!(matches!(
             broken(|c| {
