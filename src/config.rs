@@ -1,5 +1,7 @@
 //! A node's configuration, parsed and checked: inside, the type is the proof. No file is read here.
 
+mod rates;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +12,8 @@ use crate::limits::{
     CORES_MAX, ELECTION_MAX_DEFAULT, ELECTION_MIN_DEFAULT, HEARTBEAT_DEFAULT, NODES_MAX, SHARDS_MAX,
     SLAB_BUFFERS_DEFAULT, SLAB_BUFFERS_MIN, SNAPSHOT_LOG_ENTRIES,
 };
+
+pub use rates::{Direction, Rates, Work, WorkShares};
 
 /// What an embedder or a configuration file says of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,6 +79,8 @@ pub struct TransferConfig {
     /// How long the file of a segment that is deleted stays on a node that has applied that, for readers that open it
     /// by its name: half a second unless told, an hour at most. A reader that needs it longer pins it.
     pub delete_grace: Nanos,
+    /// How many bytes a second may be moved.
+    pub rates: Rates,
 }
 
 /// Whether large segments are fetched from several nodes at once.
@@ -139,6 +145,11 @@ pub enum ConfigError {
         /// What was given.
         given: &'static str,
     },
+    /// The shares of the kinds of work are more than all there is.
+    SharesTooLarge {
+        /// Their sum, in per cent.
+        sum: u64,
+    },
     /// A path that is not absolute.
     NotAbsolute {
         /// The path.
@@ -185,6 +196,7 @@ impl Default for TransferConfig {
             congestion: Some("cubic"),
             spread: Spread::Auto,
             delete_grace: Nanos::from_millis(500),
+            rates: Rates::default(),
         }
     }
 }
@@ -227,6 +239,7 @@ impl NodeConfig {
         if let Some(given) = self.transfer.congestion.filter(|name| !CONGESTION_CONTROLS.contains(name)) {
             return Err(ConfigError::UnknownCongestion { given });
         }
+        self.transfer.rates.check()?;
         for path in std::iter::once(&self.root).chain(self.segments.values()) {
             if !path.is_absolute() {
                 return Err(ConfigError::NotAbsolute { path: path.clone() });
@@ -289,6 +302,12 @@ impl fmt::Display for ConfigError {
                 write!(
                     f,
                     "{given} is no congestion control that can be asked for; {CONGESTION_CONTROLS:?} are"
+                )
+            }
+            Self::SharesTooLarge { sum } => {
+                write!(
+                    f,
+                    "live_share, catch_up_share and scrub_share are {sum} per cent together; 100 is all"
                 )
             }
             Self::NotAbsolute { path } => write!(f, "{} is not an absolute path", path.display()),
@@ -360,6 +379,7 @@ mod tests {
             broken(|c| c.transfer.congestion = Some("reno")),
             ConfigError::UnknownCongestion { given }
         );
+        assert_eq!(broken(|c| c.transfer.rates.shares.live = 71), ConfigError::SharesTooLarge { sum: 101 });
         assert!(matches!(broken(|c| c.root = PathBuf::from("data")), ConfigError::NotAbsolute { .. }));
         assert!(matches!(
             broken(|c| {

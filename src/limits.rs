@@ -320,8 +320,20 @@ pub const LOG_MAPPINGS_MAX: usize = 4;
 
 /// Segments that one shard fetches at a time; bytes in flight are bounded by credit and by the slab.
 pub const FETCHES_MAX: usize = 256;
+/// Of them, those that are not live: what is registered now finds a place beside them.
+pub const FETCHES_BEHIND_MAX: usize = FETCHES_MAX / 4 * 3;
 /// Segments that wait in a shard's fetch queue; the rest stays in the difference, which is derived again.
 pub const FETCH_QUEUE_MAX: usize = 1024;
+/// How far the queue is filled by what is not live.
+pub const FETCH_QUEUE_BEHIND_MAX: usize = FETCH_QUEUE_MAX / 5 * 4;
+/// The least limit of bytes a second: a chunk. Below, chunks would come further apart than a peer waits for progress.
+pub const RATE_BYTES_MIN: u64 = CHUNK_BYTES as u64;
+/// The greatest: a terabyte a second.
+pub const RATE_BYTES_MAX: u64 = 1 << 40;
+/// What a limit lets pass at once after a rest, at the least: two chunks, so that one may be on its way to the disk.
+pub const RATE_BURST_BYTES_MIN: u64 = 2 * CHUNK_BYTES as u64;
+/// The same as a time, for limits that pass more than that in it: longer than a task waits for its turn.
+pub const RATE_BURST_TIME: Nanos = Nanos::from_millis(50);
 /// Segments that land together.
 pub const LANDING_BATCH_MAX: usize = 128;
 /// Ranges of one segment that are asked for at a time, the next ones when these have come.

@@ -28,6 +28,8 @@ mod nodes;
 mod open;
 #[path = "api/outside.rs"]
 mod outside;
+#[path = "api/rates.rs"]
+mod rates;
 #[path = "api/ready.rs"]
 mod ready;
 #[path = "api/refusals.rs"]

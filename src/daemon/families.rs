@@ -2,13 +2,12 @@
 
 use std::fmt::Display;
 
-use ringway::engine::{ConnectionStatus, CoreStatus, NodeStatus};
+use ringway::engine::CoreStatus;
 
-use super::metrics::{Family, Read, Samples, counter, gauge, histogram};
+use super::labelled::{both_ways, connections, rates, round_trips, works};
+use super::metrics::{Family, Read, counter, gauge, histogram};
 
 const ROLES: [&str; 5] = ["leader", "follower", "candidate", "learner", "stopped"];
-const CLASSES: [&str; 2] = ["control", "bulk"];
-const SEND_PATHS: [&str; 2] = ["zero-copy", "copy"];
 
 pub(super) const FAMILIES: &[Family] = &[
     // The node.
@@ -139,6 +138,28 @@ pub(super) const FAMILIES: &[Family] = &[
         "Zero-copy sends of which the kernel has reported that it copied.",
         Read::Core(|core| core.sent.zero_copy_sends_copied),
     ),
+    // Limits of bytes per second: the node's have no number, a shard's are there if it has one.
+    gauge(
+        "ringway_rate_limit_bytes_per_second",
+        "The limit of bytes a second; 0 for none.",
+        Read::Each(rates),
+    ),
+    counter(
+        "ringway_rate_passed_bytes_total",
+        "Bytes that passed while there was a limit, by what they were moved for.",
+        Read::Each(|node, out| works(node, out, |work| work.bytes)),
+    ),
+    counter(
+        "ringway_rate_waits_total",
+        "Chunks that had to wait for a limit.",
+        Read::Each(|node, out| works(node, out, |work| work.waits)),
+    ),
+    counter(
+        "ringway_rate_waited_seconds_total",
+        "For how long chunks waited for a limit, all together.",
+        Read::Each(|node, out| works(node, out, |work| work.waited_millis)),
+    )
+    .in_parts(1000),
     // Raft groups: 0 is the cluster's, shard s has group s + 1.
     gauge(
         "ringway_group_role",
@@ -431,37 +452,3 @@ pub(super) const FAMILIES: &[Family] = &[
         Read::Peer(|_, peer| Some(peer.chunks_refetched)),
     ),
 ];
-
-/// Of every class and every way, those of which there are none among them: a query that finds nothing finds no zero.
-fn connections(node: &NodeStatus, out: &mut Samples<'_>) {
-    for core in &node.cores {
-        for (class, path) in CLASSES.iter().flat_map(|class| SEND_PATHS.iter().map(move |path| (class, path)))
-        {
-            let is_one =
-                |of: &&ConnectionStatus| of.core == core.core && of.class == *class && of.send_path == *path;
-            let count = node.connections.iter().filter(is_one).count() as u64;
-            out.put(&[("core", &core.core), ("class", class), ("send_path", path)], count);
-        }
-    }
-}
-
-fn round_trips(node: &NodeStatus, out: &mut Samples<'_>) {
-    let mut longest = std::collections::BTreeMap::new();
-    for connection in &node.connections {
-        if let (Some(peer), Some(micros)) = (connection.node, connection.round_trip_micros) {
-            let time = longest.entry((peer, &connection.class)).or_insert(micros);
-            *time = micros.max(*time);
-        }
-    }
-    for ((peer, class), micros) in longest {
-        out.put(&[("peer", &peer), ("class", class)], micros);
-    }
-}
-
-fn both_ways(node: &NodeStatus, out: &mut Samples<'_>, read: fn(&CoreStatus) -> (u64, u64)) {
-    for core in &node.cores {
-        let (came, left) = read(core);
-        out.put(&[("core", &core.core), ("direction", &"in")], came);
-        out.put(&[("core", &core.core), ("direction", &"out")], left);
-    }
-}

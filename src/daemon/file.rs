@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway::config::{
-    ConfigError, CoreConfig, DIGEST_KERNELS, DigestConfig, NodeConfig, RaftConfig, Spread, TransferConfig,
+    ConfigError, CoreConfig, DIGEST_KERNELS, DigestConfig, NodeConfig, RaftConfig, Rates, Spread,
+    TransferConfig, WorkShares,
 };
 use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,13 @@ pub(crate) struct Transfer {
     pub(crate) congestion: Option<String>,
     pub(crate) spread: Option<String>,
     pub(crate) delete_grace_millis: Option<u64>,
+    pub(crate) receive_bytes_per_second: Option<u64>,
+    pub(crate) serve_bytes_per_second: Option<u64>,
+    pub(crate) shard_receive_bytes_per_second: Option<u64>,
+    pub(crate) shard_serve_bytes_per_second: Option<u64>,
+    pub(crate) live_share: Option<u8>,
+    pub(crate) catch_up_share: Option<u8>,
+    pub(crate) scrub_share: Option<u8>,
 }
 
 #[derive(Deserialize, Serialize, Debug, Default)]
@@ -188,11 +196,24 @@ impl Transfer {
             Some("never") => Spread::Never,
             Some(other) => return Err(wrong("transfer.spread", other, "auto, always or never")),
         };
+        let shares = WorkShares {
+            live: self.live_share.unwrap_or(else_.rates.shares.live),
+            catch_up: self.catch_up_share.unwrap_or(else_.rates.shares.catch_up),
+            scrub: self.scrub_share.unwrap_or(else_.rates.shares.scrub),
+        };
+        let rates = Rates {
+            receive: self.receive_bytes_per_second,
+            serve: self.serve_bytes_per_second,
+            shard_receive: self.shard_receive_bytes_per_second,
+            shard_serve: self.shard_serve_bytes_per_second,
+            shares,
+        };
         Ok(TransferConfig {
             direct: self.direct.unwrap_or(else_.direct),
             congestion,
             spread,
             delete_grace: self.delete_grace_millis.map_or(else_.delete_grace, Nanos::from_millis),
+            rates,
         })
     }
 }
@@ -338,6 +359,24 @@ mod tests {
     }
 
     #[test]
+    fn p7_limits_are_given_in_bytes_a_second_and_what_is_none_is_refused_by_its_key() {
+        let with = |line: &str| load_text(|text| format!("{text}[transfer]\n{line}\n"));
+        let loaded = with("serve_bytes_per_second = 50_000_000\nlive_share = 60").expect("it is right");
+        let rates = loaded.node.transfer.rates;
+        assert_eq!((rates.serve, rates.receive, rates.shares.live), (Some(50_000_000), None, 60));
+        for (line, word) in [
+            ("serve_bytes_per_second = 0", "serve_bytes_per_second"),
+            ("shard_receive_bytes_per_second = 1000", "shard_receive_bytes_per_second"),
+            ("receive_bytes_per_second = -1", "receive_bytes_per_second"),
+            ("catch_up_share = 31", "catch_up_share"),
+            ("live_share = 0", "live_share"),
+        ] {
+            let error = with(line).expect_err(line).to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
     fn a_misspelt_key_is_refused_by_name() {
         let error = load_text(|text| text.replace("shards", "shard")).expect_err("unknown key");
         assert!(error.to_string().contains("shard"), "{error}");
@@ -368,6 +407,11 @@ mod tests {
         assert_eq!(file.transfer.direct, Some(transfer.direct));
         assert_eq!(file.transfer.congestion.as_deref(), transfer.congestion);
         assert_eq!((file.transfer.spread.as_deref(), transfer.spread), (Some("auto"), Spread::Auto));
+        let (said, shares) = (&file.transfer, transfer.rates.shares);
+        assert_eq!((said.live_share, said.catch_up_share), (Some(shares.live), Some(shares.catch_up)));
+        assert_eq!(said.scrub_share, Some(shares.scrub));
+        assert!(said.receive_bytes_per_second.is_some() && said.serve_bytes_per_second.is_some());
+        assert!(said.shard_receive_bytes_per_second.is_some() && said.shard_serve_bytes_per_second.is_some());
         assert!(DIGEST_KERNELS.contains(&file.digest.kernel.expect("it is said").as_str()));
     }
 

@@ -6,6 +6,7 @@ mod families;
 mod file;
 mod host;
 mod http;
+mod labelled;
 mod metrics;
 mod seats;
 

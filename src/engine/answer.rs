@@ -55,6 +55,10 @@ pub(super) fn answer(node: &Rc<CoreNode>, request: Request) {
         Request::TransferLeader(group, to, replier) => {
             drop(core.spawn(Priority::Urgent, transfer_leader(Rc::clone(node), group, to, replier)));
         }
+        Request::Rates(rates, replier) => {
+            node.parts.limits.set(&rates);
+            replier.answer(Ok(()));
+        }
         Request::Stop(replier) => replier.answer(Ok(())),
     }
 }

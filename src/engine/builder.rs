@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::auth::{Secret, SecretSet};
-use crate::config::{CoreConfig, DigestConfig, NodeConfig, RaftConfig, TransferConfig};
+use crate::config::{CoreConfig, DigestConfig, NodeConfig, RaftConfig, Rates, TransferConfig};
 use crate::ids::{ClusterId, NodeId, ShardId};
 use crate::limits::{CHUNK_BYTES, MAILBOX_MESSAGES_MAX, RING_ENTRIES};
+use crate::transfer::Limits;
 use crate::uring::{
     Core, Gate, KernelOptions, KernelRing, MailReceiver, MailSender, Pinned, Priority, RingError, mailbox,
     pinned,
@@ -116,6 +117,13 @@ impl Builder {
         self
     }
 
+    /// How many bytes a second the node and each of its shards may receive and serve.
+    #[must_use]
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.config.transfer.rates = rates;
+        self
+    }
+
     /// The cluster's secret: the text of a secret file.
     #[must_use]
     pub fn secret(mut self, text: &str) -> Self {
@@ -180,6 +188,7 @@ impl Builder {
             (0..config.cores.count).map(|_| mailbox(MAILBOX_MESSAGES_MAX)).unzip();
         // One for the device of the root, shared by all cores.
         let gate = Gate::new();
+        let limits = Limits::new(&config.transfer.rates, config.shards);
         let parts = |index: usize| CoreParts {
             config: Arc::clone(&config),
             index: u16::try_from(index).expect("bounded by the configuration"),
@@ -187,6 +196,7 @@ impl Builder {
             boot: boot_id(),
             kernel,
             gate: gate.clone(),
+            limits: limits.clone(),
             cores: senders.clone(),
             host: HOST_PINNED,
         };

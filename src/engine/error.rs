@@ -198,6 +198,33 @@ impl fmt::Display for TransferLeaderError {
 
 impl std::error::Error for TransferLeaderError {}
 
+/// Limits of bytes per second were not changed: those before hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RatesError {
+    /// They cannot be used.
+    Config(ConfigError),
+    /// The node does not answer.
+    NoAnswer(NoAnswer),
+}
+
+impl fmt::Display for RatesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::NoAnswer(why) => why.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RatesError {}
+
+impl From<NoAnswer> for RatesError {
+    fn from(why: NoAnswer) -> Self {
+        Self::NoAnswer(why)
+    }
+}
+
 /// Not everything was installed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

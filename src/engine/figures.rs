@@ -1,9 +1,10 @@
 //! What a node has counted, as plain values: the parts of its status that are numbers by peer, by outcome and in time.
 
+use crate::config::Work;
 use crate::ids::Nanos;
 use crate::shard::Transfers;
 use crate::stats::{BOUNDS, Counter, Histogram, PeerStats, ProposalStats, TransferStats, TransportStats};
-use crate::transfer::Failure;
+use crate::transfer::{Failure, LimitFigures};
 use crate::wire::Refusal;
 
 /// How far one shard on one node is behind.
@@ -132,6 +133,36 @@ pub struct TransportStatus {
     pub payload_bytes_in: u64,
     /// Bytes of payload sent.
     pub payload_bytes_out: u64,
+}
+
+/// One limit of bytes per second, of a node or of one of its shards.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct RateStatus {
+    /// The shard that it holds for; none if it holds for the whole node.
+    pub shard: Option<u32>,
+    /// `receive` or `serve`.
+    pub direction: String,
+    /// The limit; none if there is none.
+    pub bytes_per_second: Option<u64>,
+    /// By what bytes are moved for: `live`, `catch_up`, `scrub`.
+    pub works: Vec<WorkStatus>,
+}
+
+/// What has passed one limit for one kind of work, since the node started and while there was a limit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct WorkStatus {
+    /// Which kind.
+    pub work: String,
+    /// Its share of the limit, in per cent.
+    pub share: u8,
+    /// Bytes.
+    pub bytes: u64,
+    /// Chunks that had to wait.
+    pub waits: u64,
+    /// For how long, all waits together, in milliseconds.
+    pub waited_millis: u64,
 }
 
 /// How often one of a few things has happened.
@@ -274,6 +305,27 @@ impl PeerStatus {
             landed: peer.landed.get(),
             failed: peer.failed.get(),
             chunks_refetched: peer.chunks_refetched.get(),
+        }
+    }
+}
+
+impl From<LimitFigures> for RateStatus {
+    fn from(limit: LimitFigures) -> Self {
+        let work = |work: Work| {
+            let passed = limit.passed[work.place()];
+            WorkStatus {
+                work: work.word().to_owned(),
+                share: limit.shares.of(work),
+                bytes: passed.bytes,
+                waits: passed.waits,
+                waited_millis: millis(passed.waited),
+            }
+        };
+        Self {
+            shard: limit.shard.map(|shard| shard.0),
+            direction: limit.direction.word().to_owned(),
+            bytes_per_second: limit.rate,
+            works: Work::ALL.map(work).into(),
         }
     }
 }

@@ -78,6 +78,7 @@ impl Gathering {
             status.shards.extend(report.shards);
             status.connections.extend(report.connections);
             status.not_ready.extend(report.not_ready);
+            status.rates.extend(report.rates);
             for member in report.members {
                 match members.entry(member.node) {
                     Entry::Vacant(place) => drop(place.insert(member)),

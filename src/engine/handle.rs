@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, Rates};
 use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId, UnixNanos};
 use crate::limits::OPEN_ATTEMPTS_MAX;
 use crate::segment::Identity;
@@ -14,7 +14,9 @@ use crate::uring::{MailSender, Pinned, SendError, block_on};
 
 use super::builder::Builder;
 use super::change::{Ask, Change, ChangeError, Committed, Sealed};
-use super::error::{BootstrapError, EventsError, LocateError, NoSuchShard, TransferLeaderError, WaitError};
+use super::error::{
+    BootstrapError, EventsError, LocateError, NoSuchShard, RatesError, TransferLeaderError, WaitError,
+};
 use super::event::{Event, EventCursor};
 use super::gather::gather;
 use super::guest::Leave;
@@ -208,6 +210,20 @@ impl Engine {
     /// Makes another member the leader of a group that this node leads.
     pub fn transfer_leader(&self, group: GroupId, to: NodeId) -> Reply<(), TransferLeaderError> {
         ask(self.core_of(group), |replier| Request::TransferLeader(group, to, replier))
+    }
+
+    /// From now on other limits of bytes per second hold, in the place of those that the node was opened with; what
+    /// waits for one is held to the new. Not kept beyond this start.
+    ///
+    /// # Errors
+    /// They are none, or the node does not answer: those before hold.
+    pub fn set_rates(&self, rates: Rates) -> Reply<(), RatesError> {
+        if let Err(error) = rates.check() {
+            let (replier, refused) = reply();
+            replier.answer(Err(RatesError::Config(error)));
+            return refused;
+        }
+        ask(&self.0.cores[0], |replier| Request::Rates(rates, replier))
     }
 
     /// Stops the node: no new requests, everything in flight is seen to its end, files and sockets are closed. What was

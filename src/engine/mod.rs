@@ -73,12 +73,13 @@ pub use change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
 pub use digests::{flat_digest, tree_digest};
 pub use doctor::{Check, DoctorError, Standing};
 pub use error::{
-    BootstrapError, EventsError, LocateError, NoSuchShard, OpenError, TransferLeaderError, WaitError,
+    BootstrapError, EventsError, LocateError, NoSuchShard, OpenError, RatesError, TransferLeaderError,
+    WaitError,
 };
 pub use event::{Event, EventCursor, What};
 pub use figures::{
-    CountStatus, HistogramStatus, LagStatus, PeerStatus, ProposalStatus, TransferStatus, TransportStatus,
-    WalkStatus,
+    CountStatus, HistogramStatus, LagStatus, PeerStatus, ProposalStatus, RateStatus, TransferStatus,
+    TransportStatus, WalkStatus, WorkStatus,
 };
 pub use guest::{GuestCore, GuestError, GuestNode};
 pub use handle::{Engine, PinnedSegment, Segment, Shard};

@@ -10,15 +10,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::auth::SecretSet;
-use crate::config::{NodeConfig, RaftConfig};
+use crate::config::{Direction, NodeConfig, RaftConfig, Work};
 use crate::digest::Kernel;
 use crate::ids::{GroupId, NodeId, ShardId};
 use crate::limits::{LOG_ENTRIES_KEPT, REGISTRAR_STOP_TIMEOUT};
 use crate::raft::{Group, GroupConfig, GroupOptions, Member, Resolve};
 use crate::segment::{Ownership, StoreOptions};
 use crate::shard::{Addresses, Shard, ShardParts};
-use crate::transfer::{Desk, Helper, Helpers, Holdings, Loan, serve};
-use crate::transport::{Incoming, Transport, TransportOptions};
+use crate::transfer::{Desk, Helper, Helpers, Holdings, Limits, Loan, serve};
+use crate::transport::{Incoming, Stream, Transport, TransportOptions};
 use crate::uring::{
     Congestion, Core, Dir, Gate, MailReceiver, MailSender, Priority, SendError, SocketOptions,
 };
@@ -50,6 +50,8 @@ pub(crate) struct CoreParts {
     pub(crate) kernel: Kernel,
     /// Of the device that the root is on.
     pub(crate) gate: Gate,
+    /// Of bytes per second, shared by all cores.
+    pub(crate) limits: Limits,
     pub(crate) cores: Vec<MailSender<Request>>,
     /// Who drives it, as `status` names it.
     pub(crate) host: &'static str,
@@ -229,6 +231,7 @@ async fn open_shard(
         spread: config.transfer.spread,
         delete_grace: config.transfer.delete_grace,
         helpers: helpers(parts),
+        pacer: parts.limits.pacer(id, Direction::Receive),
     });
     let options = GroupOptions {
         group: id.group(),
@@ -301,7 +304,7 @@ impl CoreNode {
                 (Some(group), Purpose::Manifest) => {
                     drop(core.spawn(Priority::Urgent, cluster_calls::serve(group, stream)));
                 }
-                (Some(_), Purpose::Soft | Purpose::Transfer) | (None, _) => {}
+                (Some(_), Purpose::Soft | Purpose::Transfer | Purpose::CatchUp) | (None, _) => {}
             }
             return;
         }
@@ -315,12 +318,16 @@ impl CoreNode {
             }
             Purpose::Manifest => drop(core.spawn(Priority::Urgent, shard.serve_proposals(stream))),
             Purpose::Soft => drop(core.spawn(Priority::Urgent, shard.hear(node, stream))),
-            Purpose::Transfer => {
-                let holdings = Holdings::Store(Rc::clone(shard.store()));
-                let stats = Rc::clone(shard.stats());
-                drop(core.spawn(Priority::Bulk, serve(stream, holdings, None, Rc::clone(&self.desk), stats)));
-            }
+            Purpose::Transfer => self.serve(&shard, stream, Work::Live),
+            Purpose::CatchUp => self.serve(&shard, stream, Work::CatchUp),
         }
+    }
+
+    fn serve(&self, shard: &Shard, stream: Stream, work: Work) {
+        let pace = self.parts.limits.pacer(shard.id(), Direction::Serve).of(work);
+        let (holdings, desk) = (Holdings::Store(Rc::clone(shard.store())), Rc::clone(&self.desk));
+        let serving = serve(stream, holdings, None, desk, pace, Rc::clone(shard.stats()));
+        drop(Core::current().spawn(Priority::Bulk, serving));
     }
 
     /// Takes what the cluster group has agreed on: where nodes are, and who founds which shard's group.

@@ -10,6 +10,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::auth::SecretSet;
+use crate::config::Work;
 use crate::ids::{Digest, GroupId, LogIndex, SegmentId};
 use crate::limits::{FETCH_ATTEMPTS_MAX, SOURCE_BUSY_MAX};
 use crate::segment::{Ownership, RelativePath, Store, StoreOptions};
@@ -347,7 +348,14 @@ fn lost(failure: Failure) -> Option<Lost> {
 }
 
 fn wanted(id: SegmentId, file: &Listed) -> Want {
-    Want { id, path: file.path.as_str().into(), bytes: file.bytes, root: file.root, origin: SOURCE }
+    Want {
+        id,
+        path: file.path.as_str().into(),
+        bytes: file.bytes,
+        root: file.root,
+        origin: SOURCE,
+        work: Work::Live,
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::shard::Shard;
 use crate::transport::{ConnectionInfo, SendPath};
 use crate::uring::{Core, REGISTERED_BUFFERS};
 
-use super::figures::{LagStatus, ProposalStatus, TransferStatus, TransportStatus};
+use super::figures::{LagStatus, ProposalStatus, RateStatus, TransferStatus, TransportStatus};
 use super::node::CoreNode;
 use super::registrar;
 use super::request::CoreReport;
@@ -48,8 +48,10 @@ pub(super) fn core(node: &CoreNode) -> CoreReport {
         shards: Vec::new(),
         members: members(node),
         not_ready: Vec::new(),
+        rates: Vec::new(),
     };
     if let Some(seat) = &node.cluster {
+        report.rates = node.parts.limits.figures().into_iter().map(RateStatus::from).collect();
         report.groups.push(group(GroupId::CLUSTER, seat.group()));
         report.not_ready.extend(log_not_ready(GroupId::CLUSTER, seat.group()));
         if seat.group().machine().borrow().cluster().is_none() {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::config::Rates;
 use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId};
 use crate::segment::Identity;
 use crate::shard::Pin;
@@ -11,8 +12,9 @@ use crate::transfer::Loan;
 use crate::transport::HandOver;
 
 use super::change::{Ask, Change, ChangeError, Committed};
-use super::error::{BootstrapError, EventsError, LocateError, TransferLeaderError, WaitError};
+use super::error::{BootstrapError, EventsError, LocateError, RatesError, TransferLeaderError, WaitError};
 use super::event::{Event, EventCursor};
+use super::figures::RateStatus;
 use super::gather::Gathering;
 use super::members::{MemberError, MemberRole};
 use super::placement::Placement;
@@ -37,6 +39,8 @@ pub(crate) enum Request {
     Placement(Arc<Placement>),
     /// Makes another member the leader of a group.
     TransferLeader(GroupId, NodeId, Replier<Result<(), TransferLeaderError>>),
+    /// Other limits of bytes per second; for all cores.
+    Rates(Rates, Replier<Result<(), RatesError>>),
     /// Stops what the core runs; answered when everything stands still.
     Stop(Replier<Result<(), NoAnswer>>),
 }
@@ -107,6 +111,8 @@ pub(crate) struct CoreReport {
     pub(crate) shards: Vec<ShardStatus>,
     pub(crate) members: Vec<MemberStatus>,
     pub(crate) not_ready: Vec<String>,
+    /// Of the node, from its core 0.
+    pub(crate) rates: Vec<RateStatus>,
 }
 
 /// Where a segment's verified file stands.

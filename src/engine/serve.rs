@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::auth::SecretSet;
+use crate::config::Work;
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::stats::TransferStats;
-use crate::transfer::{self, Desk, Directory, Holdings, Page, Pages, Served};
+use crate::transfer::{self, Desk, Directory, Holdings, Pacer, Page, Pages, Served};
 use crate::uring::{Core, Dir, Priority};
 use crate::wire::Purpose;
 
@@ -99,7 +100,9 @@ pub(crate) async fn run(
             continue;
         }
         let (holdings, pages) = (holdings.clone(), Some(Rc::clone(&pages)));
-        let serving = transfer::serve(next.stream, holdings, pages, Rc::clone(&desk), Rc::clone(&stats));
+        let pace = Pacer::default().of(Work::Live);
+        let serving =
+            transfer::serve(next.stream, holdings, pages, Rc::clone(&desk), pace, Rc::clone(&stats));
         drop(core.spawn(Priority::Bulk, serving));
     }
     Ok(())

@@ -11,6 +11,7 @@ use crate::digest::Kernel;
 use crate::limits::MAILBOX_MESSAGES_MAX;
 use crate::raft::Group;
 use crate::shard::Shard;
+use crate::transfer::Limits;
 use crate::transport::Transport;
 use crate::uring::{Core, Gate, MailReceiver, MailSender, Priority, mailbox};
 
@@ -28,6 +29,7 @@ pub struct Opening {
     secrets: SecretSet,
     boot: [u8; 16],
     gate: Gate,
+    limits: Limits,
     kernel: Kernel,
     senders: Vec<MailSender<Request>>,
     receivers: std::vec::IntoIter<MailReceiver<Request>>,
@@ -53,6 +55,7 @@ impl Opening {
             (0..config.cores.count).map(|_| mailbox(MAILBOX_MESSAGES_MAX)).unzip();
         Ok(Self {
             kernel: kernel_of(config.digest)?,
+            limits: Limits::new(&config.transfer.rates, config.shards),
             config: Arc::new(config),
             secrets: SecretSet::new(secret, None),
             boot,
@@ -73,6 +76,7 @@ impl Opening {
             secrets: self.secrets.clone(),
             boot: self.boot,
             gate: self.gate.clone(),
+            limits: self.limits.clone(),
             kernel: self.kernel,
             cores: self.senders.clone(),
             host: "simulator",

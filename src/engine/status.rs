@@ -2,7 +2,7 @@
 
 use crate::stats::Sent;
 
-use super::figures::{LagStatus, ProposalStatus, TransferStatus, TransportStatus};
+use super::figures::{LagStatus, ProposalStatus, RateStatus, TransferStatus, TransportStatus};
 use super::registrar::RegistrarStatus;
 
 /// One node.
@@ -33,6 +33,10 @@ pub struct NodeStatus {
     /// Its connections with other nodes, of all cores. None where an older node tells.
     #[cfg_attr(feature = "daemon", serde(default))]
     pub connections: Vec<ConnectionStatus>,
+    /// Its limits of bytes per second, both directions of the node first, then those of shards that have one. None
+    /// where an older node tells.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub rates: Vec<RateStatus>,
 }
 
 /// One core.

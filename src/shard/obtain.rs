@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::config::Work;
 use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX};
 use crate::manifest::Entry;
 use crate::segment::Want as SegmentWant;
@@ -10,8 +11,17 @@ use crate::uring::{Core, Priority, timeout};
 use super::shard::{Inner, segment_want};
 
 impl Inner {
+    /// What an entry is fetched for that is applied just now. It is live if this node lacks nothing that is due, as
+    /// readiness has it. All else is catching up: what is applied while something older is lacking, what a walk finds
+    /// missing, what the plan had no room for, and what a node has lost of its own.
+    pub(super) fn work_of_applied(&self) -> Work {
+        let due = self.due.get().filter(|_| !self.derive_due.get());
+        let is_in_step = due.is_some_and(|due| !self.installed.borrow().lacks_to(due));
+        if is_in_step { Work::Live } else { Work::CatchUp }
+    }
+
     /// Gets a segment that is not here: the origin pins the file that it has registered, others fetch it.
-    pub(super) fn obtain(self: &Rc<Self>, entry: &Rc<Entry>) {
+    pub(super) fn obtain(self: &Rc<Self>, entry: &Rc<Entry>, work: Work) {
         if self.driver.get().is_none() {
             return;
         }
@@ -23,7 +33,7 @@ impl Inner {
             return; // the log comes back to what has superseded it
         }
         if entry.origin != self.node {
-            return self.fetch(entry);
+            return self.fetch(entry, work);
         }
         if self.pinning.borrow_mut().insert(entry.id) {
             self.stats.own.count();
@@ -56,7 +66,7 @@ impl Inner {
         match (pinned, is_listed()) {
             (true, true) => self.landed(id),
             (true, false) => self.remove(id),
-            (false, true) => self.fetch(&entry),
+            (false, true) => self.fetch(&entry, Work::CatchUp),
             (false, false) => {}
         }
     }

@@ -1,5 +1,6 @@
 //! Room: what the plan of fetches had none for comes when it has, and a full disk is told of once.
 
+use crate::config::Work;
 use crate::manifest::Entry;
 use crate::transfer::{Failure, Want};
 
@@ -7,15 +8,15 @@ use super::shard::Inner;
 
 impl Inner {
     /// Has a segment fetched, as soon as the plan has room for it.
-    pub(super) fn fetch(&self, entry: &Entry) {
-        if !self.plan(entry) {
+    pub(super) fn fetch(&self, entry: &Entry, work: Work) {
+        if !self.plan(entry, work) {
             let first = self.left_out.get().map_or(entry.id, |first| first.min(entry.id));
             self.left_out.set(Some(first));
         }
     }
 
     /// False if the plan of fetches has no room for it.
-    fn plan(&self, entry: &Entry) -> bool {
+    fn plan(&self, entry: &Entry, work: Work) -> bool {
         let Some(driver) = self.driver.get() else { return true };
         self.pinning.borrow().contains(&entry.id)
             || driver.want(Want {
@@ -24,6 +25,7 @@ impl Inner {
                 bytes: entry.bytes,
                 root: entry.root,
                 origin: entry.origin,
+                work,
             })
     }
 
@@ -39,7 +41,7 @@ impl Inner {
         let state = machine.borrow();
         let rest = state.entry(&from).into_iter().chain(state.entries(Some(from)));
         for entry in rest {
-            if !self.store.is_held(entry.id, entry.root) && !self.plan(entry) {
+            if !self.store.is_held(entry.id, entry.root) && !self.plan(entry, Work::CatchUp) {
                 return self.left_out.set(Some(entry.id));
             }
         }

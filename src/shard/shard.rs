@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Weak;
 
 use crate::broken::{self, Broken};
-use crate::config::Spread;
+use crate::config::{Spread, Work};
 use crate::ids::{Incarnation, LogIndex, Nanos, NodeId, SegmentId, ShardId};
 use crate::journal::Queue;
 use crate::limits::DERIVE_INTERVAL;
@@ -18,7 +18,7 @@ use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::{ProposalStats, Seldom, TransferStats};
-use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers};
+use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Pacer};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Gate, Notify, Places, Priority, sleep};
 
@@ -81,6 +81,7 @@ pub(super) struct Inner {
     pub(super) unsettled: Cell<bool>,
     pub(super) spread: Spread,
     helpers: Option<Rc<Helpers>>,
+    pacer: Pacer,
     /// The stream on which proposals go to another node that leads.
     pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
     pub(super) events: RefCell<Events>,
@@ -105,7 +106,7 @@ impl Shard {
     #[must_use]
     pub fn new(parts: ShardParts) -> Self {
         let ShardParts { id, node, incarnation, store, transport, addresses, desk, .. } = parts;
-        let ShardParts { journal, gate, spread, helpers, delete_grace, .. } = parts;
+        let ShardParts { journal, gate, spread, helpers, delete_grace, pacer, .. } = parts;
         Self(Rc::new(Inner {
             id,
             node,
@@ -139,6 +140,7 @@ impl Shard {
             unsettled: Cell::new(false),
             spread,
             helpers,
+            pacer,
             forwarder: RefCell::default(),
             events: RefCell::default(),
             answering: RefCell::default(),
@@ -202,7 +204,8 @@ impl Shard {
             inner.id.group(),
             Rc::clone(&inner.stats),
         )
-        .with_helpers(inner.helpers.clone());
+        .with_helpers(inner.helpers.clone())
+        .with_pacer(inner.pacer.clone());
         let (addresses, landed) = (Rc::clone(&inner.addresses), Rc::downgrade(inner));
         let peers = move |node| {
             let address = addresses.borrow().get(&node).copied()?;
@@ -349,7 +352,7 @@ impl Inner {
             let lack = Lack { bytes: entry.bytes, since: Core::current().now(), by_walk: false };
             self.installed.borrow_mut().lacks(entry.id, lack);
         }
-        self.obtain(entry);
+        self.obtain(entry, self.work_of_applied());
     }
 
     /// A segment is no more in the manifest.
@@ -435,7 +438,7 @@ impl Inner {
         self.installed.replace(installed);
         self.derive_due.set(false);
         if !broken::is(Broken::MissingForgotten) {
-            missing.iter().for_each(|entry| self.obtain(entry));
+            missing.iter().for_each(|entry| self.obtain(entry, Work::CatchUp));
         }
         surplus.into_iter().for_each(|id| self.remove(id));
         self.retire_soon();

@@ -174,6 +174,12 @@ impl Installed {
         self.missing.range(..=SegmentId { index, ordinal: u32::MAX }).count() as u64
     }
 
+    /// Whether any of them are missing.
+    #[must_use]
+    pub fn lacks_to(&self, index: LogIndex) -> bool {
+        self.missing.first_key_value().is_some_and(|(first, _)| first.index <= index)
+    }
+
     /// Segments found damaged and not repaired yet.
     #[must_use]
     pub fn damaged(&self) -> &BTreeSet<SegmentId> {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::config::Spread;
+use crate::config::{Spread, Work};
 use crate::ids::{Nanos, NodeId, SegmentId};
 use crate::segment::{self, RelativePath};
 use crate::stats::TransferStats;
@@ -89,14 +89,14 @@ impl Driver {
             while let Some(start) = self.next(now) {
                 if !start.parts.is_empty() || !self.fetcher.is_small(&start.want) {
                     alone.push(start);
-                } else if let Some((source, full)) = batches.add(start.source, start.want) {
-                    self.begin_batch(source, full);
+                } else if let Some((of, full)) = batches.add(start.source, start.want) {
+                    self.begin_batch(of, full);
                 }
             }
             self.stats.no_source.add(self.plan.borrow_mut().take_stranded());
             // A source answers in the order in which it is asked: what is small waits for nothing large.
-            for (source, wants) in batches {
-                self.begin_batch(source, wants);
+            for (of, wants) in batches {
+                self.begin_batch(of, wants);
             }
             for start in alone {
                 let id = start.want.id;
@@ -125,7 +125,7 @@ impl Driver {
             (_, Err(failure)) => Err(failure),
             (Some(peer), Ok(segment)) => {
                 let tell = |node, told: Told| self.told(node, told);
-                self.fetcher.fetch(segment, (source, peer), &shares, &tell).await
+                self.fetcher.fetch(segment, (source, peer, want.work), &shares, &tell).await
             }
         };
         self.tasks.borrow_mut().remove(&want.id);
@@ -141,7 +141,7 @@ impl Driver {
         peer
     }
 
-    fn begin_batch(self: &Rc<Self>, source: NodeId, wants: Vec<Want>) {
+    fn begin_batch(self: &Rc<Self>, of: (Work, NodeId), wants: Vec<Want>) {
         let number = self.next_batch.replace(BatchNumber(self.next_batch.get().0 + 1));
         let mut segments = Vec::with_capacity(wants.len());
         for want in wants {
@@ -151,15 +151,20 @@ impl Driver {
             }
         }
         self.members.borrow_mut().extend(segments.iter().map(|segment| (segment.id, number)));
-        let task = Core::current().spawn(Priority::Bulk, Rc::clone(self).batch(number, source, segments));
+        let task = Core::current().spawn(Priority::Bulk, Rc::clone(self).batch(number, of, segments));
         self.batches.borrow_mut().insert(number, task);
     }
 
-    async fn batch(self: Rc<Self>, number: BatchNumber, source: NodeId, segments: Vec<segment::Want>) {
+    async fn batch(
+        self: Rc<Self>,
+        number: BatchNumber,
+        (work, source): (Work, NodeId),
+        segments: Vec<segment::Want>,
+    ) {
         let ids: Vec<SegmentId> = segments.iter().map(|segment| segment.id).collect();
         let is_member = |id: SegmentId| self.members.borrow().get(&id) == Some(&number);
         let done = match self.peer(source) {
-            Some(peer) => self.fetcher.fetch_together(segments, (source, peer), &is_member).await,
+            Some(peer) => self.fetcher.fetch_together(segments, (source, peer, work), &is_member).await,
             None => ids.into_iter().map(|id| (id, Err(Failure::Unreachable))).collect(),
         };
         for (id, done) in done {

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, select, try_join};
 
+use crate::config::Work;
 use crate::ids::{GroupId, NodeId, SegmentId};
 use crate::limits::{FETCH_RANGES_MAX, LEND_SEGMENTS_MAX, WRITES_MAX};
 use crate::segment::{self, ChunkSink, ChunkWriter, DiskError, Landing, Store, WriteError};
@@ -22,6 +23,7 @@ use crate::wire::Body;
 use super::failure::{Failure, Fetched};
 use super::helpers::{Helpers, Hired};
 use super::land::Lander;
+use super::pace::Pacer;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 use super::share::{Share, Tell};
 
@@ -34,6 +36,7 @@ pub(super) struct Receiving<'a> {
     pub(super) answers: &'a mut Answers,
     pub(super) source: NodeId,
     pub(super) peer: Peer,
+    pub(super) work: Work,
     pub(super) landing: &'a Landing,
     /// Other cores that help with it.
     pub(super) hired: Vec<Hired>,
@@ -61,7 +64,9 @@ pub struct Fetcher {
     /// The other cores.
     pub(super) helpers: Option<Rc<Helpers>>,
     /// Large segments that are asked of one source, where other cores help.
-    pub(super) turns: Shares<NodeId>,
+    pub(super) turns: Shares<(NodeId, Work)>,
+    /// The limits of what comes.
+    pub(super) pacer: Pacer,
     damage_told: Seldom,
 }
 
@@ -70,16 +75,25 @@ impl Fetcher {
     #[must_use]
     pub fn new(transport: Transport, store: Rc<Store>, group: GroupId, stats: Rc<TransferStats>) -> Self {
         let lander = Lander::start(Rc::clone(&store));
-        let sessions = Sessions::new(transport, group, Rc::clone(&stats));
+        let sessions = Sessions::new(transport, group, Pacer::default(), Rc::clone(&stats));
         let turns = Shares::new(usize::MAX, LEND_SEGMENTS_MAX);
         let damage_told = Seldom::default();
-        Self { store, lander, sessions, stats, group, helpers: None, turns, damage_told }
+        let (helpers, pacer) = (None, Pacer::default());
+        Self { store, lander, sessions, stats, group, helpers, turns, pacer, damage_told }
     }
 
     /// The same; of large segments other cores bring a part, when they are free.
     #[must_use]
     pub fn with_helpers(self, helpers: Option<Rc<Helpers>>) -> Self {
         Self { helpers, ..self }
+    }
+
+    /// The same; what comes is held to these limits.
+    #[must_use]
+    pub fn with_pacer(mut self, pacer: Pacer) -> Self {
+        self.sessions.set_pacer(pacer.clone());
+        self.pacer = pacer;
+        self
     }
 
     /// Fetches, verifies and lands one segment: from the source, or if there are shares from all of their nodes, the
@@ -91,7 +105,7 @@ impl Fetcher {
     pub async fn fetch(
         &self,
         want: segment::Want,
-        (source, peer): (NodeId, Peer),
+        (source, peer, work): (NodeId, Peer, Work),
         shares: &[Share],
         tell: Tell<'_>,
     ) -> Result<Fetched, Failure> {
@@ -103,8 +117,8 @@ impl Fetcher {
             [own, others @ ..] if !others.is_empty() => (own.part.chunks.clone(), others),
             _ => (WHOLE, &[][..]),
         };
-        let turn = if others.is_empty() { self.turn(&want, source).await } else { None };
-        let Request { asker, mut answers } = self.sessions.request((source, Lane::Whole), peer).await?;
+        let turn = if others.is_empty() { self.turn(&want, (source, work)).await } else { None };
+        let Request { asker, mut answers } = self.sessions.request((source, Lane::Whole, work), peer).await?;
         let hired = self.hire(&want, &own);
         let resumed = self.store.is_staged(want.id, want.root);
         let known = if resumed { self.store.staged_chunks(&want).await } else { None };
@@ -125,7 +139,7 @@ impl Fetcher {
             self.stats.chunks_reused.add(u64::from(landing.written_count()));
         }
         let mut receiving =
-            Receiving { asker: &asker, answers: &mut answers, source, peer, landing: &landing, hired };
+            Receiving { asker: &asker, answers: &mut answers, source, peer, work, landing: &landing, hired };
         let received = if others.is_empty() {
             self.receive_own(&mut receiving, WHOLE, asked).await
         } else {

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 
+use crate::config::Work;
 use crate::ids::{GroupId, NodeId, SegmentId};
 use crate::limits::{LEND_OUT_CHUNKS_MAX, WRITES_MAX};
 use crate::segment::{
@@ -26,6 +27,7 @@ use crate::wire::Body;
 
 use super::failure::Failure;
 use super::fetch::{unless_refused, unwritten};
+use super::pace::Pacer;
 use super::pieces::Piece;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 
@@ -34,6 +36,9 @@ pub struct Loan {
     pub(super) source: NodeId,
     pub(super) peer: Peer,
     pub(super) group: GroupId,
+    pub(super) work: Work,
+    /// The owner's limits hold for what others bring.
+    pub(super) pacer: Pacer,
     pub(super) outline: Outline,
     /// What it is to bring. When its other end is gone, no more is wanted.
     pub(super) pieces: MailReceiver<Piece>,
@@ -118,7 +123,7 @@ impl Helper {
     }
 
     async fn bring(&self, loan: Loan, transport: Transport) -> Result<(), Failure> {
-        let Loan { source, peer, group, outline, mut pieces, news } = loan;
+        let Loan { source, peer, group, work, pacer, outline, mut pieces, news } = loan;
         tracing::debug!(segment = %outline, %source, "brings pieces for another core");
         let want = outline.want();
         let file = LentFile::open(outline).await.map_err(|error| {
@@ -131,9 +136,10 @@ impl Helper {
         let asked = Asked::default();
         let received = {
             // Nobody reads these counts: the owner hears by `news` how it ends.
-            let sessions = Sessions::new(transport, group, Rc::default());
+            let sessions = Sessions::new(transport, group, pacer, Rc::default());
             let receive = async {
-                let Request { asker, mut answers } = sessions.request((source, Lane::Whole), peer).await?;
+                let Request { asker, mut answers } =
+                    sessions.request((source, Lane::Whole, work), peer).await?;
                 // What is still on its way when no more is wanted is nobody's.
                 let _middle = asker.or_hang_up();
                 let ask = pin!(ask(&asker, &want, &asked));

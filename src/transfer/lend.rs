@@ -12,6 +12,7 @@ use std::rc::Rc;
 use futures_util::future::{Either, select, try_join};
 use futures_util::stream::{self, StreamExt};
 
+use crate::config::Work;
 use crate::digest::chunk_count;
 use crate::ids::NodeId;
 use crate::limits::{
@@ -125,7 +126,7 @@ impl Fetcher {
 
     /// Waits for a segment's turn at its source, which answers one after the other: were all large ones asked for at
     /// once, other cores would help with the first alone, and none would land before nearly all have come.
-    pub(super) async fn turn(&self, want: &Want, source: NodeId) -> Option<Place> {
+    pub(super) async fn turn(&self, want: &Want, source: (NodeId, Work)) -> Option<Place> {
         if self.helpers.is_none() || count_of(want, &WHOLE) < LEND_CHUNKS_MIN {
             return None;
         }
@@ -182,7 +183,7 @@ impl Fetcher {
         (asked, behind): (Range<u32>, Range<u32>),
         (helpers, hired, outline): (&Rc<Helpers>, Vec<Hired>, &Outline),
     ) -> Result<(), Failure> {
-        let (landing, source, peer) = (from.landing, from.source, from.peer);
+        let (landing, source, peer, work) = (from.landing, from.source, from.peer, from.work);
         let board = Rc::new(Board {
             pieces: RefCell::new(Pieces::new(missing(landing, &behind))),
             others: Cell::new(0),
@@ -190,8 +191,8 @@ impl Fetcher {
             changed: Notify::default(),
         });
         let loan = |pieces, news| {
-            let (group, outline) = (self.group, outline.clone());
-            Loan { source, peer, group, outline, pieces, news }
+            let (group, pacer, outline) = (self.group, self.pacer.clone(), outline.clone());
+            Loan { source, peer, group, work, pacer, outline, pieces, news }
         };
         let line = async |hired: Hired| {
             let given = self.give(landing, &board, hired, loan);

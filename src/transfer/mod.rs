@@ -3,6 +3,7 @@
 //! What to fetch is always the difference between the applied manifest and the verified inventory; the plan holds a
 //! bounded part of it and asks for the rest when there is room again (ARCHITECTURE.md, D11).
 
+mod bucket;
 mod directory;
 mod drive;
 mod failure;
@@ -11,6 +12,7 @@ mod helper;
 mod helpers;
 mod land;
 mod lend;
+mod pace;
 mod pieces;
 mod plan;
 mod serve;
@@ -20,12 +22,14 @@ mod source;
 mod spread;
 mod together;
 
+pub use bucket::Passed;
 pub use directory::{Directory, Served};
 pub use drive::{Driver, Hook};
 pub use failure::{Failure, Fetched};
 pub use fetch::Fetcher;
 pub use helper::{Helper, Loan};
 pub use helpers::Helpers;
+pub use pace::{LimitFigures, Limits, Pace, Pacer};
 pub use plan::{Plan, Start, Unavailable, Want};
 pub use serve::{Desk, Holdings, Page, Pages, serve};
 pub use share::{Share, Told};

@@ -8,11 +8,12 @@ use std::ops::Bound;
 use std::rc::Rc;
 
 use crate::broken::{self, Broken};
+use crate::config::Work;
 use crate::digest::chunk_count;
 use crate::ids::{Digest, Nanos, NodeId, SegmentId};
 use crate::limits::{
-    BACKOFF_MAX, FETCH_ATTEMPTS_MAX, FETCH_QUEUE_MAX, FETCHES_MAX, NODES_MAX, ORIGIN_ASKS_MAX, ORIGIN_PAUSE,
-    SPREAD_BYTES_MIN,
+    BACKOFF_MAX, FETCH_ATTEMPTS_MAX, FETCH_QUEUE_BEHIND_MAX, FETCH_QUEUE_MAX, FETCHES_BEHIND_MAX,
+    FETCHES_MAX, NODES_MAX, ORIGIN_ASKS_MAX, ORIGIN_PAUSE, SPREAD_BYTES_MIN,
 };
 
 use super::failure::Failure;
@@ -32,7 +33,12 @@ pub struct Want {
     pub root: Digest,
     /// The node that registered it.
     pub origin: NodeId,
+    /// What it is fetched for, as it was when it was planned.
+    pub work: Work,
 }
+
+/// When a segment is due. What is live comes first, whenever the others are.
+type Due = (Work, Nanos, SegmentId);
 
 #[derive(Debug)]
 struct Item {
@@ -83,8 +89,10 @@ pub struct Unavailable {
 #[derive(Debug, Default)]
 pub struct Plan {
     items: BTreeMap<SegmentId, Item>,
-    ready: BTreeSet<(Nanos, SegmentId)>,
+    ready: BTreeSet<Due>,
     in_flight: BTreeMap<SegmentId, NodeId>,
+    /// Of those in flight, how many are not live.
+    behind: usize,
     paused_until: Option<Nanos>,
     overflowed: bool,
     /// Segments that were stranded since somebody asked.
@@ -110,11 +118,12 @@ impl Plan {
         if self.items.contains_key(&want.id) {
             return true;
         }
-        if self.items.len() >= FETCH_QUEUE_MAX {
+        let most = if want.work == Work::Live { FETCH_QUEUE_MAX } else { FETCH_QUEUE_BEHIND_MAX };
+        if self.items.len() >= most {
             self.overflowed = true;
             return false;
         }
-        let id = want.id;
+        let due = (want.work, now, want.id);
         let item = Item {
             want,
             planned_at: now,
@@ -129,8 +138,8 @@ impl Plan {
             failing_since: None,
             is_stranded: false,
         };
-        self.items.insert(id, item);
-        self.ready.insert((now, id));
+        self.items.insert(due.2, item);
+        self.ready.insert(due);
         self.check();
         true
     }
@@ -138,8 +147,8 @@ impl Plan {
     /// Forgets a segment that the manifest no longer has. The caller stops the fetch of it, if there is one.
     pub fn forget(&mut self, id: SegmentId, sources: &mut Sources) {
         let Some(item) = self.items.remove(&id) else { return };
-        self.ready.remove(&(item.ready_at, id));
-        if let Some(source) = self.in_flight.remove(&id) {
+        self.ready.remove(&item.due());
+        if let Some(source) = self.end_flight(&item.want) {
             sources.release(source);
         }
         self.check();
@@ -155,7 +164,7 @@ impl Plan {
         let mut after = None;
         while let Some(due) = self.first_due(after, now) {
             after = Some(due);
-            let (_, id) = due;
+            let (.., id) = due;
             let item = self.items.get_mut(&id).expect("what is ready is known");
             if item.tried.len() >= sources.count().min(NODES_MAX) {
                 item.tried.clear();
@@ -170,8 +179,9 @@ impl Plan {
                 None => Vec::new(),
             };
             let start = Start { want: item.want.clone(), source, parts };
-            self.ready.remove(&(item.ready_at, id));
+            self.ready.remove(&due);
             self.in_flight.insert(id, source);
+            self.behind += usize::from(start.want.work != Work::Live);
             sources.begin(source);
             self.check();
             return Some(start);
@@ -179,32 +189,45 @@ impl Plan {
         None
     }
 
-    /// The first that is ready by now, behind `after`.
-    fn first_due(&self, after: Option<(Nanos, SegmentId)>, now: Nanos) -> Option<(Nanos, SegmentId)> {
-        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let until = (now, SegmentId::MAX);
-        if after.is_some_and(|after| after >= until) {
-            return None;
-        }
-        self.ready.range((behind, Bound::Included(until))).next().copied()
+    /// The first that is ready by now, behind `after`. What is not live leaves room for what is.
+    fn first_due(&self, after: Option<Due>, now: Nanos) -> Option<Due> {
+        let first = |work: Work| {
+            let after = after.filter(|(of, ..)| *of == work);
+            let behind =
+                after.map_or(Bound::Included((work, Nanos(0), SegmentId::default())), Bound::Excluded);
+            let until = (work, now, SegmentId::MAX);
+            if after.is_some_and(|after| after >= until) {
+                return None;
+            }
+            self.ready.range((behind, Bound::Included(until))).next().copied()
+        };
+        let has_room = |work: &Work| *work == Work::Live || self.behind < behind_max();
+        let from = after.map_or(Work::Live, |(work, ..)| work);
+        Work::ALL.into_iter().filter(|work| *work >= from).filter(has_room).find_map(first)
+    }
+
+    /// A fetch is under way no more: from whom it was, if it was.
+    fn end_flight(&mut self, want: &Want) -> Option<NodeId> {
+        let source = self.in_flight.remove(&want.id)?;
+        self.behind -= usize::from(want.work != Work::Live);
+        Some(source)
     }
 
     /// The segment stands, verified and durable. If it was planned: for how long.
     pub fn landed(&mut self, id: SegmentId, sources: &mut Sources, now: Nanos) -> Option<Nanos> {
-        if let Some(source) = self.in_flight.remove(&id) {
+        let item = self.items.remove(&id)?;
+        if let Some(source) = self.end_flight(&item.want) {
             sources.end(source, Ok(()), now);
         }
-        let item = self.items.remove(&id);
-        if let Some(item) = &item {
-            self.ready.remove(&(item.ready_at, id));
-        }
+        self.ready.remove(&item.due());
         self.check();
-        item.map(|item| now.since(item.planned_at))
+        Some(now.since(item.planned_at))
     }
 
     /// The fetch failed. `jitter` is 0..=255, drawn by the caller.
     pub fn failed(&mut self, id: SegmentId, failure: Failure, jitter: u8, sources: &mut Sources, now: Nanos) {
-        let Some(source) = self.in_flight.remove(&id) else { return };
+        let Some(want) = self.items.get(&id).map(|item| item.want.clone()) else { return };
+        let Some(source) = self.end_flight(&want) else { return };
         sources.end(source, Err(failure), now);
         let Some(item) = self.items.get_mut(&id) else { return };
         item.last = Some(failure);
@@ -230,21 +253,21 @@ impl Plan {
             now.plus(Nanos(rest.0 - rest.0 / 4 * u64::from(jitter) / 255))
         };
         item.ready_at = again;
-        self.ready.insert((again, id));
+        self.ready.insert((want.work, again, id));
         self.check();
     }
 
     /// Those that rest and that `is_meant` says so of, by what they failed in last, are due.
     pub fn hurry(&mut self, now: Nanos, is_meant: impl Fn(&Want, Option<Failure>) -> bool) {
-        let behind = (Bound::Excluded((now, SegmentId::MAX)), Bound::Unbounded);
-        let resting: Vec<(Nanos, SegmentId)> = self.ready.range(behind).copied().collect();
-        for (at, id) in resting {
+        let resting: Vec<Due> = self.ready.iter().filter(|(_, at, _)| *at > now).copied().collect();
+        for due in resting {
+            let (work, _, id) = due;
             let item = self.items.get_mut(&id).expect("what is ready is known");
             if is_meant(&item.want, item.last) {
                 item.ready_at = now;
                 item.tried.clear();
-                self.ready.remove(&(at, id));
-                self.ready.insert((now, id));
+                self.ready.remove(&due);
+                self.ready.insert((work, now, id));
             }
         }
         self.check();
@@ -262,8 +285,12 @@ impl Plan {
         if let Some(until) = self.paused_until.filter(|until| *until > now) {
             return Some(until);
         }
-        let first = self.ready.first().map(|(at, _)| *at)?;
-        if first > now { Some(first) } else { sources.next_rested(now) }
+        let first = |work: Work| {
+            let mut of = self.ready.range((work, Nanos(0), SegmentId::default())..);
+            let at = of.next().filter(|(found, ..)| *found == work).map(|(_, at, _)| *at)?;
+            if at > now { Some(at) } else { sources.next_rested(now) }
+        };
+        Work::ALL.into_iter().filter_map(first).min()
     }
 
     /// There was no room for a part of the difference, and there is now: derive it again.
@@ -327,6 +354,12 @@ impl Plan {
     fn check(&self) {
         debug_assert!(self.items.len() <= FETCH_QUEUE_MAX, "{} segments planned", self.items.len());
         debug_assert!(self.in_flight.len() <= fetches_max(), "{} fetches", self.in_flight.len());
+        debug_assert!(
+            self.behind <= self.in_flight.len(),
+            "{} of {} fetches",
+            self.behind,
+            self.in_flight.len()
+        );
         debug_assert_eq!(
             self.items.len(),
             self.ready.len() + self.in_flight.len(),
@@ -336,6 +369,10 @@ impl Plan {
 }
 
 impl Item {
+    fn due(&self) -> Due {
+        (self.want.work, self.ready_at, self.want.id)
+    }
+
     /// All sources have been asked: how long it rests now.
     fn end_round(&mut self) -> Nanos {
         if std::mem::take(&mut self.met_busy) {
@@ -374,6 +411,11 @@ fn divide(want: &Want, me: NodeId, source: NodeId, sources: &Sources, now: Nanos
 /// How many fetches go on at a time.
 fn fetches_max() -> usize {
     if broken::is(Broken::FetchesUnbounded) { usize::MAX } else { FETCHES_MAX }
+}
+
+/// How many of them may be for what is not live.
+fn behind_max() -> usize {
+    if broken::is(Broken::FetchesUnbounded) { usize::MAX } else { FETCHES_BEHIND_MAX }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::transfer::source::Announced;
 
 fn want(index: u64) -> Want {
     let id = SegmentId { index: LogIndex(index), ordinal: 0 };
-    Want { id, path: "a".into(), bytes: 1, root: Digest([1; 32]), origin: NodeId(1) }
+    Want { id, path: "a".into(), bytes: 1, root: Digest([1; 32]), origin: NodeId(1), work: Work::Live }
 }
 
 fn sources(nodes: &[u64]) -> Sources {

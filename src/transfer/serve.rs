@@ -17,6 +17,7 @@ use crate::uring::{Buffer, Core, Extent, Place, Places, Shares, timeout};
 use crate::wire::{Body, Chunk, ChunkList, Cursor, Fetch, FetchRefused, ListPage, ListReply, Refusal};
 
 use super::directory::Directory;
+use super::pace::Pace;
 
 /// Where served segments come from.
 #[derive(Clone)]
@@ -36,10 +37,12 @@ enum Open {
 }
 
 /// A place among the segments that are served. Given back while a chunk is waited for that this node is itself still
-/// fetching: nodes that wait for each other have room for what ends the waiting.
+/// fetching: nodes that wait for each other have room for what ends the waiting. And while a limit holds it back, as
+/// what is behind would take up all places.
 struct Seat<'a> {
     places: &'a Places,
     place: Option<Place>,
+    pace: &'a Pace,
 }
 
 /// A chunk to be sent.
@@ -80,13 +83,14 @@ pub struct Page {
     pub next: Vec<u8>,
 }
 
-/// Answers requests until the peer ends the stream. `pages`, if there are any, are listed to whoever asks. A segment
-/// for which the desk has no place is refused as busy.
+/// Answers requests until the peer ends the stream, no faster than `pace`. `pages`, if there are any, are listed to
+/// whoever asks. A segment for which the desk has no place is refused as busy.
 pub async fn serve(
     stream: Stream,
     holdings: Holdings,
     pages: Option<Pages>,
     desk: Rc<Desk>,
+    pace: Pace,
     stats: Rc<TransferStats>,
 ) {
     let who = stream.who();
@@ -95,7 +99,9 @@ pub async fn serve(
     loop {
         let Ok(message) = receiver.receive().await else { return };
         let done = match (message.decode(), &pages) {
-            (Ok(Body::Fetch(fetch)), _) => answer(&sender, &places, &holdings, &fetch, (&stats, who)).await,
+            (Ok(Body::Fetch(fetch)), _) => {
+                answer(&sender, (&places, &pace), &holdings, &fetch, (&stats, who)).await
+            }
             (Ok(Body::ListPage(ask)), Some(pages)) => list(&sender, pages, &ask).await,
             _ => {
                 tracing::warn!(peer = ?who, kind = %message.kind, "a peer asks for segments in a way that is none");
@@ -120,7 +126,7 @@ async fn list(sender: &StreamSender, pages: &Pages, ask: &ListPage<'_>) -> Resul
 
 async fn answer(
     sender: &StreamSender,
-    places: &Places,
+    (places, pace): (&Places, &Pace),
     holdings: &Holdings,
     fetch: &Fetch,
     (stats, who): (&TransferStats, Who),
@@ -130,7 +136,7 @@ async fn answer(
         tracing::debug!(peer = ?who, segment = %fetch.segment, "refused as one too many");
         return refuse(Refusal::Busy).await;
     }
-    let mut seat = Seat { places, place: Some(places.take()) };
+    let mut seat = Seat { places, place: Some(places.take()), pace };
     let mut open = match holdings.open(fetch.segment, fetch.root).await {
         Ok(open) => open,
         Err(code) => return refuse(code).await,
@@ -265,6 +271,14 @@ impl Open {
         if let Err(code) = self.await_chunk(seat, chunk).await {
             return Ok(Err(code));
         }
+        let span = match self {
+            Self::Held(reader) => reader.span(chunk),
+            Self::Plain(file) => file.span(chunk),
+            Self::Partial(..) => CHUNK_BYTES,
+        };
+        if let Err(code) = seat.pay(span).await {
+            return Ok(Err(code));
+        }
         let cached = match self {
             Self::Held(reader) => reader.cached_chunk(chunk).await,
             Self::Plain(file) => file.cached(chunk).await,
@@ -275,11 +289,6 @@ impl Open {
         }
         let place = sender.load().await?;
         // Of memory of its own, the connections' places bound how much.
-        let span = match self {
-            Self::Held(reader) => reader.span(chunk),
-            Self::Plain(file) => file.span(chunk),
-            Self::Partial(..) => CHUNK_BYTES,
-        };
         let buffer = Core::current().slab().spare(span).unwrap_or_else(|| Buffer::heap(span));
         let (read, buffer) = match self {
             Self::Held(reader) => {
@@ -303,6 +312,17 @@ impl Open {
 impl Seat<'_> {
     fn leave(&mut self) {
         self.place = None;
+    }
+
+    /// Waits until so many bytes may leave. A chunk's last few may count though they are none: of a file that is read in
+    /// blocks, and of one that is being fetched.
+    async fn pay(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if self.pace.is_free() {
+            return Ok(());
+        }
+        self.leave();
+        self.pace.pass(bytes).await;
+        self.come_back().await
     }
 
     async fn come_back(&mut self) -> Result<(), Refusal> {

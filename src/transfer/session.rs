@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 
+use crate::config::Work;
 use crate::digest::{ChunkList, VerifiedChunks, chunk_count};
 use crate::ids::{GroupId, Nanos, NodeId};
 use crate::limits::{FETCHES_MAX, PROGRESS_TIMEOUT, STREAM_QUEUE_MAX};
@@ -19,6 +20,7 @@ use crate::uring::{Core, Notify, Priority, QueueReceiver, QueueSender, deadline,
 use crate::wire::{Body, Class, Fetch, Purpose, Refusal};
 
 use super::failure::Failure;
+use super::pace::{Pace, Pacer};
 
 /// What a stream to a source is for. A source answers the requests of one stream in their order: a share that it is
 /// itself still fetching would hold up what it has.
@@ -30,8 +32,8 @@ pub(super) enum Lane {
     Share,
 }
 
-/// A source, and what for.
-pub(super) type To = (NodeId, Lane);
+/// A source, and what for. What is live waits behind nothing else.
+pub(super) type To = (NodeId, Lane, Work);
 
 /// The kept streams of a shard, one to each source and for each purpose.
 pub(super) struct Sessions {
@@ -40,6 +42,7 @@ pub(super) struct Sessions {
     kept: RefCell<BTreeMap<To, Rc<Session>>>,
     opening: RefCell<BTreeSet<To>>,
     opened: Notify,
+    pacer: Pacer,
     stats: Rc<TransferStats>,
 }
 
@@ -58,9 +61,14 @@ impl Drop for Opening<'_> {
 
 impl Sessions {
     /// Refusals are counted in `stats`.
-    pub(super) fn new(transport: Transport, group: GroupId, stats: Rc<TransferStats>) -> Self {
+    pub(super) fn new(transport: Transport, group: GroupId, pacer: Pacer, stats: Rc<TransferStats>) -> Self {
         let (kept, opening, opened) = (RefCell::default(), RefCell::default(), Notify::default());
-        Self { transport, group, kept, opening, opened, stats }
+        Self { transport, group, kept, opening, opened, pacer, stats }
+    }
+
+    /// From now on what comes is held to these limits.
+    pub(super) fn set_pacer(&mut self, pacer: Pacer) {
+        self.pacer = pacer;
     }
 
     /// A new request to a source, on the stream that is kept or on a new one.
@@ -69,7 +77,7 @@ impl Sessions {
     }
 
     async fn session(&self, to: To, peer: Peer) -> Result<Rc<Session>, Failure> {
-        let source = to.0;
+        let (source, _, work) = to;
         let begin = || {
             let is_first = self.opening.borrow_mut().insert(to);
             is_first.then(|| Opening { sessions: self, to })
@@ -78,7 +86,7 @@ impl Sessions {
         if let Some(session) = self.kept.borrow().get(&to).filter(|session| !session.broken.get()) {
             return Ok(Rc::clone(session));
         }
-        let opened = self.transport.open_stream(peer, self.group, Class::Bulk, Purpose::Transfer).await;
+        let opened = self.transport.open_stream(peer, self.group, Class::Bulk, purpose(work)).await;
         let stream = opened.map_err(|error| {
             tracing::debug!(%source, %error, "a source cannot be reached");
             match error.refusal() {
@@ -96,10 +104,14 @@ impl Sessions {
             broken: Cell::new(false),
             over: Rc::clone(&over),
             heard: Cell::new(Core::current().now()),
+            is_held: Cell::new(false),
             stats: Rc::clone(&self.stats),
         });
         self.kept.borrow_mut().insert(to, Rc::clone(&session));
-        drop(Core::current().spawn(Priority::Bulk, route(Rc::downgrade(&session), receiver, over)));
+        drop(
+            Core::current()
+                .spawn(Priority::Bulk, route(Rc::downgrade(&session), receiver, over, self.pacer.of(work))),
+        );
         Ok(session)
     }
 }
@@ -114,6 +126,8 @@ struct Session {
     over: Rc<Notify>,
     /// When the source last answered any of them.
     heard: Cell<Nanos>,
+    /// What it has sent waits here until it may pass.
+    is_held: Cell<bool>,
     stats: Rc<TransferStats>,
 }
 
@@ -121,12 +135,14 @@ impl Session {
     /// Waits for something of the source as long as it makes progress. It answers one request after the other: while it
     /// answers any, it does.
     async fn while_it_answers<T>(&self, something: impl Future<Output = T>) -> Result<T, Failure> {
-        let begun = Core::current().now();
+        let core = Core::current();
+        let mut begun = core.now();
         let mut something = pin!(something);
         loop {
             let heard = self.heard.get().max(begun);
             match deadline(heard.plus(PROGRESS_TIMEOUT), something.as_mut()).await {
                 Err(_) if self.heard.get() > heard => {}
+                Err(_) if self.is_held.get() => begun = core.now(),
                 Err(_) => {
                     // Whoever comes next asks on a stream of its own: on this one there may be no credit ever again.
                     self.broken.set(true);
@@ -216,8 +232,17 @@ impl Due {
     }
 }
 
-/// Gives each answer to the request that it names. Ends with the stream or the session, or when it is told to.
-async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver, over: Rc<Notify>) {
+/// What a source is told that a stream is for.
+fn purpose(work: Work) -> Purpose {
+    match work {
+        Work::Live => Purpose::Transfer,
+        Work::CatchUp | Work::Scrub => Purpose::CatchUp,
+    }
+}
+
+/// Gives each answer to the request that it names, when it may pass: what is held back stays with the source, but for
+/// the credit of one stream. Ends with the stream or the session, or when it is told to.
+async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver, over: Rc<Notify>, pace: Pace) {
     let mut over = pin!(over.notified());
     loop {
         let Either::Left((received, _)) = select(pin!(receiver.receive()), over.as_mut()).await else {
@@ -229,7 +254,15 @@ async fn route(session: std::rc::Weak<Session>, mut receiver: StreamReceiver, ov
             session.requests.borrow_mut().clear();
             return;
         };
-        if let Some(queue) = session.heard_of(&message) {
+        let taker = session.heard_of(&message);
+        let bytes = message.payload.as_ref().map_or(0, |payload| payload.filled().len());
+        if bytes > 0 && !pace.is_free() {
+            session.is_held.set(true);
+            let Either::Left(_) = select(pin!(pace.pass(bytes)), over.as_mut()).await else { return };
+            session.is_held.set(false);
+            session.heard.set(Core::current().now());
+        }
+        if let Some(queue) = taker {
             // A request that is slow holds up those behind it, as the source answers in their order.
             let _given_up = queue.send(message).await;
         }

@@ -10,6 +10,7 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, StreamExt};
 
+use crate::config::Work;
 use crate::ids::NodeId;
 use crate::limits::{SPREAD_ASKS_MAX, SPREAD_PAUSE};
 use crate::segment::Landing;
@@ -86,11 +87,12 @@ impl Fetcher {
         asked: Range<u32>,
         (others, tell): (&[Share], Tell<'_>),
     ) -> Result<(), Failure> {
-        let (landing, begun, is_late) = (from.landing, Core::current().now(), Cell::new(false));
+        let (landing, work) = (from.landing, from.work);
+        let (begun, is_late) = (Core::current().now(), Cell::new(false));
         let count = lacking(landing, &own);
         if count > 0 {
             let own = pin!(self.receive_own(from, own, asked));
-            let shares = pin!(self.receive_shares(others, landing, (tell, &is_late)));
+            let shares = pin!(self.receive_shares((others, work), landing, (tell, &is_late)));
             match select(own, shares).await {
                 Either::Left((done, shares)) => {
                     done?;
@@ -107,13 +109,13 @@ impl Fetcher {
     /// Takes from other nodes than the source what they are asked for, all at once.
     async fn receive_shares(
         &self,
-        shares: &[Share],
+        (shares, work): (&[Share], Work),
         landing: &Landing,
         (tell, is_late): (Tell<'_>, &Cell<bool>),
     ) {
         let one = async |share: &Share| {
             let asked = Asked::of(share.part.node, tell, is_late);
-            let told = match self.receive_share(share, landing).await {
+            let told = match self.receive_share((share, work), landing).await {
                 Ok(()) => Told::Came,
                 Err(failure) => {
                     let (segment, node) = (landing.want().id, share.part.node);
@@ -129,14 +131,21 @@ impl Fetcher {
 
     /// A replica may have heard of the segment later than this one: for a while it is asked again. In another request:
     /// to one that was refused more refusals may come, one for each range.
-    async fn receive_share(&self, share: &Share, landing: &Landing) -> Result<(), Failure> {
+    async fn receive_share(&self, (share, work): (&Share, Work), landing: &Landing) -> Result<(), Failure> {
         let Share { part, peer } = share;
         let once = async || {
-            let request = self.sessions.request((part.node, Lane::Share), *peer).await?;
+            let request = self.sessions.request((part.node, Lane::Share, work), *peer).await?;
             let Request { asker, mut answers } = request;
             let (asker, answers) = (&asker, &mut answers);
-            let mut from =
-                Receiving { asker, answers, source: part.node, peer: *peer, landing, hired: Vec::new() };
+            let mut from = Receiving {
+                asker,
+                answers,
+                source: part.node,
+                peer: *peer,
+                work,
+                landing,
+                hired: Vec::new(),
+            };
             // Of one that is late the rest would take up its line for nothing.
             let middle = asker.or_hang_up();
             let ended = self.receive_missing(&mut from, part.chunks.clone(), false).await;

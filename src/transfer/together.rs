@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use futures_util::future::{join_all, try_join};
 
 use crate::broken::{self, Broken};
+use crate::config::Work;
 use crate::digest::{ChunkList, VerifiedChunks, chunk_digests};
 use crate::ids::{Digest, NodeId, SegmentId};
 use crate::limits::{CHUNK_BYTES, CHUNK_LEAVES, LEAF_BYTES};
@@ -25,26 +26,27 @@ use super::session::{Answers, Lane, Request};
 /// Up to this size a segment is fetched together with others.
 const SMALL_BYTES_MAX: u64 = CHUNK_BYTES as u64 / 2;
 
-/// Small segments that can begin, by the source that each is asked of.
+/// Small segments that can begin, by what they are fetched for and the source that each is asked of.
 #[derive(Default)]
-pub(super) struct Batches(BTreeMap<NodeId, Vec<Want>>);
+pub(super) struct Batches(BTreeMap<(Work, NodeId), Vec<Want>>);
 
 impl Batches {
     /// Takes a segment. A batch that has no lane left for it begins now.
-    pub(super) fn add(&mut self, source: NodeId, want: Want) -> Option<(NodeId, Vec<Want>)> {
-        let batch = self.0.entry(source).or_default();
+    pub(super) fn add(&mut self, source: NodeId, want: Want) -> Option<((Work, NodeId), Vec<Want>)> {
+        let of = (want.work, source);
+        let batch = self.0.entry(of).or_default();
         let leaves = |want: &Want| want.bytes.div_ceil(LEAF_BYTES as u64);
         let taken: u64 = batch.iter().map(leaves).sum();
         let is_full = taken + leaves(&want) > CHUNK_LEAVES as u64;
-        let full = is_full.then(|| (source, std::mem::take(batch)));
+        let full = is_full.then(|| (of, std::mem::take(batch)));
         batch.push(want);
         full
     }
 }
 
 impl IntoIterator for Batches {
-    type Item = (NodeId, Vec<Want>);
-    type IntoIter = std::collections::btree_map::IntoIter<NodeId, Vec<Want>>;
+    type Item = ((Work, NodeId), Vec<Want>);
+    type IntoIter = std::collections::btree_map::IntoIter<(Work, NodeId), Vec<Want>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
@@ -76,7 +78,7 @@ impl Fetcher {
     pub(super) async fn fetch_together(
         &self,
         wants: Vec<segment::Want>,
-        from: (NodeId, Peer),
+        from: (NodeId, Peer, Work),
         is_wanted: &dyn Fn(SegmentId) -> bool,
     ) -> Outcomes {
         let mut done = Outcomes::with_capacity(wants.len());
@@ -104,7 +106,7 @@ impl Fetcher {
     async fn receive_together(
         &self,
         wants: &[segment::Want],
-        from: (NodeId, Peer),
+        from: (NodeId, Peer, Work),
     ) -> Vec<Result<Buffer, Failure>> {
         let mut came = Vec::with_capacity(wants.len());
         if !wants.is_empty()
@@ -118,10 +120,10 @@ impl Fetcher {
     async fn receive_all(
         &self,
         wants: &[segment::Want],
-        (source, peer): (NodeId, Peer),
+        (source, peer, work): (NodeId, Peer, Work),
         came: &mut Vec<Result<Buffer, Failure>>,
     ) -> Result<(), Failure> {
-        let Request { asker, mut answers } = self.sessions.request((source, Lane::Whole), peer).await?;
+        let Request { asker, mut answers } = self.sessions.request((source, Lane::Whole, work), peer).await?;
         let ask = async {
             for want in wants {
                 asker.ask(want, 0..1, false).await?;
@@ -258,13 +260,13 @@ mod tests {
 
     fn want(ordinal: u32, bytes: u64) -> Want {
         let id = SegmentId { ordinal, ..SegmentId::default() };
-        Want { id, path: "a".into(), bytes, root: Digest::default(), origin: NodeId(1) }
+        Want { id, path: "a".into(), bytes, root: Digest::default(), origin: NodeId(1), work: Work::Live }
     }
 
     /// What begins, by source and size, of segments that are added in turn.
     fn batches(added: &[(u64, u64)]) -> Vec<(u64, Vec<u64>)> {
         let mut batches = Batches::default();
-        let sizes = |(source, wants): (NodeId, Vec<Want>)| {
+        let sizes = |((_, source), wants): ((Work, NodeId), Vec<Want>)| {
             (source.0, wants.into_iter().map(|want| want.bytes).collect::<Vec<_>>())
         };
         let mut begun = Vec::new();

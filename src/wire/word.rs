@@ -92,6 +92,8 @@ words! {
         Transfer = 3, "transfer";
         /// What nodes tell each other about a shard.
         Soft = 4, "soft";
+        /// Segments of one shard for a node that is behind: what others need just now goes before.
+        CatchUp = 5, "catch_up";
     }
 }
 

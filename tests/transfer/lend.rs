@@ -21,8 +21,8 @@ const BYTES: usize = 80 * CHUNK_BYTES + 1000;
 const SOON: u64 = 6;
 
 /// A target whose first core owns its segments, and one more core.
-struct Team {
-    target: Target,
+pub(super) struct Team {
+    pub(super) target: Target,
     helper: Rc<Helper>,
     core: Core,
     transport: Transport,
@@ -36,7 +36,7 @@ async fn help(helper: Rc<Helper>, transport: Transport, mut mail: MailReceiver<B
     }
 }
 
-fn start(rig: &mut Rig) -> Team {
+pub(super) fn start(rig: &mut Rig) -> Team {
     start_with(rig, Helper::default())
 }
 

@@ -5,6 +5,7 @@ mod endless;
 mod faults;
 mod lend;
 mod liar;
+mod rates;
 mod relay;
 mod sessions;
 mod shares;
@@ -14,11 +15,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringway::auth::{Secret, SecretSet};
+use ringway::config::{Direction, Rates, Work};
 use ringway::digest::{ChunkList, Kernel, TreeHasher};
-use ringway::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, SegmentId};
+use ringway::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, SegmentId, ShardId};
 use ringway::segment::{Ownership, Store, StoreOptions};
 use ringway::stats::TransferStats;
-use ringway::transfer::{Desk, Directory, Driver, Fetcher, Helpers, Holdings, Served, Want, serve};
+use ringway::transfer::{
+    Desk, Directory, Driver, Fetcher, Helpers, Holdings, Limits, Pace, Pacer, Served, Want, serve,
+};
 use ringway::transport::{Peer, Stream, Transport, TransportOptions};
 use ringway::uring::{Core, Dir, Gate, Notify, OpenOptions, Priority};
 use ringway::wire::{Body, Class, Fetch, Purpose, Refusal};
@@ -44,6 +48,15 @@ pub struct Rig {
     pub source: NodeId,
     pub target: NodeId,
     pub samples: Vec<Sample>,
+    /// The source's limits of bytes per second, and the target's: none at first.
+    pub limits: [Limits; 2],
+    /// What a sample is fetched for.
+    pub work: fn(usize) -> Work,
+}
+
+/// No limit.
+fn unlimited() -> Pace {
+    Pacer::default().of(Work::Live)
 }
 
 /// The target's part, for one life of its process.
@@ -131,7 +144,8 @@ impl Rig {
             }
         }
         sim.host(target).disk.plant_dir("/data/dest");
-        let mut rig = Self { sim, source, target, samples };
+        let limits = [Limits::new(&Rates::default(), 1), Limits::new(&Rates::default(), 1)];
+        let mut rig = Self { sim, source, target, samples, limits, work: |_| Work::Live };
         rig.start_source();
         rig
     }
@@ -143,6 +157,7 @@ impl Rig {
         let (listening, address) = (transport.clone(), self.sim.address(self.source, PORT));
         let samples: Vec<_> = self.samples.iter().map(|s| (s.path.clone(), s.bytes.clone())).collect();
         let server = core.clone();
+        let pacer = self.limits[0].pacer(ShardId(0), Direction::Serve);
         self.sim.block_on(&core, async move {
             let root = Dir::open_root("/data/source").await.expect("planted");
             let mut files = Vec::new();
@@ -159,7 +174,10 @@ impl Rig {
                 // Connections last as long as somebody holds their transport.
                 let _transport = transport;
                 while let Some(next) = incoming.receive().await {
-                    let serving = serve(next.stream, holdings.clone(), None, Rc::clone(&desk), Rc::default());
+                    let is_live = next.purpose == Purpose::Transfer;
+                    let pace = pacer.of(if is_live { Work::Live } else { Work::CatchUp });
+                    let (holdings, desk) = (holdings.clone(), Rc::clone(&desk));
+                    let serving = serve(next.stream, holdings, None, desk, pace, Rc::default());
                     drop(Core::current().spawn(Priority::Bulk, serving));
                 }
             };
@@ -240,11 +258,12 @@ impl Rig {
         let core = self.sim.core(self.target, 0);
         let transport = transport(&core, NodeId(2));
         let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
+        let pacer = self.limits[1].pacer(ShardId(0), Direction::Receive);
         self.sim.block_on(&core, async move {
             let (store, _) = Store::open(dest_options()).await.expect("it recovers");
             let (store, stats) = (Rc::new(store), Rc::new(TransferStats::default()));
             let fetcher = Fetcher::new(transport, Rc::clone(&store), GROUP, Rc::clone(&stats));
-            let fetcher = fetcher.with_helpers(helpers);
+            let fetcher = fetcher.with_helpers(helpers).with_pacer(pacer);
             let driver =
                 Driver::new(fetcher, Box::new(move |_| Some(peer)), Box::new(|_, _| {}), Rc::clone(&stats));
             driver.set_sources([SOURCE]);
@@ -263,7 +282,8 @@ impl Rig {
         let sample = &self.samples[index];
         let tree = tree(&sample.bytes);
         let id = SegmentId { index: LogIndex(index as u64 + 1), ordinal: 0 };
-        Want { id, path: sample.path.as_str().into(), bytes: tree.len, root: tree.root, origin: SOURCE }
+        let (path, work) = (sample.path.as_str().into(), (self.work)(index));
+        Want { id, path, bytes: tree.len, root: tree.root, origin: SOURCE, work }
     }
 
     /// Runs until the target has everything, and checks it byte for byte.

@@ -13,7 +13,7 @@ use ringway::uring::{Buffer, Core, Priority};
 use ringway::wire::{Body, Class, Fetch, Purpose};
 
 use super::shares::want;
-use super::{GROUP, Rig, dest_options, transport, tree, whole};
+use super::{GROUP, Rig, dest_options, transport, tree, unlimited, whole};
 
 const PORT: u16 = 7100;
 
@@ -42,7 +42,8 @@ fn relay(rig: &mut Rig) -> (Peer, Core, Landing) {
             let _transport = transport;
             while let Some(next) = incoming.receive().await {
                 let holdings = Holdings::Store(Rc::clone(&store));
-                let serving = serve(next.stream, holdings, None, Rc::clone(&desk), Rc::default());
+                let serving =
+                    serve(next.stream, holdings, None, Rc::clone(&desk), unlimited(), Rc::default());
                 drop(Core::current().spawn(Priority::Bulk, serving));
             }
         };

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use ringway::config::Work;
 use ringway::digest::{ChunkList, VerifiedChunks};
 use ringway::ids::{Nanos, NodeId};
 use ringway::limits::{CHUNK_BYTES, FRAME_CHARGE_BYTES, PROGRESS_TIMEOUT, STREAM_CREDIT_FIRST_BYTES};
@@ -144,7 +145,7 @@ fn a_segment_in_many_parts_takes_answers_while_it_waits_to_ask_for_the_rest() {
         for want in small.into_iter().chain([large]) {
             let (fetcher, results) = (Rc::clone(&fetcher), Rc::clone(&results));
             drop(Core::current().spawn(Priority::Bulk, async move {
-                let done = fetcher.fetch(want, (NodeId(9), peer), &[], &|_, _| ()).await;
+                let done = fetcher.fetch(want, (NodeId(9), peer, Work::Live), &[], &|_, _| ()).await;
                 results.borrow_mut().push(done);
             }));
         }

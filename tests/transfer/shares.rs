@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ringway::config::Spread;
+use ringway::config::{Spread, Work};
 use ringway::ids::{LogIndex, Nanos, NodeId, SegmentId};
 use ringway::limits::{CHUNK_BYTES, SPREAD_PATIENCE};
 use ringway::segment::{self, RelativePath, Store};
@@ -45,7 +45,7 @@ pub fn fetch(rig: &mut Rig, shares: Vec<Share>) -> Fetched {
         let fetcher = Fetcher::new(transport, Rc::clone(&store), GROUP, Rc::clone(&stats));
         let fetching = async move {
             let tell = |node, how| tells.borrow_mut().push((node, how));
-            let source = (shares[0].part.node, shares[0].peer);
+            let source = (shares[0].part.node, shares[0].peer, Work::Live);
             let ended = fetcher.fetch(want, source, &shares, &tell).await;
             *ends.borrow_mut() = Some(ended.map(drop));
         };

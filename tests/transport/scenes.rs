@@ -50,7 +50,7 @@ pub fn serve(core: &Core, transport: &Transport) {
                 let Incoming { purpose, stream, .. } = incoming;
                 let _ended = match purpose {
                     Purpose::Raft => echo(stream).await,
-                    Purpose::Transfer => source(stream).await,
+                    Purpose::Transfer | Purpose::CatchUp => source(stream).await,
                     // Takes nothing, gives nothing, and does not go away.
                     Purpose::Manifest | Purpose::Soft => std::future::pending().await,
                 };
