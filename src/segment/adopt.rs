@@ -110,7 +110,7 @@ impl Inner {
         match folder.link(path.name(), pins, &stem.to_string()).await {
             Ok(()) | Err(Errno::EXISTS) => {
                 self.pinned.borrow_mut().insert(stem);
-                pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))
+                self.folders.pins_sync.sync().await.map_err(failed(Doing::SyncFolder, "pins"))
             }
             Err(_) => {
                 self.links_refused.set(true);
@@ -167,7 +167,7 @@ impl Inner {
             pins.rename(&from, pins, &to).await.map_err(failed(Doing::Rename, &from))?;
             self.pinned.borrow_mut().remove(&old);
             self.pinned.borrow_mut().insert(new);
-            pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
+            self.folders.pins_sync.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
         }
         match self.folders.digests.rename(&from, &self.folders.digests, &to).await {
             Ok(()) | Err(Errno::NOT_FOUND) => Ok(()),

@@ -12,6 +12,7 @@ mod chunked;
 mod drafts;
 mod exchange;
 mod fault;
+mod folder_sync;
 mod hollow;
 mod hooks;
 mod identity;

@@ -12,6 +12,7 @@ use crate::limits::{STORE_LOCK_ATTEMPTS, STORE_OPERATIONS_MAX};
 use crate::uring::{Dir, Errno, File, FileKind, OpenOptions, sleep};
 
 use super::fault::{DiskError, Doing, failed, from_disk};
+use super::folder_sync::FolderSync;
 use super::hooks::{Hooks, Sabotage};
 use super::identity::Identity;
 use super::inventory::{Inventory, Standing};
@@ -246,10 +247,12 @@ fn stranger(folder: &str, name: &[u8]) -> String {
 async fn open_folders(path: &str) -> Result<PrivateFolders, OpenError> {
     let beside = Dir::open_root(path).await.map_err(failed(Doing::Open, path))?;
     let private = make(&beside, PRIVATE_FOLDER).await?;
+    let pins = make(&private, "pins").await?;
     let folders = PrivateFolders {
         _lock: take_lock(&private, path).await?,
         staging: make(&private, "staging").await?,
-        pins: make(&private, "pins").await?,
+        pins_sync: FolderSync::new(pins.clone()),
+        pins,
         digests: make(&private, "digests").await?,
         quarantine: make(&private, "quarantine").await?,
         private,

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use futures_util::future::join;
+
 use crate::broken::{self, Broken};
 use crate::digest::{ChunkList, VerifiedChunks};
 use crate::ids::Digest;
@@ -183,8 +185,9 @@ impl Store {
         let (tree, flat) = digesting.await?;
         unchanged().await?;
         // What is registered outlives a power cut here, though the engine may not have synced it.
-        file.sync_data().await.map_err(failed(Doing::SyncData, path))?;
-        self.0.folders.pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
+        let (content, name) = join(file.sync_data(), self.0.folders.pins_sync.sync()).await;
+        content.map_err(failed(Doing::SyncData, path))?;
+        name.map_err(failed(Doing::SyncFolder, "pins"))?;
         let root = tree.root;
         let chunks = ChunkList::from(tree).verify(root).expect("a tree's list hashes to its root");
         Ok((chunks, flat))
@@ -240,7 +243,7 @@ impl Inner {
             self.draft_names.borrow_mut().remove(name);
         }
         self.pinned.borrow_mut().insert(stem);
-        pins.sync().await.map_err(failed(Doing::SyncFolder, "pins"))
+        self.folders.pins_sync.sync().await.map_err(failed(Doing::SyncFolder, "pins"))
     }
 
     /// Makes a draft the segment's pin and records it.

@@ -15,6 +15,7 @@ use crate::uring::{Dir, Errno, File, Gate, OpenOptions};
 
 use super::drafts::Drafts;
 use super::fault::{DiskError, Doing, failed};
+use super::folder_sync::FolderSync;
 use super::hooks::Hooks;
 #[cfg(feature = "sim")]
 use super::hooks::{Edge, Sabotage, Verdict};
@@ -126,6 +127,7 @@ pub(super) struct PrivateFolders {
     pub(super) private: Dir,
     pub(super) staging: Dir,
     pub(super) pins: Dir,
+    pub(super) pins_sync: FolderSync,
     pub(super) digests: Dir,
     pub(super) quarantine: Dir,
     /// Held for as long as the store is.

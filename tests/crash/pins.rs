@@ -1,5 +1,6 @@
 //! Pins of an engine's files: which file they keep, through what, and what it costs to know them.
 
+use futures_util::future::join_all;
 use ringway::ids::Nanos;
 use ringway::limits::CHUNK_BYTES;
 use ringway::segment::{Gone, Ownership, PinError, Store, Want};
@@ -130,4 +131,34 @@ fn a_version_without_its_record_makes_room_for_what_the_engine_has_registered_in
     let gone = sim.block_on(&core, async move { store.remove(new.want.id).await });
     assert_eq!(gone, Ok(Gone::File));
     assert!(sim.host(node).disk.paths(ROOT).is_empty());
+}
+
+/// Digests eight files at the same time, the first fsync of the pins so slow that all others ask meanwhile; `next` is
+/// what becomes of those behind it. Says how many fsyncs there were behind it, how many of the files are kept, and how
+/// many pins there are.
+fn digested_together(seed: u64, next: Fault) -> (u64, usize, usize) {
+    let (mut sim, node, core, store) = origin(seed);
+    let files: Vec<_> =
+        (1..=8).map(|index| planted(&mut sim, node, index, &format!("{index}.seg")).want.path).collect();
+    // The files' own have no other fault.
+    let syncs = |fault: Fault| Rule::new(fault).on(OpKind::Sync);
+    sim.fault(node, syncs(Fault::Slow(Nanos(1))).path("pins/draft-").times(u64::MAX));
+    sim.fault(node, syncs(Fault::Slow(Nanos::from_secs(1))).path("pins"));
+    let behind = sim.fault(node, syncs(next).path("pins").times(u64::MAX));
+    let kept = sim.block_on(&core, async move {
+        let digested = join_all(files.iter().map(|name| store.digest_file(name))).await;
+        digested.iter().filter(|digested| digested.is_ok()).count()
+    });
+    (sim.hits(node, behind), kept, pins(&sim, node))
+}
+
+/// Each had its own: of the five flushes of the disk that a registration took, two were those of this folder.
+#[test]
+fn files_that_are_digested_at_the_same_time_share_the_fsync_of_the_pins() {
+    assert_eq!(digested_together(6, Fault::Slow(Nanos(1))), (1, 8, 8));
+}
+
+#[test]
+fn an_fsync_of_the_pins_that_fails_keeps_none_of_the_files_that_shared_it() {
+    assert_eq!(digested_together(7, Fault::Fail(Errno::IO)), (1, 1, 1));
 }
