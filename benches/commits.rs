@@ -4,10 +4,11 @@
 //! And through the registrar, of one node and of three: how long a change takes until it is queued durably, and how
 //! many are registered in a second when they come so, one at a time and 256.
 //!
-//! `cargo bench --bench commits [-- --dir DIR] [--seconds 5] [--bulk-mib 2048] [--queued-only]`. Three engines of one
-//! core each in one process, on loopback, their roots side by side under DIR (a temporary directory): logs and bulk
-//! share one disk, as in a real node. A registration is a sealed file of 4 KiB, hashed and pinned by its origin, which
-//! leads the group; it counts when its entry is committed: in two logs, synced.
+//! `cargo bench --bench commits [-- --dir DIR] [--seconds 5] [--bulk-mib 2048] [--queued-only]`; one case alone, for
+//! `scripts/bench-manifest.sh`, by `--case register|queue|delete --nodes 1 --in-flight 256`. Three engines of one core
+//! each in one process, on loopback, their roots side by side under DIR (a temporary directory): logs and bulk share
+//! one disk, as in a real node. A registration is a sealed file of 4 KiB, hashed and pinned by its origin, which leads
+//! the group; it counts when its entry is committed: in two logs, synced.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -16,11 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ringway::engine::{Ask, Change, Engine, Sealed, SegmentStatus, Shard};
+use ringway::engine::{Ask, Change, Engine, Sealed, SegmentStatus, Shard, block_on};
 use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
 
 #[path = "machine/mod.rs"]
 mod machine;
+#[path = "taken/mod.rs"]
+mod taken;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -33,13 +36,23 @@ struct Options {
     seconds: u64,
     bulk_mib: usize,
     queued_only: bool,
+    case: Option<String>,
+    nodes: u64,
+    in_flight: usize,
 }
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let temporary = tempfile::tempdir()?;
-    let mut options =
-        Options { dir: temporary.path().to_owned(), seconds: 5, bulk_mib: 2048, queued_only: false };
+    let mut options = Options {
+        dir: temporary.path().to_owned(),
+        seconds: 5,
+        bulk_mib: 2048,
+        queued_only: false,
+        case: None,
+        nodes: 1,
+        in_flight: IN_FLIGHT,
+    };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
         match argument.as_str() {
@@ -47,12 +60,18 @@ fn main() -> Result<(), Failure> {
             "--seconds" => options.seconds = value()?.parse()?,
             "--bulk-mib" => options.bulk_mib = value()?.parse()?,
             "--queued-only" => options.queued_only = true,
+            "--case" => options.case = Some(value()?),
+            "--nodes" => options.nodes = value()?.parse()?,
+            "--in-flight" => options.in_flight = value()?.parse()?,
             // `cargo bench` adds `--bench`; `cargo test` runs benches without it, to see that they build.
             "--bench" => {}
             other => return Err(format!("unknown argument {other}").into()),
         }
     }
     machine::print();
+    if let Some(way) = &options.case {
+        return case(&options, way);
+    }
     for nodes in [1, 3] {
         queued(&options, nodes)?;
     }
@@ -232,6 +251,50 @@ fn in_flight(files: &mut Files<'_>, time: Duration) -> Result<(), Failure> {
     }
     let rate = done as f64 / begun.elapsed().as_secs_f64();
     println!("{IN_FLIGHT} in flight: {done} registrations, {rate:.0} in a second");
+    Ok(())
+}
+
+/// One way at one number in flight, as `taken::Meter` prints it. The files are as their engine has sealed them: synced.
+fn case(options: &Options, way: &str) -> Result<(), Failure> {
+    let engines = open(&options.dir, options.nodes)?;
+    let origin = engines[0].shard(ShardId(0))?;
+    let (time, patience) = (Duration::from_secs(options.seconds), Duration::from_secs(600));
+    let mut files = Files { shard: &origin, made: 0 };
+    let most = usize::try_from(options.seconds)? * if options.in_flight == 1 { 2_000 } else { 10_000 };
+    let names = |range: std::ops::Range<usize>| range.map(|number| number.to_string()).collect();
+    let (warm, paths) = match way {
+        "delete" => (names(0..options.in_flight * 8), names(0..most * 4)),
+        _ => (files.make(options.in_flight * 8)?, files.make(most)?),
+    };
+    let synced = std::process::Command::new("sync").arg("-f").arg(origin.directory()).status()?;
+    assert!(synced.success(), "sync");
+    let register = async |path| {
+        let done = origin.register(Sealed::at(path), Ask::default()).await;
+        done.map(|_| ()).map_err(Failure::from)
+    };
+    let queue = async |path| {
+        let taken = origin.enqueue_waiting(Change::register(path), patience).await;
+        taken.map(|_| ()).map_err(Failure::from)
+    };
+    // Nothing stands under the path: an entry of the log that asks for no file.
+    let delete = async |path: String| {
+        let done = origin.delete(path, "", Ask::default()).await;
+        done.map(|_| ()).map_err(Failure::from)
+    };
+    let run = |paths: Vec<String>| match way {
+        "delete" => block_on(taken::each(paths.into_iter(), options.in_flight, time, delete)),
+        "register" => block_on(taken::each(paths.into_iter(), options.in_flight, time, register)),
+        "queue" => block_on(taken::each(paths.into_iter(), options.in_flight, time, queue)),
+        other => Err(format!("no way {other}").into()),
+    };
+    run(warm)?;
+    origin.drain(patience).wait()?;
+    let meter = taken::Meter::begin(&options.dir)?;
+    let each = run(paths)?;
+    let left = origin.drain(patience).wait()?;
+    meter.end(each);
+    assert_eq!(left, 0, "changes that are not registered");
+    engines.into_iter().for_each(Engine::shut_down);
     Ok(())
 }
 
