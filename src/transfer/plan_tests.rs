@@ -196,3 +196,33 @@ fn a_segment_forgotten_in_flight_weighs_on_its_source_no_more() {
     plan.want(want(6), now);
     assert_eq!(plan.next(&mut from, now).map(|start| start.source), Some(NodeId(1)));
 }
+
+#[test]
+fn p7_what_is_behind_leaves_room_for_what_is_live_which_goes_first() {
+    let (mut plan, mut from, now) = (Plan::default(), sources(&[1]), Nanos(9));
+    let behind = |index| Want { work: Work::CatchUp, ..want(index) };
+    let taken = (0..FETCH_QUEUE_MAX as u64).filter(|index| plan.want(behind(*index), Nanos(1))).count();
+    assert_eq!(taken, FETCH_QUEUE_BEHIND_MAX);
+    let begun = std::iter::from_fn(|| plan.next(&mut from, now)).count();
+    assert_eq!(begun, FETCHES_BEHIND_MAX);
+    let last = FETCH_QUEUE_MAX as u64 * 2;
+    assert!(plan.want(want(last), now) && plan.want(want(last + 1), now), "there is room");
+    plan.landed(behind(0).id, &mut from, now);
+    let mut next = || plan.next(&mut from, now).map(|start| start.want.id.index.0);
+    assert_eq!([next(), next()], [Some(last), Some(last + 1)], "before all that came first");
+    assert_eq!([next(), next()], [Some(FETCHES_BEHIND_MAX as u64), None]);
+}
+
+/// What is due and has no room says nothing of when something else is due.
+#[test]
+fn p7_what_is_live_and_rests_is_waited_for_beside_what_is_behind_and_has_no_room() {
+    let (mut plan, mut from, now) = (Plan::default(), sources(&[1]), Nanos(9));
+    for index in 0..FETCHES_BEHIND_MAX as u64 + 1 {
+        plan.want(Want { work: Work::CatchUp, ..want(index) }, Nanos(1));
+    }
+    while plan.next(&mut from, now).is_some() {}
+    plan.want(want(5000), now);
+    let live = plan.next(&mut from, now).expect("it has room");
+    plan.failed(live.want.id, Failure::NotHere, 0, &mut from, now);
+    assert_eq!(plan.next_deadline(&from, now), Some(now.plus(ORIGIN_PAUSE)));
+}

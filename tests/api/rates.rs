@@ -37,9 +37,8 @@ fn p7_what_is_registered_now_is_live_and_what_a_node_missed_is_catching_up_each_
     let limits = Rates { receive: Some(RATE), ..Rates::default() };
     let mut nodes = Nodes::new(3);
     until("all are ready", || (1..=3).all(|node| status(&nodes, node).ready));
-    register(&nodes.shard(1), "before", &[1; 100_000]);
-    until("all have it", || (1..=3).all(|node| status(&nodes, node).shards[0].segments == 1));
-    until("all are ready", || (1..=3).all(|node| status(&nodes, node).ready));
+    let before = register(&nodes.shard(1), "before", &[1; 100_000]);
+    stands(&nodes, 3, before.index);
     assert_eq!(received(&nodes, 3), [0; 3], "without a limit nothing is counted");
     assert_eq!(nodes.engine(3).set_rates(limits).wait(), Ok(()));
     let begun = Instant::now();
