@@ -68,9 +68,9 @@ impl Bucket {
     pub(super) fn set(&mut self, rate: Option<u64>, shares: WorkShares) {
         let burst = rate.map_or(0, burst);
         let is_first = self.rate.is_none();
-        let keep = |level: i128| if is_first { burst } else { level.min(burst) };
-        self.level = keep(self.level);
-        self.claims = self.claims.map(keep);
+        for level in self.claims.iter_mut().chain([&mut self.level]) {
+            *level = if is_first { burst } else { (*level).min(burst) };
+        }
         (self.rate, self.shares) = (rate, shares);
     }
 
