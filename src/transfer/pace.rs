@@ -1,7 +1,7 @@
 //! Limits of bytes per second: whoever receives or serves a chunk waits here until it may pass.
 //!
-//! The cores of a node share its limits, as its gate (ARCHITECTURE.md, D18). Nobody is woken by anybody: each asks again
-//! at the time that it was told, on its core's clock.
+//! The cores of a node share its limits, as its gate (ARCHITECTURE.md, D18). Nobody wakes anybody: each asks again at
+//! the time that it was told, on its core's clock.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

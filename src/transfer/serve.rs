@@ -314,7 +314,7 @@ impl Seat<'_> {
         self.place = None;
     }
 
-    /// Waits until so many bytes may leave. A chunk's last few may count though they are none: of a file that is read in
+    /// Waits until so many bytes may leave. Somewhat more may be counted than the chunk has: of a file that is read in
     /// blocks, and of one that is being fetched.
     async fn pay(&mut self, bytes: usize) -> Result<(), Refusal> {
         if self.pace.is_free() {

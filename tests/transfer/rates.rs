@@ -135,7 +135,7 @@ fn p7_live_has_its_share_beside_what_is_behind_which_has_all_of_it_alone() {
     }
 }
 
-/// Very many wait that are behind, more than are fetched at a time: what is registered meanwhile does not wait for them.
+/// Very many are behind, more than are fetched at a time: what is registered meanwhile does not wait for them.
 #[test]
 fn p7_live_is_not_starved_by_what_is_behind() {
     for end in [0, 1] {
