@@ -64,7 +64,10 @@ fn failure(error: AdoptError) -> Failure {
         AdoptError::Identity(error) if error.is_disk_full() => Exit::DiskFull,
         AdoptError::Disk { errno, .. } if errno.is_disk_full() => Exit::DiskFull,
         AdoptError::Identity(_) | AdoptError::NoNode { .. } | AdoptError::Own { .. } => Exit::Config,
-        _ => Exit::Failed,
+        AdoptError::InUse { .. }
+        | AdoptError::Ring { .. }
+        | AdoptError::Disk { .. }
+        | AdoptError::Group { .. } => Exit::Failed,
     };
     Failure::new(exit, error)
 }

@@ -11,6 +11,7 @@ use ringway::engine::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
+use ureq::http::Response;
 
 use super::args::{self, Delete, Level, Output, Register, Segments, Steered, TransferLeader};
 use super::exit::{Exit, Failure};
@@ -82,7 +83,7 @@ impl Endpoint {
 
     fn read<T: DeserializeOwned>(
         &self,
-        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        answer: Result<Response<ureq::Body>, ureq::Error>,
     ) -> Result<T, Trouble> {
         let unreachable =
             |error: ureq::Error| Trouble { status: None, message: format!("{}: {error}", self.address) };

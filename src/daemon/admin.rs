@@ -247,9 +247,9 @@ fn sync(engine: &Engine, body: &str) -> Result<String, Refusal> {
     let timeout = Nanos::from_millis(asked.timeout_millis);
     let report = match asked.to {
         Some(node) => {
-            let due = shard.sync_member(NodeId(node), timeout).wait().map_err(|error| match error {
-                SyncError::NotAMember { .. } => (404, error.to_string()),
-                error => stopped(error),
+            let due = shard.sync_member(NodeId(node), timeout).wait().map_err(|error| {
+                let is_unknown = matches!(error, SyncError::NotAMember { .. });
+                if is_unknown { (404, error.to_string()) } else { stopped(error) }
             })?;
             SyncReport { due: due.0, snapshot: None, landed: None, bytes_fetched: None }
         }

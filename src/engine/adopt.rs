@@ -41,7 +41,6 @@ pub struct Adopted {
 /// Why a root was not adopted. Nothing has changed but where the disk refuses something or a group cannot be read: then
 /// the root is nobody's until it is adopted to the end.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum AdoptError {
     /// A node runs on the root.
     InUse {
