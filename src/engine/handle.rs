@@ -71,8 +71,8 @@ pub struct Segment {
     pub file: File,
 }
 
-/// A segment whose file keeps its name as long as this lives, even if the segment is deleted meanwhile. An update of its
-/// path takes the name all the same.
+/// A segment whose file keeps its name as long as this lives, even if the segment is deleted meanwhile. An update of
+/// its path takes the name all the same.
 #[derive(Debug)]
 pub struct PinnedSegment {
     /// Its id.
@@ -360,8 +360,8 @@ impl Shard {
         self.ask(|replier| ShardRequest::Events(after, replier))
     }
 
-    /// Pins a segment whose verified file stands here, by id or, for its latest content, by path: for readers that open it
-    /// by its name, and again and again. A restart of the node forgets pins.
+    /// Pins a segment whose verified file stands here, by id or, for its latest content, by path: for readers that open
+    /// it by its name, and again and again. A restart of the node forgets pins.
     ///
     /// # Errors
     /// It is not in the manifest, or not here yet.

@@ -1,4 +1,5 @@
-//! Getting what the manifest has and this node lacks: at its origin a segment's file is pinned, elsewhere it is fetched.
+//! Getting what the manifest has and this node lacks: at its origin a segment's file is pinned, elsewhere it is
+//! fetched.
 
 use std::rc::Rc;
 

@@ -14,7 +14,7 @@ use super::seeds;
 use super::{millis, secs};
 
 /// Seeds of a plain test run, over all campaigns together.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 320;
 /// Campaigns: as many as tests that run side by side.
 const PARTS: u64 = 4;
 
