@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use ringway::config::NodeConfig;
-use ringway::engine::{AdoptError, Change, IdentityError, MemberRole, SyncError, adopt};
+use ringway::engine::{AdoptError, Change, GroupStatus, IdentityError, MemberRole, SyncError, adopt};
 use ringway::ids::{ClusterId, LogIndex, NodeId, ShardId};
 
 use super::members::{add, holds, votes_everywhere};
@@ -63,6 +63,8 @@ fn s7_a_copied_root_is_refused_until_it_is_adopted_and_fetches_only_what_came_la
     nodes.open(4);
     let status = nodes.engine(4).status().wait().expect("it runs");
     assert!(status.shards[0].applied >= applied.0 && !status.ready, "{status:?}");
+    let has_voted = |group: &GroupStatus| group.term > 0 || !group.voters.is_empty();
+    assert!(!status.groups.iter().any(has_voted), "no vote of the original's: {:?}", status.groups);
     let alone = nodes.shard(4).sync(std::time::Duration::from_millis(300)).wait();
     assert!(matches!(alone, Err(SyncError::NoLeader { .. })), "it is no member: {alone:?}");
     assert_eq!(add(&nodes, 2, 4, MemberRole::Voter), Ok(()));
