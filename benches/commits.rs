@@ -12,16 +12,19 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ringway::engine::{Ask, Change, Engine, Sealed, SegmentStatus, Shard, block_on};
-use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
+use ringway::ids::{Nanos, NodeId, ShardId};
 
+#[path = "cluster/mod.rs"]
+mod cluster;
 #[path = "machine/mod.rs"]
 mod machine;
+#[path = "quantile/mod.rs"]
+mod quantile;
 #[path = "taken/mod.rs"]
 mod taken;
 
@@ -37,7 +40,7 @@ struct Options {
     bulk_mib: usize,
     queued_only: bool,
     case: Option<String>,
-    nodes: u64,
+    nodes: usize,
     in_flight: usize,
 }
 
@@ -109,26 +112,10 @@ fn main() -> Result<(), Failure> {
 }
 
 /// Nodes with one shard, led by the first.
-fn open(dir: &Path, nodes: u64) -> Result<Vec<Engine>, Failure> {
-    let listeners: Vec<TcpListener> =
-        (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let addresses: Vec<SocketAddr> =
-        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    drop(listeners);
-    let secret = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-    let mut engines = Vec::new();
-    for (number, address) in (1..=nodes).zip(&addresses) {
-        let mut builder = Engine::builder()
-            .cluster(ClusterId([7; 16]))
-            .node(NodeId(number), *address)
-            .root(dir.join(format!("node-{number}")))
-            .shards(1)
-            .secret(secret);
-        for (other, address) in (1..=nodes).zip(&addresses) {
-            builder = builder.member(NodeId(other), *address);
-        }
-        engines.push(builder.open()?);
-    }
+fn open(dir: &Path, nodes: usize) -> Result<Vec<Engine>, Failure> {
+    let addresses = cluster::addresses(nodes)?;
+    let engines: Vec<Engine> =
+        (1..=nodes).map(|node| cluster::open(dir, node, &addresses)).collect::<Result<_, _>>()?;
     engines[0].bootstrap().wait()?;
     let group = ShardId(0).group();
     loop {
@@ -182,10 +169,7 @@ impl Sample {
     fn print(mut self, what: &str) {
         let time: Duration = self.0.iter().sum();
         self.0.sort_unstable();
-        let at = |share: f64| {
-            let place = ((self.0.len() as f64 - 1.0) * share).round() as usize;
-            self.0.get(place).map_or(0.0, |took| took.as_secs_f64() * 1e3)
-        };
+        let at = |share| quantile::millis(&self.0, share);
         let rate = self.0.len() as f64 / time.as_secs_f64();
         println!(
             "{what}: {} registrations, {rate:.0} in a second; p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
@@ -299,7 +283,7 @@ fn case(options: &Options, way: &str) -> Result<(), Failure> {
 }
 
 /// One by one with `register` and with the registrar, and 256 at a time with the latter.
-fn queued(options: &Options, nodes: u64) -> Result<(), Failure> {
+fn queued(options: &Options, nodes: usize) -> Result<(), Failure> {
     let engines = open(&options.dir.join(format!("queued-{nodes}")), nodes)?;
     let origin = engines[0].shard(ShardId(0))?;
     let (time, patience) = (Duration::from_secs(options.seconds), Duration::from_secs(600));
@@ -386,13 +370,7 @@ impl Bulk<'_> {
         std::fs::create_dir_all(&folder)?;
         let count = self.files();
         for number in 0..count {
-            let mut state = number as u64 + 1;
-            let content: Vec<u8> = std::iter::repeat_with(|| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (state >> 33) as u8
-            })
-            .take(BULK_FILE_BYTES)
-            .collect();
+            let content = cluster::noise(number as u64 + 1, BULK_FILE_BYTES);
             std::fs::write(folder.join(number.to_string()), content)?;
         }
         let begun = Instant::now();

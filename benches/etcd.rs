@@ -16,6 +16,8 @@ use tokio::net::TcpStream;
 
 #[path = "machine/mod.rs"]
 mod machine;
+#[path = "quantile/mod.rs"]
+mod quantile;
 #[path = "taken/mod.rs"]
 mod taken;
 

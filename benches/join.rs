@@ -7,16 +7,20 @@
 //! turn. Ends with an error if one is refused, or lacks on the new node in the end.
 
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ringway::engine::{Ask, Change, Engine, MemberRole, Sealed, Shard};
-use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
+use ringway::ids::{Nanos, NodeId, ShardId};
 
+#[path = "cluster/mod.rs"]
+mod cluster;
 #[path = "machine/mod.rs"]
 mod machine;
+#[path = "quantile/mod.rs"]
+mod quantile;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -52,14 +56,10 @@ fn main() -> Result<(), Failure> {
         }
     }
     machine::print();
-    let listeners: Vec<TcpListener> =
-        (0..=MEMBERS).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let addresses: Vec<SocketAddr> =
-        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    drop(listeners);
-    let engines: Vec<Engine> = (1..=MEMBERS)
-        .map(|node| open(&options.dir, node, &addresses[..MEMBERS]))
-        .collect::<Result<_, _>>()?;
+    let addresses = cluster::addresses(MEMBERS + 1)?;
+    let first = &addresses[..MEMBERS];
+    let engines: Vec<Engine> =
+        (1..=MEMBERS).map(|node| cluster::open(&options.dir, node, first)).collect::<Result<_, _>>()?;
     engines[0].bootstrap().wait()?;
     let bulk = fill(&engines[0].shard(ShardId(0))?, options.mib)?;
 
@@ -104,32 +104,13 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(dir: &Path, node: usize, members: &[SocketAddr]) -> Result<Engine, Failure> {
-    let mut builder = Engine::builder()
-        .cluster(ClusterId([7; 16]))
-        .node(NodeId(node as u64), members[node - 1])
-        .root(dir.join(format!("node-{node}")))
-        .shards(1)
-        .secret("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
-    for (number, address) in (1..).zip(members) {
-        builder = builder.member(NodeId(number), *address);
-    }
-    Ok(builder.open()?)
-}
-
 /// Registers the bulk, and waits until it stands on every member. How many segments it has.
 fn fill(shard: &Shard, mib: usize) -> Result<usize, Failure> {
     let count = (mib << 20).div_ceil(BULK_FILE_BYTES);
     let folder = shard.directory().join("bulk");
     std::fs::create_dir_all(&folder)?;
-    let mut state = 1_u64;
     for number in 0..count {
-        let content: Vec<u8> = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) as u8
-        })
-        .take(BULK_FILE_BYTES)
-        .collect();
+        let content = cluster::noise(number as u64 + 1, BULK_FILE_BYTES);
         std::fs::write(folder.join(number.to_string()), content)?;
     }
     for number in 0..count {
@@ -143,7 +124,7 @@ fn fill(shard: &Shard, mib: usize) -> Result<usize, Failure> {
 /// Adds the fourth node, and waits until it votes in every group.
 fn join(dir: &Path, member: &Engine, addresses: &[SocketAddr]) -> Result<Engine, Failure> {
     let node = addresses.len();
-    let joining = open(dir, node, addresses)?;
+    let joining = cluster::open(dir, node, addresses)?;
     member.add_member(NodeId(node as u64), addresses[node - 1], MemberRole::Voter, PATIENCE).wait()?;
     loop {
         let members = member.members().wait()?;
@@ -178,10 +159,7 @@ fn print(name: &str, samples: Vec<Sample>) {
     let first = samples.iter().map(|(asked, _)| *asked).min();
     let last = samples.iter().map(|(asked, took)| *asked + *took).max();
     let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
-    let at = |share: f64| {
-        let place = ((took.len() as f64 - 1.0) * share).round() as usize;
-        took.get(place).map_or(0.0, |took| took.as_secs_f64() * 1e3)
-    };
+    let at = |share| quantile::millis(&took, share);
     println!(
         "{name}: {} registrations, {:.0} in a second; p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
         took.len(),

@@ -4,28 +4,23 @@
 //! on the kernel's ring: append, write, fdatasync, commit and apply, and no network. The baseline in the same run is a
 //! plain file that takes a write and an fdatasync for each entry. The machine stands in the first line.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use ringway::auth::{Secret, SecretSet};
-use ringway::ids::{ClusterId, GroupId, Incarnation, Nanos, NodeId};
+use ringway::ids::Nanos;
 use ringway::limits::{CHUNK_BYTES, RING_ENTRIES};
 use ringway::manifest::State;
-use ringway::raft::{CommandBytes, Group, GroupConfig, GroupOptions, GroupRole, Member};
-use ringway::transport::{Transport, TransportOptions};
-use ringway::uring::{Core, Dir, KernelOptions, KernelRing, Priority, Turn};
+use ringway::raft::{CommandBytes, Group, GroupConfig, GroupRole};
+use ringway::uring::{Core, KernelOptions, KernelRing, Priority};
 
+#[path = "group/mod.rs"]
+mod group;
 #[path = "machine/mod.rs"]
 mod machine;
 
-const NODE: NodeId = NodeId(1);
-const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const PATIENCE: Nanos = Nanos::from_secs(30);
 /// Proposals that are on their way at a time.
 const DEPTHS: [u64; 4] = [1, 8, 64, 512];
@@ -34,40 +29,12 @@ const SIZES: [usize; 2] = [256, 4096];
 
 /// Runs a future on a core of this thread.
 fn on<T: 'static>(core: &Core, work: impl Future<Output = T> + 'static) -> T {
-    let output = Rc::new(RefCell::new(None));
-    let theirs = Rc::clone(&output);
-    let task = core.spawn(Priority::Urgent, async move {
-        let done = work.await;
-        theirs.replace(Some(done));
-    });
-    while !task.is_ended() {
-        match core.turn() {
-            Turn::Again => {}
-            Turn::Park(deadline) => core.park(deadline),
-        }
-    }
-    output.take().expect("the task has ended")
+    group::on(core, work, Core::turn)
 }
 
 /// A founded group of one that leads.
 async fn lead(folder: PathBuf) -> Group<State> {
-    let dir = Dir::open_root(folder.to_str().expect("a plain path")).await.expect("it is there");
-    let secrets = SecretSet::new(Secret::parse(SECRET).expect("64 digits"), None);
-    let incarnation = Incarnation([1; 16]);
-    let options = TransportOptions::new(Some(ClusterId([1; 16])), Some(NODE), incarnation, secrets);
-    let options = GroupOptions {
-        group: GroupId(1),
-        node: NODE,
-        dir,
-        gate: None,
-        transport: Transport::new(options),
-        resolve: None,
-        hook: None,
-        config: GroupConfig::default(),
-    };
-    let group: Group<State> = Group::open(options).await.expect("an empty folder");
-    let member = Member { address: "127.0.0.1:1".to_owned(), incarnation };
-    group.bootstrap(BTreeMap::from([(NODE, member)])).await.expect("founded");
+    let group = group::open(&folder, GroupConfig::default()).await;
     let leads = || (group.watermarks().role == GroupRole::Leader).then_some(());
     group.changed().until(leads).await;
     group

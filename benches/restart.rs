@@ -7,29 +7,27 @@
 //! after the other is written. A turn is what a core does without a look at anything else: the longest is the pause.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ringway::auth::{Secret, SecretSet};
-use ringway::ids::{ClusterId, GroupId, Incarnation, Nanos, NodeId, SessionId, UnixNanos};
+use ringway::ids::{Nanos, SessionId, UnixNanos};
 use ringway::limits::{CHUNK_BYTES, RING_ENTRIES};
 use ringway::manifest::{Batch, Command, Operation, State, difference};
-use ringway::raft::{Group, GroupConfig, GroupOptions, GroupRole, Member};
-use ringway::transport::{Transport, TransportOptions};
-use ringway::uring::{Core, Dir, KernelOptions, KernelRing, Priority, Turn};
+use ringway::raft::{Group, GroupConfig, GroupRole};
+use ringway::uring::{Core, KernelOptions, KernelRing};
 
+#[path = "group/mod.rs"]
+mod group;
 #[path = "machine/mod.rs"]
 mod machine;
+#[path = "quantile/mod.rs"]
+mod quantile;
 #[path = "segments/mod.rs"]
 mod segments;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const NODE: NodeId = NodeId(1);
-const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const PATIENCE: Nanos = Nanos::from_secs(60);
 const SESSION: SessionId = SessionId([7; 16]);
 const BATCH: u64 = 1000;
@@ -57,24 +55,12 @@ struct Bench {
 impl Bench {
     /// Runs a future on the core of this thread, and notes the longest turn.
     fn on<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> T {
-        let output = Rc::new(RefCell::new(None));
-        let theirs = Rc::clone(&output);
-        let task = self.core.spawn(Priority::Urgent, async move {
-            let done = work.await;
-            theirs.replace(Some(done));
-        });
-        while !task.is_ended() {
+        group::on(&self.core, work, |core| {
             let begun = Instant::now();
-            let turn = self.core.turn();
+            let turn = core.turn();
             self.longest_turn.borrow_mut().see(begun.elapsed());
-            // A task that has just ended leaves nothing to wait for.
-            if let Turn::Park(deadline) = turn
-                && !task.is_ended()
-            {
-                self.core.park(deadline);
-            }
-        }
-        output.take().expect("the task has ended")
+            turn
+        })
     }
 
     /// Opens the group; how long until it is open, and until it leads and has applied all.
@@ -82,7 +68,9 @@ impl Bench {
         let folder = self.folder.clone();
         self.on(async move {
             let begun = Instant::now();
-            let group = open(&folder, snapshot_log_entries).await;
+            let config =
+                GroupConfig { snapshot_log_entries, snapshot_log_bytes: u64::MAX, ..GroupConfig::default() };
+            let group = group::open(&folder, config).await;
             let opened = begun.elapsed();
             let leads = || {
                 let figures = group.figures();
@@ -130,10 +118,7 @@ impl Bench {
             each
         });
         each.sort_unstable();
-        let at = |share: f64| {
-            let place = ((each.len() as f64 - 1.0) * share).round() as usize;
-            each.get(place).map_or(0.0, |took| took.as_secs_f64() * 1e3)
-        };
+        let at = |share| quantile::millis(&each, share);
         let snapshot_of = |figures: &ringway::raft::GroupFigures| figures.snapshot.map(|(point, _)| point);
         println!(
             "{what}: {} registrations, p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms; longest turn {:.2} ms; \
@@ -148,27 +133,6 @@ impl Bench {
         );
         first + each.len() as u64
     }
-}
-
-async fn open(folder: &Path, snapshot_log_entries: u64) -> Group<State> {
-    let dir = Dir::open_root(folder.to_str().expect("a plain path")).await.expect("it is there");
-    let secrets = SecretSet::new(Secret::parse(SECRET).expect("64 digits"), None);
-    let incarnation = Incarnation([1; 16]);
-    let options = TransportOptions::new(Some(ClusterId([1; 16])), Some(NODE), incarnation, secrets);
-    let options = GroupOptions {
-        group: GroupId(1),
-        node: NODE,
-        dir,
-        gate: None,
-        transport: Transport::new(options),
-        resolve: None,
-        hook: None,
-        config: GroupConfig { snapshot_log_entries, snapshot_log_bytes: u64::MAX, ..GroupConfig::default() },
-    };
-    let group: Group<State> = Group::open(options).await.expect("our own files");
-    let member = Member { address: "127.0.0.1:1".to_owned(), incarnation };
-    let _done_at_a_restart = group.bootstrap(BTreeMap::from([(NODE, member)])).await;
-    group
 }
 
 async fn propose(group: &Group<State>, number: u64, operations: Vec<Operation>) {

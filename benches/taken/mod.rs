@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
+use crate::quantile;
+
 /// Asks for one after the other of `all`, so many at a time, until `time` is over; how long each took.
 pub async fn each<T, A, E>(
     all: impl Iterator<Item = T>,
@@ -49,10 +51,7 @@ impl Meter {
         let cpu = (busy_ticks() - self.busy_ticks) as f64 / 100.0;
         let flushes = (flushes(&self.disk) - self.flushes) as f64;
         each.sort_unstable();
-        let at = |share: f64| {
-            let place = ((each.len() as f64 - 1.0) * share).round() as usize;
-            each.get(place).map_or(0.0, |took| took.as_secs_f64() * 1e3)
-        };
+        let at = |share| quantile::millis(&each, share);
         let count = each.len() as f64;
         let (rate, cpu, flushes) = (count / seconds, cpu / count * 1e4, flushes / count * 1e2);
         println!("figures {count} {rate:.0} {:.3} {:.3} {cpu:.2} {flushes:.1}", at(0.5), at(0.99));

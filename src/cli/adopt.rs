@@ -61,13 +61,8 @@ pub(crate) fn run(asked: &args::Adopt, output: Output) -> Result<(), Failure> {
 
 fn failure(error: AdoptError) -> Failure {
     let exit = match &error {
-        AdoptError::Identity(error) if error.is_disk_full() => Exit::DiskFull,
-        AdoptError::Disk { errno, .. } if errno.is_disk_full() => Exit::DiskFull,
-        AdoptError::Identity(_) | AdoptError::NoNode { .. } | AdoptError::Own { .. } => Exit::Config,
-        AdoptError::InUse { .. }
-        | AdoptError::Ring { .. }
-        | AdoptError::Disk { .. }
-        | AdoptError::Group { .. } => Exit::Failed,
+        AdoptError::Root(error) => Exit::of_root(error),
+        AdoptError::Own { .. } => Exit::Config,
     };
     Failure::new(exit, error)
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use ringway::engine::RootError;
+
 /// Exit codes, stable by semantic version. 2 is clap's for usage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -23,6 +25,20 @@ pub(crate) enum Exit {
     Damaged = 7,
     /// Ctrl-C or SIGTERM before the work was done.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// Of a stopped node's root that cannot be worked on.
+    pub(crate) fn of_root(error: &RootError) -> Self {
+        match error {
+            error if error.is_disk_full() => Self::DiskFull,
+            RootError::Identity(_) | RootError::NoNode { .. } => Self::Config,
+            RootError::InUse { .. }
+            | RootError::Ring { .. }
+            | RootError::Disk { .. }
+            | RootError::Group { .. } => Self::Failed,
+        }
+    }
 }
 
 /// A command that did not do its work.

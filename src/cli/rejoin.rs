@@ -44,15 +44,9 @@ pub(crate) fn run(asked: &args::Rejoin, output: Output) -> Result<(), Failure> {
 
 fn failure(error: RejoinError) -> Failure {
     let exit = match &error {
-        RejoinError::Identity(error) if error.is_disk_full() => Exit::DiskFull,
-        RejoinError::Identity(_) | RejoinError::Other { .. } | RejoinError::NoNode { .. } => Exit::Config,
-        RejoinError::Disk { errno, .. } if errno.is_disk_full() => Exit::DiskFull,
-        RejoinError::InUse { .. }
-        | RejoinError::Ring { .. }
-        | RejoinError::NothingDamaged
-        | RejoinError::NoShard { .. }
-        | RejoinError::Disk { .. }
-        | RejoinError::Group { .. } => Exit::Failed,
+        RejoinError::Root(error) => Exit::of_root(error),
+        RejoinError::Other { .. } => Exit::Config,
+        RejoinError::NothingDamaged | RejoinError::NoShard { .. } => Exit::Failed,
     };
     Failure::new(exit, error)
 }

@@ -17,10 +17,10 @@ use crate::raft::{self, condense};
 use crate::segment::{INVENTORY, Stem};
 use crate::uring::{Dir, Errno};
 
-use super::identity::{Identity, IdentityError};
+use super::identity::Identity;
 use super::layout::group_place;
 use super::stopped::{
-    StoppedError, disk, group_aside, lock_all, open, open_if_there, private_folder, set_aside,
+    RootError, disk, group_aside, lock_all, open, open_if_there, private_folder, set_aside,
 };
 
 /// A root that has become this node's.
@@ -42,43 +42,12 @@ pub struct Adopted {
 /// the root is nobody's until it is adopted to the end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AdoptError {
-    /// A node runs on the root.
-    InUse {
-        /// What it holds.
-        path: PathBuf,
-    },
-    /// No node was ever here.
-    NoNode {
-        /// The root.
-        root: PathBuf,
-    },
+    /// The root cannot be worked on, or is another cluster's, or of another number of shards.
+    Root(RootError),
     /// The root is this node's own.
     Own {
         /// The node.
         node: NodeId,
-    },
-    /// The root's identity cannot be used: another cluster, another number of shards, another format, damage.
-    Identity(IdentityError),
-    /// There is no ring to work on the disk by.
-    Ring {
-        /// Why.
-        why: String,
-    },
-    /// The disk refuses something.
-    Disk {
-        /// What was asked of it.
-        doing: &'static str,
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        errno: Errno,
-    },
-    /// A group can be read neither as whole nor as damaged.
-    Group {
-        /// Its folder.
-        path: PathBuf,
-        /// Why.
-        why: String,
     },
 }
 
@@ -88,10 +57,10 @@ pub enum AdoptError {
 /// `AdoptError`.
 pub(super) async fn adopt_root(config: &NodeConfig) -> Result<Adopted, AdoptError> {
     let root = open(&config.root).await?;
-    let found = Identity::found(&root).await.map_err(AdoptError::Identity)?;
-    let (original, is_copied) = found.ok_or_else(|| AdoptError::NoNode { root: config.root.clone() })?;
+    let found = Identity::found(&root).await.map_err(RootError::Identity)?;
+    let (original, is_copied) = found.ok_or_else(|| RootError::NoNode { root: config.root.clone() })?;
     let identity = Identity { node: config.node, ..original };
-    identity.expect(config.cluster, config.node, config.shards).map_err(AdoptError::Identity)?;
+    identity.expect(config.cluster, config.node, config.shards).map_err(RootError::Identity)?;
     if original.node == config.node && !is_copied {
         return Err(AdoptError::Own { node: config.node });
     }
@@ -101,7 +70,7 @@ pub(super) async fn adopt_root(config: &NodeConfig) -> Result<Adopted, AdoptErro
         shards.push((shard, adopt_shard(config, shard, &mut aside).await?));
     }
     aside.extend(group_aside(config, GroupId::CLUSTER).await?);
-    let renewed = identity.renew(&root).await.map_err(AdoptError::Identity)?;
+    let renewed = identity.renew(&root).await.map_err(RootError::Identity)?;
     Ok(Adopted { from: original.node, incarnation: renewed.incarnation, shards, aside })
 }
 
@@ -109,7 +78,7 @@ async fn adopt_shard(
     config: &NodeConfig,
     shard: ShardId,
     aside: &mut Vec<PathBuf>,
-) -> Result<Option<LogIndex>, AdoptError> {
+) -> Result<Option<LogIndex>, RootError> {
     let (above, name) = group_place(config, shard.group());
     let folder = above.join(name);
     let manifest = match open_if_there(&folder).await? {
@@ -120,7 +89,7 @@ async fn adopt_shard(
                 aside.extend(group_aside(config, shard.group()).await?);
                 None
             }
-            Err(error) => return Err(AdoptError::Group { path: folder, why: error.to_string() }),
+            Err(error) => return Err(RootError::Group { path: folder, why: error.to_string() }),
         },
     };
     if let Some(private) = open_if_there(&private_folder(config, shard)).await? {
@@ -144,7 +113,7 @@ async fn adopt_shard(
 }
 
 /// Gives what is pinned, and stands under its name no more, that name again; then lets go of all pins.
-async fn unpin(private: &Dir, segments: &Path, manifest: &State) -> Result<(), AdoptError> {
+async fn unpin(private: &Dir, segments: &Path, manifest: &State) -> Result<(), RootError> {
     let failed = disk("let go of the pins beside", segments);
     let pins = match private.open_dir("pins").await {
         Err(Errno::NOT_FOUND) => return Ok(()),
@@ -159,7 +128,7 @@ async fn unpin(private: &Dir, segments: &Path, manifest: &State) -> Result<(), A
             match pins.link(&stem.to_string(), &folder, last).await {
                 Ok(()) => folder.sync().await.map_err(&failed)?,
                 Err(Errno::EXISTS) => {}
-                Err(errno) => return Err(failed(errno).into()),
+                Err(errno) => return Err(failed(errno)),
             }
         }
     }
@@ -180,7 +149,7 @@ async fn folder_of<'a>(root: &Dir, path: SafePath<'a>) -> Result<(Dir, &'a str),
 }
 
 /// Removes the files in one of the private folders.
-async fn empty(private: &Dir, name: &str, segments: &Path) -> Result<(), AdoptError> {
+async fn empty(private: &Dir, name: &str, segments: &Path) -> Result<(), RootError> {
     let failed = disk("empty a private folder beside", segments);
     let folder = match private.open_dir(name).await {
         Err(Errno::NOT_FOUND) => return Ok(()),
@@ -195,25 +164,17 @@ async fn empty(private: &Dir, name: &str, segments: &Path) -> Result<(), AdoptEr
     Ok(())
 }
 
-impl From<StoppedError> for AdoptError {
-    fn from(error: StoppedError) -> Self {
-        match error {
-            StoppedError::InUse { path } => Self::InUse { path },
-            StoppedError::Disk { doing, path, errno } => Self::Disk { doing, path, errno },
-        }
+impl From<RootError> for AdoptError {
+    fn from(error: RootError) -> Self {
+        Self::Root(error)
     }
 }
 
 impl fmt::Display for AdoptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse { path } => write!(f, "{}: a node runs on it; stop it first", path.display()),
-            Self::NoNode { root } => write!(f, "{}: no node was ever here", root.display()),
+            Self::Root(error) => error.fmt(f),
             Self::Own { node } => write!(f, "the root is node {node}'s own; there is nothing to adopt"),
-            Self::Identity(error) => error.fmt(f),
-            Self::Ring { why } => f.write_str(why),
-            Self::Disk { doing, path, errno } => write!(f, "cannot {doing} {}: {errno}", path.display()),
-            Self::Group { path, why } => write!(f, "{}: {why}", path.display()),
         }
     }
 }

@@ -98,6 +98,7 @@ pub use status::{
     ConnectionStatus, CoreStatus, FindingStatus, GroupStatus, MemberStatus, NodeStatus, SeatStatus,
     SegmentPage, SegmentStatus, ShardStatus, UnavailableStatus,
 };
+pub use stopped::RootError;
 pub use sync::{AllSynced, Behind, SyncError, Synced};
 pub use token::{admin_token, same_token};
 pub use tree::{Facts, Found, SkipReason, Skipped, Walk, walk};

@@ -15,9 +15,9 @@ use crate::manifest::State;
 use crate::raft::{self, inspect};
 use crate::uring::Errno;
 
-use super::identity::{Identity, IdentityError};
+use super::identity::Identity;
 use super::layout::group_place;
-use super::stopped::{StoppedError, group_aside, lock_all, open};
+use super::stopped::{RootError, group_aside, lock_all, open};
 
 /// A node that will come back in another life.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,27 +33,12 @@ pub struct Rejoining {
 /// Why nothing was set aside.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RejoinError {
-    /// A node runs on the root.
-    InUse {
-        /// What it holds.
-        path: PathBuf,
-    },
-    /// No node was ever here.
-    NoNode {
-        /// The root.
-        root: PathBuf,
-    },
-    /// The root's identity cannot be used.
-    Identity(IdentityError),
+    /// The root cannot be worked on.
+    Root(RootError),
     /// The root is another node's, or another cluster's.
     Other {
         /// The root.
         root: PathBuf,
-    },
-    /// There is no ring to read the disk by.
-    Ring {
-        /// Why.
-        why: String,
     },
     /// Every group reads as it should.
     NothingDamaged,
@@ -61,22 +46,6 @@ pub enum RejoinError {
     NoShard {
         /// Its number.
         shard: ShardId,
-    },
-    /// The disk refuses something.
-    Disk {
-        /// What was asked of it.
-        doing: &'static str,
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        errno: Errno,
-    },
-    /// A group can be read neither as whole nor as damaged.
-    Group {
-        /// Its folder.
-        path: PathBuf,
-        /// Why.
-        why: String,
     },
 }
 
@@ -91,8 +60,8 @@ pub(super) async fn set_aside(config: &NodeConfig, named: &[GroupId]) -> Result<
         return Err(RejoinError::NoShard { shard });
     }
     let root = open(&config.root).await?;
-    let identity = Identity::load(&root).await.map_err(RejoinError::Identity)?;
-    let identity = identity.ok_or_else(|| RejoinError::NoNode { root: config.root.clone() })?;
+    let identity = Identity::load(&root).await.map_err(RootError::Identity)?;
+    let identity = identity.ok_or_else(|| RootError::NoNode { root: config.root.clone() })?;
     if (identity.cluster, identity.node) != (config.cluster, config.node) {
         return Err(RejoinError::Other { root: config.root.clone() });
     }
@@ -109,7 +78,7 @@ pub(super) async fn set_aside(config: &NodeConfig, named: &[GroupId]) -> Result<
     if groups.is_empty() {
         return Err(RejoinError::NothingDamaged);
     }
-    let renewed = identity.renew(&root).await.map_err(RejoinError::Identity)?;
+    let renewed = identity.renew(&root).await.map_err(RootError::Identity)?;
     let mut aside = Vec::new();
     for group in groups {
         aside.extend(group_aside(config, group).await?.map(|path| (group, path)));
@@ -117,11 +86,11 @@ pub(super) async fn set_aside(config: &NodeConfig, named: &[GroupId]) -> Result<
     Ok(Rejoining { before: identity.incarnation, now: renewed.incarnation, aside })
 }
 
-async fn is_damaged(config: &NodeConfig, group: GroupId) -> Result<bool, RejoinError> {
+async fn is_damaged(config: &NodeConfig, group: GroupId) -> Result<bool, RootError> {
     let (above, name) = group_place(config, group);
     let path = above.join(name);
     let dir = match open(&path).await {
-        Err(StoppedError::Disk { errno: Errno::NOT_FOUND, .. }) => return Ok(false),
+        Err(RootError::Disk { errno: Errno::NOT_FOUND, .. }) => return Ok(false),
         dir => dir?,
     };
     let found = match group.shard() {
@@ -131,35 +100,27 @@ async fn is_damaged(config: &NodeConfig, group: GroupId) -> Result<bool, RejoinE
     match found {
         Ok(_) => Ok(false),
         Err(error) if raft::OpenError::is_damage(&error) => Ok(true),
-        Err(error) => Err(RejoinError::Group { path, why: error.to_string() }),
+        Err(error) => Err(RootError::Group { path, why: error.to_string() }),
     }
 }
 
-impl From<StoppedError> for RejoinError {
-    fn from(error: StoppedError) -> Self {
-        match error {
-            StoppedError::InUse { path } => Self::InUse { path },
-            StoppedError::Disk { doing, path, errno } => Self::Disk { doing, path, errno },
-        }
+impl From<RootError> for RejoinError {
+    fn from(error: RootError) -> Self {
+        Self::Root(error)
     }
 }
 
 impl fmt::Display for RejoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse { path } => write!(f, "{}: a node runs on it; stop it first", path.display()),
-            Self::NoNode { root } => write!(f, "{}: no node was ever here", root.display()),
-            Self::Identity(error) => error.fmt(f),
+            Self::Root(error) => error.fmt(f),
             Self::Other { root } => {
                 write!(f, "{}: the root is another node's than the configuration's", root.display())
             }
             Self::NothingDamaged => f.write_str(
                 "every group's log and snapshot read as they should; name a group to set it aside all the same",
             ),
-            Self::Ring { why } => f.write_str(why),
             Self::NoShard { shard } => write!(f, "there is no shard {shard}"),
-            Self::Disk { doing, path, errno } => write!(f, "cannot {doing} {}: {errno}", path.display()),
-            Self::Group { path, why } => write!(f, "{}: {why}", path.display()),
         }
     }
 }

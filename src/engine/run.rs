@@ -24,6 +24,7 @@ use super::pull_parts::{PullError, PullOptions, PullProgress, PullReport};
 use super::rejoin::{RejoinError, Rejoining, set_aside};
 use super::scan::{DigestProgress, digest_directory};
 use super::serve::{self, ServeError};
+use super::stopped::RootError;
 
 /// A directory to serve, and where.
 #[derive(Clone, Debug)]
@@ -91,7 +92,7 @@ pub fn pull(
 /// # Errors
 /// `RejoinError`; nothing was set aside then, but for a disk that refuses in the midst of it.
 pub fn rejoin(config: NodeConfig, groups: Vec<GroupId>) -> Result<Rejoining, RejoinError> {
-    let core = core().map_err(|error| RejoinError::Ring { why: error.to_string() })?;
+    let core = core().map_err(RootError::ring)?;
     let never = AtomicBool::new(false);
     let done = drive(&core, async move { set_aside(&config, &groups).await }, &never);
     done.expect("nobody says stop, so it was driven to its end")
@@ -104,7 +105,7 @@ pub fn rejoin(config: NodeConfig, groups: Vec<GroupId>) -> Result<Rejoining, Rej
 /// # Errors
 /// `AdoptError`; the root is refused as before then.
 pub fn adopt(config: NodeConfig) -> Result<Adopted, AdoptError> {
-    let core = core().map_err(|error| AdoptError::Ring { why: error.to_string() })?;
+    let core = core().map_err(RootError::ring)?;
     let never = AtomicBool::new(false);
     let done = drive(&core, async move { adopt_root(&config).await }, &never);
     done.expect("nobody says stop, so it was driven to its end")

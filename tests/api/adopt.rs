@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use ringway::config::NodeConfig;
-use ringway::engine::{AdoptError, Change, GroupStatus, IdentityError, MemberRole, SyncError, adopt};
+use ringway::engine::{
+    AdoptError, Change, GroupStatus, IdentityError, MemberRole, RootError, SyncError, adopt,
+};
 use ringway::ids::{ClusterId, LogIndex, NodeId, ShardId};
 
 use super::members::{add, holds, votes_everywhere};
@@ -103,11 +105,20 @@ fn s7_a_root_that_was_moved_as_a_whole_is_read_anew_though_every_inode_is_as_it_
         adopt(config)
     };
     let other = with(&|config| config.cluster = ClusterId([8; 16]));
-    assert!(matches!(other, Err(AdoptError::Identity(IdentityError::OtherCluster { .. }))), "{other:?}");
+    assert!(
+        matches!(other, Err(AdoptError::Root(RootError::Identity(IdentityError::OtherCluster { .. })))),
+        "{other:?}"
+    );
     let other = with(&|config| config.shards = 3);
-    assert!(matches!(other, Err(AdoptError::Identity(IdentityError::OtherShards { .. }))), "{other:?}");
+    assert!(
+        matches!(other, Err(AdoptError::Root(RootError::Identity(IdentityError::OtherShards { .. })))),
+        "{other:?}"
+    );
     let nobody = with(&|config| config.root = nodes.root(1));
-    assert!(matches!(nobody, Err(AdoptError::Disk { .. } | AdoptError::NoNode { .. })), "{nobody:?}");
+    assert!(
+        matches!(nobody, Err(AdoptError::Root(RootError::Disk { .. } | RootError::NoNode { .. }))),
+        "{nobody:?}"
+    );
     let own = with(&|config| config.node = NodeId(1));
     assert_eq!(own, Err(AdoptError::Own { node: NodeId(1) }));
 

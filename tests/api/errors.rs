@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use ringway::config::NodeConfig;
-use ringway::engine::{Engine, IdentityError, OpenError, RejoinError, rejoin};
+use ringway::engine::{Engine, IdentityError, OpenError, RejoinError, RootError, rejoin};
 use ringway::ids::{ClusterId, GroupId, NodeId, ShardId};
 
 use crate::disk::Disk;
@@ -126,7 +126,7 @@ fn an_identity_that_cannot_be_used_is_told_by_what_is_wrong_with_it() {
     let identity = nodes.root(1).join("identity");
     let good = fs::read(&identity).expect("there");
     let wrong = || match rejoin(config.clone(), vec![GroupId::CLUSTER]) {
-        Err(RejoinError::Identity(error)) => error,
+        Err(RejoinError::Root(RootError::Identity(error))) => error,
         other => panic!("{other:?}"),
     };
     for (length, why) in
@@ -175,16 +175,16 @@ fn s8_what_is_not_set_aside_is_told_by_what_keeps_it_and_nothing_is_moved() {
     assert_eq!(refused(&other, &[shard]), RejoinError::Other { root: root.clone() });
     let empty = tempfile::tempdir().expect("a directory");
     let nobody = NodeConfig { root: empty.path().to_owned(), ..config.clone() };
-    assert_eq!(refused(&nobody, &[]), RejoinError::NoNode { root: empty.path().to_owned() });
+    assert_eq!(refused(&nobody, &[]), RejoinError::Root(RootError::NoNode { root: empty.path().to_owned() }));
     let nowhere = NodeConfig { root: empty.path().join("none"), ..config.clone() };
     let error = refused(&nowhere, &[]);
     assert!(
-        matches!(&error, RejoinError::Disk { doing: "open", path, .. } if *path == nowhere.root),
+        matches!(&error, RejoinError::Root(RootError::Disk { doing: "open", path, .. }) if *path == nowhere.root),
         "{error:?}"
     );
     nodes.open(1);
     let held = root.join("shard-0000/.ringway");
-    assert_eq!(refused(&config, &[shard]), RejoinError::InUse { path: held });
+    assert_eq!(refused(&config, &[shard]), RejoinError::Root(RootError::InUse { path: held }));
     nodes.stop(1);
     until_free(&config);
 
@@ -193,14 +193,14 @@ fn s8_what_is_not_set_aside_is_told_by_what_keeps_it_and_nothing_is_moved() {
     let next = raft.join("log-0000000000000002.ring");
     fs::create_dir(&next).expect("made");
     let error = refused(&config, &[]);
-    let is_told = matches!(&error, RejoinError::Group { path, why } if *path == raft && why.contains("log-"));
+    let is_told = matches!(&error, RejoinError::Root(RootError::Group { path, why }) if *path == raft && why.contains("log-"));
     assert!(is_told, "{error:?}");
     fs::remove_dir(&next).expect("ours");
 
     // The new life cannot be written down: an empty log under the old one would vote against what it had promised.
     fs::create_dir(root.join("identity.new")).expect("made");
     let error = refused(&config, &[shard]);
-    assert!(matches!(error, RejoinError::Identity(IdentityError::Disk { .. })), "{error:?}");
+    assert!(matches!(error, RejoinError::Root(RootError::Identity(IdentityError::Disk { .. }))), "{error:?}");
     assert!(log_of(&raft).is_file(), "nothing was moved before");
     fs::remove_dir(root.join("identity.new")).expect("ours");
     let done = rejoin(config, vec![shard]).expect("now it is");

@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use ringway::engine::{
-    Damage, Damaged, PullError, PullOptions, RejoinError, ServeError, ServeOptions, Verified, pull, rejoin,
-    serve, verify_segments,
+    Damage, Damaged, PullError, PullOptions, RejoinError, RootError, ServeError, ServeOptions, Verified,
+    pull, rejoin, serve, verify_segments,
 };
 use ringway::ids::{NodeId, ShardId};
 
@@ -146,7 +146,7 @@ fn a_root_that_cannot_rejoin_is_told_why_and_nothing_is_set_aside() {
         rejoin(config.clone(), groups).expect_err("it is refused")
     };
     let error = refused(&config, &[0]);
-    assert!(matches!(error, RejoinError::InUse { .. }), "{error:?}");
+    assert!(matches!(error, RejoinError::Root(RootError::InUse { .. })), "{error:?}");
     nodes.stop(1);
     assert_eq!(refused(&config, &[]), RejoinError::NothingDamaged);
     assert_eq!(refused(&config, &[0, 9]), RejoinError::NoShard { shard: ShardId(9) });
@@ -155,11 +155,11 @@ fn a_root_that_cannot_rejoin_is_told_why_and_nothing_is_set_aside() {
     assert_eq!(refused(&other, &[0]), RejoinError::Other { root: config.root.clone() });
     other.root = config.root.join("none");
     let error = refused(&other, &[0]);
-    assert!(matches!(error, RejoinError::Disk { doing: "open", .. }), "{error:?}");
+    assert!(matches!(error, RejoinError::Root(RootError::Disk { doing: "open", .. })), "{error:?}");
     fs::create_dir(&other.root).expect("made");
-    assert_eq!(refused(&other, &[0]), RejoinError::NoNode { root: other.root.clone() });
+    assert_eq!(refused(&other, &[0]), RejoinError::Root(RootError::NoNode { root: other.root.clone() }));
     fs::write(other.root.join("identity"), b"rubbish").expect("written");
-    assert!(matches!(refused(&other, &[0]), RejoinError::Identity(_)));
+    assert!(matches!(refused(&other, &[0]), RejoinError::Root(RootError::Identity(_))));
     nodes.open(1);
     let is_ready = || nodes.engine(1).status().wait().expect("it runs").ready;
     until("all of it did no harm", is_ready);

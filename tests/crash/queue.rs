@@ -14,6 +14,8 @@ use ringway::uring::{Core, Dir, Errno, Gate, sleep};
 
 use crate::sim::{Crash, Fault, How, OpKind, Rule, Sim, SimOptions};
 
+use super::rig::any_step_fails;
+
 const ROOT: &str = "/data/shard";
 const FILE: &str = "/data/shard/queue";
 const SESSION: SessionId = SessionId([4; 16]);
@@ -119,6 +121,18 @@ async fn look(told: SharedTold) {
     forget_lost(&queue, &told);
 }
 
+/// Two more lives without a fault, each of which ends with a power cut.
+fn live_twice(sim: &mut Sim, node: NodeId, told: &SharedTold, what: &str) {
+    for _ in 0..2 {
+        let core = sim.core(node, 0);
+        sim.block_on(&core, look(Rc::clone(told)));
+        sim.block_on(&core, live(Rc::clone(told))).expect(what);
+        drop(core);
+        sim.power_cut(node);
+        sim.restart(node);
+    }
+}
+
 #[test]
 fn weak_06_a_crash_at_any_step_loses_nothing_that_was_acknowledged() {
     let mut points = 0;
@@ -143,14 +157,7 @@ fn weak_06_a_crash_at_any_step_loses_nothing_that_was_acknowledged() {
                 }
                 points += 1;
                 sim.restart(node);
-                for _ in 0..2 {
-                    let core = sim.core(node, 0);
-                    sim.block_on(&core, look(Rc::clone(&told)));
-                    sim.block_on(&core, live(Rc::clone(&told))).expect(&what);
-                    drop(core);
-                    sim.power_cut(node);
-                    sim.restart(node);
-                }
+                live_twice(&mut sim, node, &told, &what);
                 let core = sim.core(node, 0);
                 sim.block_on(&core, look(Rc::clone(&told)));
             }
@@ -166,10 +173,7 @@ fn weak_06_an_error_at_any_step_is_told_and_loses_nothing_that_was_acknowledged(
             let what = format!("{errno} at {nth}");
             let (mut sim, node, core) = host(6000 + nth);
             let told = SharedTold::default();
-            use OpKind::{Open, Rename, Sync, Unlink, Write};
-            let kinds = [Open, Rename, Sync, Unlink, Write];
-            let rule = kinds.iter().fold(Rule::new(Fault::Fail(errno)), |rule, kind| rule.on(*kind));
-            let fault = sim.fault(node, rule.skip(nth + 2));
+            let fault = sim.fault(node, any_step_fails(errno).skip(nth + 2));
             let ended = sim.block_on(&core, live(Rc::clone(&told)));
             if sim.hits(node, fault) == 0 {
                 break;
@@ -180,14 +184,7 @@ fn weak_06_an_error_at_any_step_is_told_and_loses_nothing_that_was_acknowledged(
             drop(core);
             sim.kill(node);
             sim.restart(node);
-            for _ in 0..2 {
-                let core = sim.core(node, 0);
-                sim.block_on(&core, look(Rc::clone(&told)));
-                sim.block_on(&core, live(Rc::clone(&told))).expect(&what);
-                drop(core);
-                sim.power_cut(node);
-                sim.restart(node);
-            }
+            live_twice(&mut sim, node, &told, &what);
         }
     }
 }

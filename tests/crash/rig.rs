@@ -10,9 +10,16 @@ use ringway::limits::CHUNK_BYTES;
 use ringway::segment::{
     Landing, Ownership, Recovery, RelativePath, Sabotage, Stem, Store, StoreOptions, Want,
 };
-use ringway::uring::{Buffer, Core, Gate};
+use ringway::uring::{Buffer, Core, Errno, Gate};
 
-use crate::sim::{Sim, SimOptions};
+use crate::sim::{Fault, OpKind, Rule, Sim, SimOptions};
+
+/// Everything that opens, changes or flushes a file fails, from the first that is not skipped on.
+pub fn any_step_fails(errno: Errno) -> Rule {
+    use OpKind::{Open, Rename, Sync, Unlink, Write};
+    let kinds = [Open, Rename, Sync, Unlink, Write];
+    kinds.iter().fold(Rule::new(Fault::Fail(errno)), |rule, kind| rule.on(*kind))
+}
 
 pub const ROOT: &str = "/data/segments";
 pub const PRIVATE: &str = "/data/.ringway";

@@ -10,7 +10,9 @@ use ringway::journal::{SessionFileError, SessionRecord};
 use ringway::limits::SESSION_NUMBERS_RESERVED;
 use ringway::uring::{Core, Dir, Errno};
 
-use crate::sim::{Crash, Fault, How, OpKind, Rule, Sim, SimOptions};
+use crate::sim::{Crash, Fault, How, Rule, Sim, SimOptions};
+
+use super::rig::any_step_fails;
 
 const ROOT: &str = "/data/shard";
 
@@ -99,11 +101,7 @@ fn m4_an_error_at_any_step_is_told_and_the_next_attempt_gives_no_number_twice() 
             let what = format!("{errno} at {nth}");
             let (mut sim, node, core) = host(8000 + nth);
             let used = Used::default();
-            use OpKind::{Open, Rename, Sync, Unlink, Write};
-            let kinds = [Open, Rename, Sync, Unlink, Write];
-            let rule =
-                kinds.iter().fold(Rule::new(Fault::Fail(errno)), |rule, kind| rule.on(*kind)).skip(nth);
-            let fault = sim.fault(node, rule);
+            let fault = sim.fault(node, any_step_fails(errno).skip(nth));
             let told = sim.block_on(&core, live(1, Rc::clone(&used)));
             if sim.hits(node, fault) == 0 {
                 break;

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ringway::engine::{
-    self, Ask, Builder, Damage, Damaged, Engine, OpenError, PullError, PullOptions, RejoinError, Sealed,
-    ServeError, ServeOptions, verify_segments,
+    self, Ask, Builder, Damage, Damaged, Engine, OpenError, PullError, PullOptions, RejoinError, RootError,
+    Sealed, ServeError, ServeOptions, verify_segments,
 };
 use ringway::ids::{ClusterId, NodeId};
 use ringway::uring::{Core, Errno, KernelOptions, KernelRing, OpenOptions, REGISTERED_BUFFERS, RingError};
@@ -136,7 +136,7 @@ fn whatever_needs_a_ring_says_that_it_has_none_and_what_to_allow() {
         (
             Err(ServeError::Ring { why: serve }),
             Err(PullError::Ring { why: pull }),
-            Err(RejoinError::Ring { why: rejoin }),
+            Err(RejoinError::Root(RootError::Ring { why: rejoin })),
             Err(OpenError::Core { why: open }),
         ) => [serve, pull, rejoin, open],
         other => panic!("{other:?}"),
