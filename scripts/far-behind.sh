@@ -6,9 +6,10 @@
 # Three nodes, one shard, files of a few bytes. Node 3 is killed when it is ready; node 1 registers so many files, in so
 # many log entries that the leader's log no longer reaches back to what node 3 has; node 3 starts, and the clock runs
 # until it has installed all of them. It is killed again, --again more are registered in few entries, and it comes by
-# the log. Then it is ended and starts once more, with nothing missing. At the end its files are compared with node 1's.
+# the log. Then it is ended and starts once more with nothing missing, again with one file missing, and stands still
+# (SIGSTOP) while one is registered. At the end its files are compared with node 1's.
 # Prints for each: the way that the leader sees before the start, when node 3 answers and when it has all, its largest
-# memory and its CPU seconds. RINGWAY names another binary than the release build.
+# memory and its CPU seconds.
 set -euo pipefail
 entries=20000 again=2000 writers=4 dir=$(mktemp -d)
 while [ $# -gt 0 ]; do
@@ -19,57 +20,20 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-cd "$(dirname "$0")/.."
-ringway=${RINGWAY:-$(pwd)/target/release/ringway}
-[ -n "${RINGWAY:-}" ] || cargo build --release --quiet
+nodes=3
 command -v openssl >/dev/null || { echo "skipped: far-behind, as the machine lacks openssl"; exit 0; }
-root=$dir/root
+. "$(dirname "$0")/nodes.sh"
 # Entries of the log that stay behind a snapshot: src/limits.rs.
 kept=$(sed -n 's/^pub const LOG_ENTRIES_KEPT: u64 = \([0-9]*\);/\1/p' src/limits.rs)
 batch=$((entries / (kept + kept / 2) + 1))
-declare -A pid admin
-finish() { for node in "${!pid[@]}"; do kill -9 "${pid[$node]}" 2>/dev/null || true; done; }
-trap finish EXIT
-fail() { echo "far-behind: $*; the nodes are in $root" >&2; exit 1; }
-
 echo "far-behind: $entries files by $batch an entry, $("$ringway" --version), Linux $(uname -r), $(nproc) processors, in $dir"
 mkdir "$dir/nothing"
-"$ringway" up --root "$root" --nodes 3 --shards 1 --import "$dir/nothing" --exit-when-synced -q >/dev/null
-# The key is all of the file, the end of its line too.
-secret=$(cat "$root/secret"; echo .)
-token=$(printf 'ringway admin v1' | openssl dgst -sha256 -hmac "${secret%.}" | sed 's/.* //')
+found_cluster --import "$dir/nothing"
 for node in 1 2 3; do
-    admin[$node]=$(sed -n 's/^admin = "\(.*\)"/\1/p' "$root/node-$node/node.toml")
     # So that the leader has a snapshot that reaches beyond what node 3 has, and none to write all the time.
     sed -i 's/^\[raft\]$/&\nsnapshot_entries = 1000/' "$root/node-$node/node.toml"
     grep -q '^snapshot_entries' "$root/node-$node/node.toml" || fail "the configuration has no [raft]"
 done
-start() {
-    "$ringway" node --config "$root/node-$1/node.toml" -v >/dev/null 2>>"$dir/node-$1.log" &
-    pid[$1]=$!
-    # bash must say nothing when it is killed
-    disown "${pid[$1]}"
-}
-gone() { while [ -e "/proc/${pid[$1]}" ]; do sleep 0.01; done; unset "pid[$1]"; }
-# request ADDRESS METHOD PATH [BODY]: whether the answer was 200.
-request() {
-    local socket status='' body=${4:-}
-    { exec {socket}<>"/dev/tcp/${1%:*}/${1##*:}"; } 2>/dev/null || return 1
-    printf '%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Length: %s\r\n\r\n%s' \
-        "$2" "$3" "$1" "$token" "${#body}" "$body" >&"$socket" 2>/dev/null || true
-    IFS= read -r -t 60 status <&"$socket" || true
-    exec {socket}>&-
-    [[ $status == *' 200 '* ]]
-}
-wait_for() {
-    local attempt
-    for attempt in $(seq 12000); do
-        ! "$@" || return 0
-        sleep 0.01
-    done
-    fail "not within two minutes: $*"
-}
-ready() { request "${admin[$1]}" GET /readyz; }
 status() { "$ringway" status --endpoint "${admin[$1]}" -o json; }
 leads() { status 1 2>/dev/null | grep -q '"group":1,"role":"leader"'; }
 # make NAME COUNT: so many files at node 1, a thousand in a folder, none like another.
@@ -107,6 +71,7 @@ register() {
 }
 # By which way node 3 is to come, as the leader sees it.
 way() { status 1 | grep -o '"node":3,"address".*' | grep -o '"group":1,"voter":[a-z]*,"installed":[0-9a-z]*,"way":"[a-z]*"' | head -1 | sed 's/.*"way":"\(.*\)"/\1/'; }
+sync_node() { "$ringway" sync --endpoint "${admin[$1]}" --secret-file "$root/secret" --within 3000 --attempts 1 -q -o json; }
 # come WHAT [WAY]: starts node 3 and waits until it has everything.
 come() {
     local seen began synced memory cpu
@@ -116,7 +81,7 @@ come() {
     start 3
     wait_for request "${admin[3]}" GET /livez
     answered=$((${EPOCHREALTIME/[.,]/} - began))
-    synced=$("$ringway" sync --endpoint "${admin[3]}" --secret-file "$root/secret" --within 3000 --attempts 1 -q -o json)
+    synced=$(sync_node 3)
     took=$((${EPOCHREALTIME/[.,]/} - began))
     wait_for ready 3
     memory=$(awk '/VmHWM/ {print int($2 / 1024)}' "/proc/${pid[3]}/status")
@@ -125,9 +90,8 @@ come() {
 }
 
 for node in 1 2 3; do start "$node"; done
-wait_for ready 1; wait_for ready 2; wait_for ready 3
-leads || "$ringway" transfer-leader --endpoint "${admin[2]}" --secret-file "$root/secret" --group 1 --to 1 2>/dev/null ||
-    "$ringway" transfer-leader --endpoint "${admin[3]}" --secret-file "$root/secret" --group 1 --to 1
+wait_for all_ready
+leads || "$ringway" transfer-leader --endpoint "${admin[1]}" --secret-file "$root/secret" --group 1 --to 1
 wait_for leads
 kill -9 "${pid[3]}"; gone 3
 make first "$entries"
@@ -139,9 +103,20 @@ register again "$again" $((again / 100 + 1))
 come "a little behind" log
 kill -15 "${pid[3]}"; gone 3
 come "nothing missing, restarted"
+kill -15 "${pid[3]}"; gone 3
+make one 1
+register one 1 1
+come "one missing, restarted" log
+kill -STOP "${pid[3]}"
+make other 1
+register other 1 1
+began=${EPOCHREALTIME/[.,]/}
+kill -CONT "${pid[3]}"
+synced=$(sync_node 3)
+echo "one missing, stood still: has all after $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) ms; $synced"
 diff -rq --exclude=.ringway "$root/node-1/shard-0000/segments" "$root/node-3/shard-0000/segments" >"$dir/differs" ||
     fail "node 3 has other files: $(head -1 "$dir/differs")"
-echo "node 3 has the same $((entries + again)) files as node 1"
+echo "node 3 has the same $((entries + again + 2)) files as node 1"
 finish
 pid=()
 rm -rf "$dir"

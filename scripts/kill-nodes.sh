@@ -5,8 +5,7 @@
 #
 # Every kill is SIGKILL to one random node, which is started again after a random pause; now and then two are down at once.
 # The load registers files at random nodes without a pause and writes down what was acknowledged. At the end every
-# acknowledged file must stand, byte for byte, on every node, and `ringway verify` must find no damage. RINGWAY names another
-# binary than the release build.
+# acknowledged file must stand, byte for byte, on every node, and `ringway verify` must find no damage.
 set -euo pipefail
 kills=200 nodes=3 seed=$$ dir=$(mktemp -d)
 while [ $# -gt 0 ]; do
@@ -16,28 +15,17 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-cd "$(dirname "$0")/.."
-ringway=${RINGWAY:-$(pwd)/target/release/ringway}
-[ -n "${RINGWAY:-}" ] || cargo build --release --quiet
-root=$dir/root
+. "$(dirname "$0")/nodes.sh"
 RANDOM=$seed
-declare -A pid
 load=''
-finish() {
+end() {
     [ -z "$load" ] || kill "$load" 2>/dev/null || true
-    for node in "${!pid[@]}"; do kill -9 "${pid[$node]}" 2>/dev/null || true; done
+    finish
 }
-trap finish EXIT
+trap end EXIT
 
 echo "kill-nodes: $kills kills, $nodes nodes, seed $seed, in $dir"
-"$ringway" up --root "$root" --nodes "$nodes" --shards 1 --exit-when-synced -q >/dev/null
-start() {
-    "$ringway" node --config "$root/node-$1/node.toml" -q >/dev/null 2>>"$dir/node-$1.log" &
-    pid[$1]=$!
-    # bash must say nothing when it is killed
-    disown "${pid[$1]}"
-}
-admin() { sed -n 's/^admin = "\(.*\)"/\1/p' "$root/node-$1/node.toml"; }
+found_cluster
 for node in $(seq "$nodes"); do start "$node"; done
 
 # One batch of files after another, at a random node; a name is used once, so that an acknowledged file has one content.
@@ -56,7 +44,7 @@ load() {
             mv "$dir/new" "$segments/$name"
             names+=("$name")
         done
-        if "$ringway" register --endpoint "$(admin $node)" --secret-file "$root/secret" "${names[@]}" >/dev/null 2>>"$dir/load.log"; then
+        if "$ringway" register --endpoint "${admin[$node]}" --secret-file "$root/secret" "${names[@]}" >/dev/null 2>>"$dir/load.log"; then
             printf '%s\n' "${names[@]}" >>"$dir/acknowledged"
         else
             sleep 0.05
@@ -76,7 +64,7 @@ while [ $done_ -lt "$kills" ]; do
     for node in "${victims[@]}"; do kill -9 "${pid[$node]}"; done_=$((done_ + 1)); done
     pause 0.8
     for node in "${victims[@]}"; do
-        while [ -e "/proc/${pid[$node]}" ]; do sleep 0.01; done
+        gone "$node"
         start "$node"
     done
     [ $((done_ % 20)) -ne 0 ] || echo "$done_ kills, $(wc -l <"$dir/acknowledged") acknowledged"
@@ -88,20 +76,15 @@ kill "$load"; wait "$load" 2>/dev/null || true; load=''
 at_rest() {
     local all='' node status
     for node in $(seq "$nodes"); do
-        status=$("$ringway" status --endpoint "$(admin "$node")" -o json 2>/dev/null) || return 1
+        status=$("$ringway" status --endpoint "${admin[$node]}" -o json 2>/dev/null) || return 1
         [[ $status == *'"ready":true'* ]] || return 1
         all+=$(grep -o '"installed":[0-9]*' <<<"$status")$'\n'
     done
     [ "$(sort -u <<<"${all%$'\n'}" | wc -l)" -eq 1 ]
 }
-for attempt in $(seq 600); do
-    ! at_rest || break
-    [ "$attempt" -lt 600 ] || { echo "kill-nodes: the nodes do not come to rest; they are in $root" >&2; exit 1; }
-    sleep 0.2
-done
+wait_for at_rest
 for node in $(seq "$nodes"); do kill -TERM "${pid[$node]}"; done
-for node in $(seq "$nodes"); do while [ -e "/proc/${pid[$node]}" ]; do sleep 0.05; done; done
-pid=()
+for node in $(seq "$nodes"); do gone "$node"; done
 
 lost=0
 while read -r name; do

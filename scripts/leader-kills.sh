@@ -6,7 +6,7 @@
 # The clock starts right before SIGKILL and stops when a registration that was begun after it is acknowledged. One writer
 # tries at the other nodes in turn, without a pause: over HTTP from this shell itself, as the start of a process would take
 # as long as what is measured; "without a kill" is what the same writer takes while nobody dies. Before each kill all
-# nodes are ready, and half a second at most passes, at random. RINGWAY names another binary than the release build.
+# nodes are ready, and half a second at most passes, at random.
 set -euo pipefail
 kills=50 nodes=3 seed=$$ dir=$(mktemp -d)
 while [ $# -gt 0 ]; do
@@ -16,40 +16,13 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-cd "$(dirname "$0")/.."
-ringway=${RINGWAY:-$(pwd)/target/release/ringway}
-[ -n "${RINGWAY:-}" ] || cargo build --release --quiet
 command -v openssl >/dev/null || { echo "skipped: leader-kills, as the machine lacks openssl"; exit 0; }
-root=$dir/root
+. "$(dirname "$0")/nodes.sh"
 RANDOM=$seed
-declare -A pid admin
-finish() { for node in "${!pid[@]}"; do kill -9 "${pid[$node]}" 2>/dev/null || true; done; }
-trap finish EXIT
 
 echo "leader-kills: $kills kills, $nodes nodes, seed $seed, $("$ringway" --version), Linux $(uname -r), $(nproc) processors, in $dir"
 mkdir "$dir/nothing"
-"$ringway" up --root "$root" --nodes "$nodes" --shards 1 --import "$dir/nothing" --exit-when-synced -q >/dev/null
-# The key is all of the file, the end of its line too.
-secret=$(cat "$root/secret"; echo .)
-token=$(printf 'ringway admin v1' | openssl dgst -sha256 -hmac "${secret%.}" | sed 's/.* //')
-for node in $(seq "$nodes"); do admin[$node]=$(sed -n 's/^admin = "\(.*\)"/\1/p' "$root/node-$node/node.toml"); done
-start() {
-    "$ringway" node --config "$root/node-$1/node.toml" -v >/dev/null 2>>"$dir/node-$1.log" &
-    pid[$1]=$!
-    # bash must say nothing when it is killed
-    disown "${pid[$1]}"
-}
-
-# request ADDRESS METHOD PATH [BODY]: whether the answer was 200.
-request() {
-    local socket status='' body=${4:-}
-    { exec {socket}<>"/dev/tcp/${1%:*}/${1##*:}"; } 2>/dev/null || return 1
-    printf '%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Length: %s\r\n\r\n%s' \
-        "$2" "$3" "$1" "$token" "${#body}" "$body" >&"$socket" 2>/dev/null || true
-    IFS= read -r -t 20 status <&"$socket" || true
-    exec {socket}>&-
-    [[ $status == *' 200 '* ]]
-}
+found_cluster --import "$dir/nothing"
 file=0
 # Sets `took`: microseconds from $1 to an acknowledgement by one of the nodes $2….
 write_until_acknowledged() {
@@ -66,8 +39,7 @@ write_until_acknowledged() {
             fi
         done
         if [ $((${EPOCHREALTIME/[.,]/} - since)) -gt 60000000 ]; then
-            echo "leader-kills: nothing is acknowledged within a minute; the nodes are in $root" >&2
-            exit 1
+            fail "nothing is acknowledged within a minute"
         fi
     done
 }
@@ -79,19 +51,6 @@ find_leader() {
         ! "$ringway" status --endpoint "${admin[$node]}" -o json 2>/dev/null \
             | grep -q '"group":1,"role":"leader","term":[0-9]*,"leader":[0-9]' || leader=$node
     done
-}
-all_ready() {
-    local node
-    for node in $(seq "$nodes"); do request "${admin[$node]}" GET /readyz || return 1; done
-}
-wait_for() {
-    local attempt
-    for attempt in $(seq 3000); do
-        ! "$@" || return 0
-        sleep 0.02
-    done
-    echo "leader-kills: not within a minute: $*; the nodes are in $root" >&2
-    exit 1
 }
 is_led() { find_leader; [ -n "$leader" ]; }
 # summary FILE: percentiles of microseconds, in milliseconds.
@@ -115,7 +74,7 @@ for kill in $(seq "$kills"); do
     write_until_acknowledged "$since" "${others[@]}"
     echo "$took" >>"$dir/after"
     echo "$kill: node $leader killed, $((took / 1000)) ms" >>"$dir/kills"
-    while [ -e "/proc/${pid[$leader]}" ]; do sleep 0.01; done
+    gone "$leader"
     start "$leader"
 done
 wait_for all_ready

@@ -416,8 +416,19 @@ pub const INCARNATIONS_RETIRED_MAX: usize = 16 * NODES_MAX;
 pub const SHARDS_MAX: usize = 1024;
 /// Cores that one node drives.
 pub const CORES_MAX: usize = 256;
-/// Events that wait for the embedder in memory; older ones are read again from the manifest.
+/// Of a shard's events, the latest that are told from memory; those before are read from their files. Also the most
+/// that one answer has.
 pub const EVENTS_MAX: usize = 4096;
+/// Events that wait to be written; what comes on top of them ends the line, and consumers are told of a gap.
+pub const EVENTS_UNWRITTEN_MAX: usize = 64 * 1024;
+/// Bytes of one event in a file.
+pub const EVENT_BYTES_MAX: usize = PATH_BYTES_MAX + REASON_BYTES_MAX + 128;
+/// Bytes after which another file of events is begun.
+pub const EVENT_FILE_BYTES: u64 = 1024 * 1024;
+/// Files of events of a shard; the oldest goes when there are more. Together over 100,000 events with paths of 60 bytes.
+pub const EVENT_FILES_MAX: usize = 16;
+/// Events are durable after this; before it a power cut may take them, and consumers are told of a gap.
+pub const EVENTS_SYNC_INTERVAL: Nanos = Nanos::from_secs(1);
 /// Scans of a directory before a cut of it is given up because it does not hold still.
 pub const CUT_SCANS_MAX: usize = 8;
 /// Attempts at a segment whose file is replaced or removed between being located and being opened.

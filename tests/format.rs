@@ -5,10 +5,15 @@
 use ringway::digest::{
     ChunkList, Kernel, TreeAndFlat, VerifiedChunks, chunk_digest, root_digest, sidecar_decode, sidecar_encode,
 };
-use ringway::ids::{Digest, NodeId, SessionId, UnixNanos};
-use ringway::journal::{Asked, Held, Line, Refused, Sent, SessionRecord, put_batch, put_head, replay};
+use ringway::ids::{Digest, LogIndex, NodeId, SegmentId, SessionId, UnixNanos};
+use ringway::journal::{
+    Asked, EventBatch, EventsHead, Held, Line, Refused, Sent, SessionRecord, put_batch, put_events_batch,
+    put_events_head, put_head, read_events, replay,
+};
 use ringway::limits::CHUNK_BYTES;
+use ringway::raft::GroupRole;
 use ringway::segment::{Identity, Ownership, records_in};
+use ringway::shard::{Event, Happening, Place};
 use ringway::wire::archive::{ArchiveHeader, ArchiveKind, archive_buffer, open_archive, seal_archive};
 use ringway::wire::{Class, HEADER_BYTES, Header, Kind, Purpose, Refusal, Role};
 
@@ -248,6 +253,31 @@ fn m5_the_queue_of_a_registrar_is_written_and_read_as_its_vectors() {
     let kept = replay(&bytes).unwrap();
     assert_eq!((kept.done, kept.sent, &kept.refused[0]), (1, Some(sent), &refused));
     assert_eq!(Asked::decode(&kept.held[0].content), Ok(delete));
+}
+
+#[test]
+fn m6_events_are_written_and_read_as_their_vectors() {
+    let vectors = vectors(&text(), "events");
+    let [head, batch] = &vectors[..] else { panic!("one head, one batch") };
+    let salt = u64::from_le_bytes(head.of("salt").try_into().unwrap());
+    let opened = EventsHead { salt, life: 9, after: 41, installed: LogIndex(7) };
+    let mut bytes = put_events_head(&opened);
+    assert_eq!(bytes, head.bytes(), "{bytes:02x?}");
+    let (place, applied) = (Place { life: 9, number: 42 }, LogIndex(11));
+    let segment = Some((SegmentId { index: LogIndex(5), ordinal: 1 }, "db/a".to_owned()));
+    let deleted = Happening::Deleted { reason: "gc".to_owned() };
+    let role = Happening::Role { role: GroupRole::Follower, leader: Some(NodeId(2)) };
+    let told =
+        [(segment, deleted), (None, role)].map(|(segment, what)| Event { place, applied, segment, what });
+    let events = told.iter().map(Event::encode).collect();
+    let written = EventBatch { applied, installed: LogIndex(10), closed: true, events };
+    put_events_batch(&mut bytes, salt, &written).unwrap();
+    let found = &bytes[head.bytes().len()..];
+    assert_eq!(found, batch.bytes(), "{found:02x?}");
+    assert_eq!(read_events(&bytes), Ok((opened, vec![written.clone()])));
+    for (bytes, event) in written.events.iter().zip(told) {
+        assert_eq!(Event::decode(bytes, place), Ok(event));
+    }
 }
 
 #[test]

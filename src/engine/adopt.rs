@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::NodeConfig;
 use crate::ids::{GroupId, Incarnation, LogIndex, NodeId, ShardId};
-use crate::journal::{QUEUE, SESSION};
+use crate::journal::{QUEUE, SESSION, is_events};
 use crate::manifest::{SafePath, State};
 use crate::raft::{self, condense};
 use crate::segment::{INVENTORY, Stem};
@@ -103,8 +103,11 @@ async fn adopt_shard(
         private.sync().await.map_err(&failed)?;
     }
     if let Some(dir) = open_if_there(&above).await? {
-        let failed = disk("remove the session in", &above);
+        let failed = disk("remove the session and the events in", &above);
         dir.remove(SESSION).await.map_err(&failed)?;
+        for name in dir.list().await.map_err(&failed)?.into_iter().filter(|name| is_events(&name.bytes)) {
+            dir.remove(&String::from_utf8_lossy(&name.bytes)).await.map_err(&failed)?;
+        }
         dir.sync().await.map_err(&failed)?;
     }
     aside.extend(set_aside(&above, QUEUE).await?);

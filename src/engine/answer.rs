@@ -8,17 +8,18 @@ use crate::limits::{PAGE_ENTRIES_MAX, PROPOSE_TIMEOUT};
 use crate::manifest::Refusal;
 use crate::raft::TransferError;
 use crate::segment::DigestError;
-use crate::shard::{Event as ShardEvent, Happening, Level, ProposalError, Shard};
+use crate::shard::{Event as ShardEvent, EventsGone, Happening, Level, Place, ProposalError, Shard};
 use crate::uring::{Core, Priority, deadline};
 
 use super::change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
 use super::cluster::bootstrap;
+use super::cluster_calls;
 use super::error::{EventsError, LocateError, TransferLeaderError, WaitError};
-use super::event::{Event, EventCursor, What};
+use super::event::{Event, EventCursor, EventSegment, What};
 use super::members::change_members;
 use super::node::CoreNode;
 use super::registrar;
-use super::reply::Replier;
+use super::reply::NoAnswer;
 use super::report;
 use super::request::{ClusterRequest, Located, Locator, Request, ShardRequest};
 use super::seats::confirm;
@@ -52,8 +53,17 @@ pub(super) fn answer(node: &Rc<CoreNode>, request: Request) {
         Request::HandOver(hand_over) => node.transport.adopt(hand_over),
         Request::Lend(loan) => node.help(*loan),
         Request::Placement(placement) => node.place(&placement),
-        Request::TransferLeader(group, to, replier) => {
-            drop(core.spawn(Priority::Urgent, transfer_leader(Rc::clone(node), group, to, replier)));
+        Request::TransferLeader { group, to, asks_leader, replier } => {
+            let node = Rc::clone(node);
+            drop(core.spawn(Priority::Urgent, async move {
+                let done = match transfer_leader(&node, group, to).await {
+                    Err(TransferLeaderError::NotLeader { leader: Some(leader) }) if asks_leader => {
+                        cluster_calls::hand_over(&node, leader, group, to).await
+                    }
+                    done => done,
+                };
+                replier.answer(done);
+            }));
         }
         Request::Rates(rates, replier) => {
             node.parts.limits.set(&rates);
@@ -98,7 +108,7 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
         }
         ShardRequest::Locate(which, replier) => replier.answer(locate(&shard, &which)),
         ShardRequest::Events(after, replier) => loop {
-            let events = events(&shard, after);
+            let events = events(&shard, after).await;
             if !matches!(&events, Ok(none) if none.is_empty()) {
                 return replier.answer(events);
             }
@@ -107,21 +117,27 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
             }
             shard.changed().await;
         },
-        ShardRequest::EventsNow(replier) => replier.answer(Ok(events_now(&shard))),
+        ShardRequest::EventsNow(replier) => {
+            let end = shard.events_end().await;
+            replier.answer(end.map(cursor).ok_or(NoAnswer::Stopped));
+        }
         ShardRequest::Registrar(request) => registrar::answer(&shard, request).await,
     }
 }
 
-fn events_now(shard: &Shard) -> EventCursor {
-    let (life, number) = shard.last_event();
-    EventCursor { life, number }
+fn cursor(place: Place) -> EventCursor {
+    EventCursor { life: place.life, number: place.number }
 }
 
-fn events(shard: &Shard, after: EventCursor) -> Result<Vec<Event>, EventsError> {
-    let now = events_now(shard);
-    let gap = EventsError::Gap { now };
-    let events = if after.life == now.life { shard.events_after(after.number).ok() } else { None };
-    Ok(events.ok_or(gap)?.into_iter().map(|told| event(now.life, told)).collect())
+async fn events(shard: &Shard, after: EventCursor) -> Result<Vec<Event>, EventsError> {
+    let told = shard.events_after(Place { life: after.life, number: after.number }).await;
+    match told {
+        Ok(events) => Ok(events.into_iter().map(event).collect()),
+        Err(EventsGone) => {
+            let now = cursor(shard.events_end().await.ok_or(EventsError::Stopped)?);
+            Err(EventsError::Gap { now })
+        }
+    }
 }
 
 async fn change(shard: &Shard, changes: Vec<Change>, ask: Ask) -> Result<Committed, ChangeError> {
@@ -219,23 +235,23 @@ fn locate(shard: &Shard, which: &Locator) -> Result<Located, LocateError> {
     })
 }
 
-fn event(life: u64, event: ShardEvent) -> Event {
-    let ShardEvent { number, applied, segment, path, what } = event;
+fn event(event: ShardEvent) -> Event {
+    let ShardEvent { place, applied, segment, what } = event;
     let what = match what {
         Happening::Registered => What::Registered,
         Happening::Updated => What::Updated,
         Happening::Deleted { reason } => What::Deleted { reason },
         Happening::Installed => What::Installed,
+        Happening::Damaged => What::Damaged,
+        Happening::Repaired => What::Repaired,
+        Happening::Unavailable { why } => What::Unavailable { why },
+        Happening::Role { role, leader } => What::RoleChanged { role, leader },
     };
-    Event { cursor: EventCursor { life, number }, applied, segment, path, what }
+    let segment = segment.map(|(id, path)| EventSegment { id, path });
+    Event { cursor: cursor(place), applied, segment, what }
 }
 
-async fn transfer_leader(
-    node: Rc<CoreNode>,
-    group: GroupId,
-    to: NodeId,
-    replier: Replier<Result<(), TransferLeaderError>>,
-) {
+async fn transfer_leader(node: &CoreNode, group: GroupId, to: NodeId) -> Result<(), TransferLeaderError> {
     let done = match (group.shard(), &node.cluster) {
         (None, Some(seat)) => Some(seat.group().transfer_leader(to, PROPOSE_TIMEOUT).await),
         (None, None) => None,
@@ -244,11 +260,10 @@ async fn transfer_leader(
             None => None,
         },
     };
-    let Some(done) = done else { return replier.answer(Err(TransferLeaderError::NoSuchGroup)) };
-    replier.answer(done.map_err(|error| match error {
+    done.ok_or(TransferLeaderError::NoSuchGroup)?.map_err(|error| match error {
         TransferError::NotLeader { leader, .. } => TransferLeaderError::NotLeader { leader },
         TransferError::NotAVoter { .. } => TransferLeaderError::NotAVoter { node: to },
         TransferError::TimedOut { .. } => TransferLeaderError::TimedOut,
         TransferError::Stopped { .. } => TransferLeaderError::Stopped,
-    }));
+    })
 }

@@ -334,8 +334,8 @@ impl std::error::Error for BootstrapError {}
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum EventsError {
-    /// Events after the cursor are gone: the node has started again since, has taken in a snapshot, or the cursor is
-    /// too far behind. Walk the manifest (`Shard::segments`) to see what is, then go on from `now`.
+    /// Events after the cursor are gone: the node has taken in a snapshot, lost power before they were durable, or the
+    /// cursor is too far behind. Walk the manifest (`Shard::segments`) to see what is, then go on from `now`.
     Gap {
         /// Where to go on, taken before the walk: nothing is missed then.
         now: EventCursor,

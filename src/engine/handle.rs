@@ -207,9 +207,9 @@ impl Engine {
         ask(&self.0.cores[0], |replier| Request::Cluster(change(replier)))
     }
 
-    /// Makes another member the leader of a group that this node leads.
+    /// Makes another member the leader of a group, by whoever leads it.
     pub fn transfer_leader(&self, group: GroupId, to: NodeId) -> Reply<(), TransferLeaderError> {
-        ask(self.core_of(group), |replier| Request::TransferLeader(group, to, replier))
+        ask(self.core_of(group), |replier| Request::TransferLeader { group, to, asks_leader: true, replier })
     }
 
     /// From now on other limits of bytes per second hold, in the place of those that the node was opened with; what
@@ -263,7 +263,7 @@ impl Drop for Shared {
 }
 
 /// Never waits: what a full mailbox does not take is answered as busy.
-fn ask<T, E: From<NoAnswer>>(
+pub(super) fn ask<T, E: From<NoAnswer>>(
     core: &MailSender<Request>,
     make: impl FnOnce(Replier<Result<T, E>>) -> Request,
 ) -> Reply<T, E> {
@@ -348,14 +348,14 @@ impl Shard {
     }
 
     /// The place behind the shard's last event on this node. Who begins to follow takes it, then walks the manifest
-    /// by `segments`, then asks for the events after it.
+    /// by `segments`, then asks for the events after it. Answers when the log has repeated what an earlier start told.
     pub fn events_now(&self) -> Reply<EventCursor> {
         self.ask(ShardRequest::EventsNow)
     }
 
     /// The shard's events on this node after a place, in their order, waiting for at least one. Following is done by
-    /// asking again with the last event's cursor; the shard never waits for a consumer, and one that has fallen
-    /// behind is told so by `EventsError::Gap`.
+    /// asking again with the last event's cursor, which is good after restarts too; the shard never waits for a
+    /// consumer, and one that has fallen behind is told so by `EventsError::Gap`.
     pub fn events(&self, after: EventCursor) -> Reply<Vec<Event>, EventsError> {
         self.ask(|replier| ShardRequest::Events(after, replier))
     }

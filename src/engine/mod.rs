@@ -76,7 +76,7 @@ pub use error::{
     BootstrapError, EventsError, LocateError, NoSuchShard, OpenError, RatesError, TransferLeaderError,
     WaitError,
 };
-pub use event::{Event, EventCursor, What};
+pub use event::{Event, EventCursor, EventSegment, What};
 pub use figures::{
     CountStatus, HistogramStatus, LagStatus, PeerStatus, ProposalStatus, RateStatus, TransferStatus,
     TransportStatus, WalkStatus, WorkStatus,

@@ -26,10 +26,11 @@ use crate::wire::Purpose;
 
 use super::answer;
 use super::cluster::ClusterSeat;
-use super::cluster_calls;
+use super::cluster_calls::{self, HandOver};
 use super::door::Door;
 use super::error::OpenError;
 use super::fallback;
+use super::handle::ask;
 use super::hooks::Hooks;
 use super::identity::Identity;
 use super::layout::{beside, folder, group_place, text};
@@ -218,7 +219,7 @@ async fn open_shard(
         tracing::warn!(shard = %id, %cut, "the inventory is damaged; what it lost is hashed again");
     }
     tracing::debug!(shard = %id, ?recovery, "the shard's files are recovered");
-    let shard = Shard::new(ShardParts {
+    let opened = Shard::open(ShardParts {
         id,
         node: config.node,
         incarnation: identity.incarnation,
@@ -233,6 +234,7 @@ async fn open_shard(
         helpers: helpers(parts),
         pacer: parts.limits.pacer(id, Direction::Receive),
     });
+    let shard = opened.await.map_err(|error| OpenError::files(&path, error.is_disk_full(), &error))?;
     let options = GroupOptions {
         group: id.group(),
         node: config.node,
@@ -302,7 +304,8 @@ impl CoreNode {
                     drop(core.spawn(Priority::Urgent, async move { group.serve(stream).await }));
                 }
                 (Some(group), Purpose::Manifest) => {
-                    drop(core.spawn(Priority::Urgent, cluster_calls::serve(group, stream)));
+                    let serving = cluster_calls::serve(group, self.hand_over(), stream);
+                    drop(core.spawn(Priority::Urgent, serving));
                 }
                 (Some(_), Purpose::Soft | Purpose::Transfer | Purpose::CatchUp) | (None, _) => {}
             }
@@ -321,6 +324,14 @@ impl CoreNode {
             Purpose::Transfer => self.serve(&shard, stream, Work::Live),
             Purpose::CatchUp => self.serve(&shard, stream, Work::CatchUp),
         }
+    }
+
+    fn hand_over(&self) -> HandOver {
+        let (config, cores) = (Arc::clone(&self.parts.config), self.parts.cores.clone());
+        Box::new(move |group, to| {
+            let core = &cores[usize::from(config.core_of(group))];
+            ask(core, |replier| Request::TransferLeader { group, to, asks_leader: false, replier })
+        })
     }
 
     fn serve(&self, shard: &Shard, stream: Stream, work: Work) {

@@ -38,7 +38,16 @@ pub(crate) enum Request {
     /// What the cluster group has agreed on; from core 0 to the others.
     Placement(Arc<Placement>),
     /// Makes another member the leader of a group.
-    TransferLeader(GroupId, NodeId, Replier<Result<(), TransferLeaderError>>),
+    TransferLeader {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        to: NodeId,
+        /// Where another node leads, that one is asked.
+        asks_leader: bool,
+        /// Who waits.
+        replier: Replier<Result<(), TransferLeaderError>>,
+    },
     /// Other limits of bytes per second; for all cores.
     Rates(Rates, Replier<Result<(), RatesError>>),
     /// Stops what the core runs; answered when everything stands still.

@@ -3,7 +3,7 @@
 mod announce;
 mod attempt;
 mod catch_up;
-mod event;
+mod events;
 mod figures;
 mod forward;
 mod leaving;
@@ -21,7 +21,7 @@ mod sync;
 mod watermark;
 
 pub use attempt::Attempt;
-pub use event::{Event, Events, EventsGone, Happening};
+pub use events::{Event, EventsGone, Happening, Place};
 pub use leaving::Pin;
 pub use parts::{Addresses, Overdue, ShardParts, StartError, Transfers};
 pub use propose::{Done, Level, ProposalError};

@@ -12,7 +12,7 @@ use crate::journal::{QueueFileError, SessionFileError};
 use crate::segment::{DiskError, Store};
 use crate::transfer::{Desk, Helpers, Pacer, Unavailable};
 use crate::transport::Transport;
-use crate::uring::{Dir, Gate};
+use crate::uring::{Dir, Errno, Gate};
 
 /// Where nodes are reached; shared by all shards of a core, kept up to date by the cluster group.
 pub type Addresses = Rc<RefCell<BTreeMap<NodeId, SocketAddr>>>;
@@ -56,6 +56,11 @@ pub enum StartError {
     Session(SessionFileError),
     /// The queue of the node's registrar cannot be read.
     Queue(QueueFileError),
+    /// The disk refuses the files of the events.
+    Events {
+        /// Why.
+        errno: Errno,
+    },
 }
 
 /// What a node must have to be ready, and lacks.
@@ -102,7 +107,7 @@ impl StartError {
         match self {
             Self::Segments(error) => error.is_disk_full(),
             Self::Session(SessionFileError::Disk { errno }) => errno.is_disk_full(),
-            Self::Queue(QueueFileError::Disk { errno }) => errno.is_disk_full(),
+            Self::Queue(QueueFileError::Disk { errno }) | Self::Events { errno } => errno.is_disk_full(),
             Self::Session(_) | Self::Queue(_) => false,
         }
     }
@@ -114,6 +119,7 @@ impl fmt::Display for StartError {
             Self::Segments(error) => error.fmt(f),
             Self::Session(error) => error.fmt(f),
             Self::Queue(error) => error.fmt(f),
+            Self::Events { errno } => write!(f, "the files of events: {errno}"),
         }
     }
 }

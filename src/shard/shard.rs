@@ -12,7 +12,7 @@ use std::sync::Weak;
 use crate::broken::{self, Broken};
 use crate::config::{Spread, Work};
 use crate::ids::{Incarnation, LogIndex, Nanos, NodeId, SegmentId, ShardId};
-use crate::journal::Queue;
+use crate::journal::{EventFiles, Queue};
 use crate::limits::DERIVE_INTERVAL;
 use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
@@ -22,7 +22,7 @@ use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Pacer};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Gate, Notify, Places, Priority, sleep};
 
-use super::event::{Event, Events, EventsGone, Happening};
+use super::events::{self, EventWriter, Happening, Line, Local};
 use super::forward::Forwarder;
 use super::parts::{Addresses, ShardParts, StartError};
 use super::proposer::Session;
@@ -38,8 +38,6 @@ pub(super) struct Inner {
     pub(super) id: ShardId,
     pub(super) node: NodeId,
     pub(super) incarnation: Incarnation,
-    /// Tells this start of the node from every other.
-    life: u64,
     pub(super) store: Rc<Store>,
     pub(super) transport: Transport,
     pub(super) addresses: Addresses,
@@ -84,7 +82,14 @@ pub(super) struct Inner {
     pacer: Pacer,
     /// The stream on which proposals go to another node that leads.
     pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
-    pub(super) events: RefCell<Events>,
+    pub(super) events: RefCell<Line>,
+    /// Where they are kept.
+    pub(super) files: EventFiles,
+    pub(super) event_writer: Cell<EventWriter>,
+    /// How far the log is by what they have, and when they were made durable.
+    pub(super) events_progress: Cell<LogIndex>,
+    pub(super) events_synced: Cell<Nanos>,
+    pub(super) events_told: Seldom,
     /// Of each peer, its proposals that are being answered.
     pub(super) answering: RefCell<BTreeMap<NodeId, Places>>,
     /// Proposals of peers in another node's session.
@@ -103,15 +108,18 @@ pub(super) struct Inner {
 
 impl Shard {
     /// A shard that waits for its group.
-    #[must_use]
-    pub fn new(parts: ShardParts) -> Self {
+    ///
+    /// # Errors
+    /// This disk refuses something.
+    pub async fn open(parts: ShardParts) -> Result<Self, StartError> {
         let ShardParts { id, node, incarnation, store, transport, addresses, desk, .. } = parts;
         let ShardParts { journal, gate, spread, helpers, delete_grace, pacer, .. } = parts;
-        Self(Rc::new(Inner {
+        let opened = events::open(&journal).await;
+        let (files, line) = opened.map_err(|errno| StartError::Events { errno })?;
+        Ok(Self(Rc::new(Inner {
             id,
             node,
             incarnation,
-            life: u64::from_le_bytes(Core::current().random()),
             store,
             transport,
             addresses,
@@ -142,7 +150,12 @@ impl Shard {
             helpers,
             pacer,
             forwarder: RefCell::default(),
-            events: RefCell::default(),
+            events: RefCell::new(line),
+            files,
+            event_writer: Cell::default(),
+            events_progress: Cell::default(),
+            events_synced: Cell::default(),
+            events_told: Seldom::default(),
             answering: RefCell::default(),
             foreign_proposals: Cell::default(),
             foreign_told: Seldom::default(),
@@ -151,7 +164,7 @@ impl Shard {
             is_full: Cell::new(false),
             left_out: Cell::new(None),
             stopped: Cell::new(false),
-        }))
+        })))
     }
 
     /// What the group calls after it has applied something. Holds the shard weakly: the group is the shard's.
@@ -162,15 +175,19 @@ impl Shard {
             let Some(inner) = shard.upgrade() else { return };
             match applied {
                 Applied::Command { index, effect, .. } => inner.applied(index, &effect),
-                Applied::Passed { index } => inner.installed.borrow_mut().applied(index),
+                Applied::Passed { index } => {
+                    inner.events.borrow_mut().begin(index);
+                    inner.installed.borrow_mut().applied(index);
+                }
                 Applied::Installed { state } => {
                     inner.installed_snapshot.set(Some(state.applied()));
                     inner.derive_due.set(true);
                     inner.installed.borrow_mut().unknown();
-                    inner.events.borrow_mut().leap();
+                    inner.events.borrow_mut().installed_snapshot(state.applied());
                     inner.derive_soon();
                 }
             }
+            inner.tell_later();
             inner.changed.notify();
         })
     }
@@ -195,7 +212,8 @@ impl Shard {
             (wants.filter(ours).map(|(_, want)| want).collect::<Vec<_>>(), state.applied())
         };
         let manifest = group.machine();
-        let is_listed = move |id| manifest.borrow().entry(&id).is_some();
+        let listed = group.machine();
+        let is_listed = move |id| listed.borrow().entry(&id).is_some();
         inner.store.settle_to(wanted, applied, is_listed).await.map_err(StartError::Segments)?;
         assert!(inner.group.set(group).is_ok(), "a shard is started once");
         let fetcher = Fetcher::new(
@@ -214,14 +232,19 @@ impl Shard {
         let hook = move |id, done: Result<(), Failure>| {
             let Some(inner) = landed.upgrade() else { return };
             inner.heard_of_room(done);
-            if done.is_ok() {
-                inner.landed(id);
+            match done {
+                Ok(()) => inner.landed(id),
+                Err(failure) => inner.failed(id, failure),
             }
             inner.refill();
         };
         let driver = Driver::new(fetcher, Box::new(peers), Box::new(hook), Rc::clone(&inner.stats));
         driver.spread(inner.node, inner.spread);
         assert!(inner.driver.set(Rc::clone(&driver)).is_ok(), "a shard is started once");
+        inner.events.borrow_mut().stands_at(manifest.borrow().applied());
+        inner.tell_held(&manifest.borrow());
+        inner.tell_later();
+        inner.begin_events();
         let core = Core::current();
         drop(core.spawn(Priority::Bulk, driver.run()));
         drop(core.spawn(Priority::Bulk, Rc::clone(inner).derive_forever()));
@@ -258,20 +281,6 @@ impl Shard {
         &self.0.store
     }
 
-    /// Events after the one with this number.
-    ///
-    /// # Errors
-    /// They are not all kept any more.
-    pub fn events_after(&self, number: u64) -> Result<Vec<Event>, EventsGone> {
-        self.0.events.borrow().after(number)
-    }
-
-    /// The number of the last event, and the start of the node that it belongs to.
-    #[must_use]
-    pub fn last_event(&self) -> (u64, u64) {
-        (self.0.life, self.0.events.borrow().last())
-    }
-
     /// Waits for the next change of anything that the shard tells of.
     pub async fn changed(&self) {
         self.0.changed.notified().await;
@@ -292,6 +301,7 @@ impl Shard {
             tracing::error!(%error, shard = %self.0.id, "the log had stopped before");
         }
         self.0.changed.notify();
+        self.0.close_events().await;
     }
 }
 
@@ -319,20 +329,21 @@ impl Inner {
 
     /// One entry of the log has been applied: O(changes), no I/O.
     fn applied(self: &Rc<Self>, index: LogIndex, effect: &Effect) {
+        self.events.borrow_mut().begin(index);
         for change in &effect.changes.0 {
             match change {
-                Change::Registered(entry) => self.came(index, entry, Happening::Registered),
+                Change::Registered(entry) => self.came(entry, Happening::Registered),
                 Change::Updated { entry, previous } => {
                     self.went(previous);
                     let mut olds = self.superseded.borrow_mut().remove(&previous.id).unwrap_or_default();
                     olds.push(previous.id);
                     self.superseded.borrow_mut().insert(entry.id, olds);
-                    self.came(index, entry, Happening::Updated);
+                    self.came(entry, Happening::Updated);
                 }
                 Change::Deleted { entry, reason } => {
                     self.went(entry);
                     let what = Happening::Deleted { reason: reason.to_string() };
-                    self.events.borrow_mut().push(index, entry, what);
+                    self.events.borrow_mut().of_log(entry, what);
                     self.remove_superseded(entry.id);
                     self.remove(entry.id);
                 }
@@ -342,9 +353,10 @@ impl Inner {
         self.installed.borrow_mut().applied(index);
     }
 
-    fn came(self: &Rc<Self>, index: LogIndex, entry: &Rc<Entry>, what: Happening) {
-        self.events.borrow_mut().push(index, entry, what);
+    fn came(self: &Rc<Self>, entry: &Rc<Entry>, what: Happening) {
+        self.events.borrow_mut().of_log(entry, what);
         if self.store.is_held(entry.id, entry.root) {
+            self.events.borrow_mut().local(entry, Local::Held);
             self.stats.held_already.count();
             return self.remove_superseded(entry.id);
         }
@@ -363,6 +375,7 @@ impl Inner {
         self.refill();
         // Held or not: what has just landed may not have been told, and is not told any more.
         self.installed.borrow_mut().settled(entry.id);
+        self.events.borrow_mut().forget(entry.id);
     }
 
     fn remove_superseded(self: &Rc<Self>, id: SegmentId) {
@@ -378,10 +391,22 @@ impl Inner {
             let machine = group.machine();
             let state = machine.borrow();
             if let Some(entry) = state.entry(&id) {
-                self.events.borrow_mut().push(state.applied(), entry, Happening::Installed);
+                self.events.borrow_mut().local(entry, Local::Landed);
             }
         }
         self.changed.notify();
+    }
+
+    /// A fetch ended without its segment.
+    fn failed(&self, id: SegmentId, failure: Failure) {
+        let (Some(driver), Some(group)) = (self.driver.get(), self.group.get()) else { return };
+        if driver.with_plan(|plan| plan.is_unavailable(id)) {
+            let machine = group.machine();
+            if let Some(entry) = machine.borrow().entry(&id) {
+                self.events.borrow_mut().local(entry, Local::Unavailable(failure.word()));
+            }
+            self.changed.notify();
+        }
     }
 
     /// In a task of its own: the state is borrowed by whoever applies just now.
@@ -432,6 +457,9 @@ impl Inner {
             surplus.push(id);
         }
         let mut installed = self.installed.take();
+        let reached = installed.installed();
+        let lost = missing.iter().filter(|entry| !installed.lacks_now(entry.id));
+        lost.for_each(|entry| self.events.borrow_mut().local(entry, Local::Lost(reached)));
         let lacked = missing.iter().map(|entry| (entry.id, entry.bytes));
         walk.found.add(installed.derived(lacked, Core::current().now()));
         installed.applied(applied);

@@ -168,6 +168,12 @@ impl Installed {
         self.missing.get(&id).is_some_and(|lack| lack.by_walk)
     }
 
+    /// The segment is missing, and known to be.
+    #[must_use]
+    pub fn lacks_now(&self, id: SegmentId) -> bool {
+        self.missing.contains_key(&id)
+    }
+
     /// Those of them that were committed up to `index`.
     #[must_use]
     pub fn missing_to(&self, index: LogIndex) -> u64 {

@@ -339,6 +339,12 @@ impl Plan {
         self.in_flight.len()
     }
 
+    /// Whether a segment is one of those that `unavailable` names.
+    #[must_use]
+    pub fn is_unavailable(&self, id: SegmentId) -> bool {
+        self.items.get(&id).is_some_and(Item::is_unavailable)
+    }
+
     /// Segments whose every attempt failed so far, and those whose sources say again and again that they are busy.
     pub fn unavailable(&self) -> impl Iterator<Item = Unavailable> {
         self.items.iter().filter(|(_, item)| item.is_unavailable()).filter_map(|(id, item)| {

@@ -65,7 +65,7 @@ pub fn run(seed: u64, cluster: &mut Cluster) -> Result<u64, Found> {
 
 /// The seeds of one campaign.
 fn campaign(part: u64) {
-    let totals = Cell::new((0, 0));
+    let (totals, followed) = (Cell::new((0, 0)), Cell::new([0; 3]));
     seeds::campaign(SEEDS, (part, PARTS), |seed| {
         let begun = std::time::Instant::now();
         let mut cluster = Cluster::new(seed, SimOptions::default(), shape(seed));
@@ -73,6 +73,10 @@ fn campaign(part: u64) {
         let (acknowledged, installed) = totals.get();
         totals
             .set((acknowledged + cluster.ledger.acknowledged, installed + cluster.checks.borrow().installed));
+        for follower in cluster.checks.borrow().followers.values() {
+            let [heard, walks, crossed] = followed.get();
+            followed.set([heard + follower.heard, walks + follower.walks, crossed + follower.crossed]);
+        }
         if std::env::var_os("TELL").is_some() {
             let (shape, struck) = (cluster.shape, &cluster.ledger.struck);
             let told = (cluster.ledger.acknowledged, begun.elapsed(), cluster.sim.now(), shape, struck);
@@ -82,6 +86,11 @@ fn campaign(part: u64) {
     });
     let (acknowledged, installed) = totals.get();
     eprintln!("of these: {acknowledged} batches acknowledged, {installed} snapshots installed");
+    let [heard, walks, crossed] = followed.get();
+    eprintln!(
+        "{heard} events heard, {walks} walks through a manifest, {crossed} restarts passed without one"
+    );
+    assert!(crossed > 0 || acknowledged == 0, "no consumer went on behind a restart");
 }
 
 #[test]

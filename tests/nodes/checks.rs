@@ -20,6 +20,7 @@ use crate::sim::check::{
 };
 use crate::sim::trace::hash;
 
+use super::follow::{Follower, follow};
 use super::secs;
 
 /// Of fewer bytes there are not enough to be different each time.
@@ -61,6 +62,8 @@ pub struct Checks {
     pub applied: BTreeMap<(NodeId, GroupId), (LogIndex, BTreeMap<LogIndex, u64>)>,
     /// Snapshots that came from a leader.
     pub installed: u64,
+    /// A consumer of events on each node.
+    pub followers: BTreeMap<(NodeId, GroupId), Follower>,
 }
 
 pub type SharedChecks = Rc<RefCell<Checks>>;
@@ -85,6 +88,7 @@ impl Default for Checks {
             log: BTreeMap::new(),
             applied: BTreeMap::new(),
             installed: 0,
+            followers: BTreeMap::new(),
         }
     }
 }
@@ -202,6 +206,8 @@ impl Watch for Watcher {
         }
         for shard in seat.shards() {
             watch_group(&core, self.node, shard.id().group(), shard.group().clone(), &self.checks);
+            let follower = follow(self.node, shard.clone(), Rc::clone(&self.checks));
+            drop(core.spawn(Priority::Urgent, follower));
             drop(
                 core.spawn(
                     Priority::Urgent,

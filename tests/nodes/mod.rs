@@ -12,6 +12,7 @@ mod churn;
 mod cluster;
 mod elsewhere;
 mod faults;
+mod follow;
 mod host;
 mod impostor;
 mod ledger;
