@@ -324,6 +324,13 @@ pub const FETCHES_MAX: usize = 256;
 pub const FETCHES_BEHIND_MAX: usize = FETCHES_MAX / 4 * 3;
 /// Segments that wait in a shard's fetch queue; the rest stays in the difference, which is derived again.
 pub const FETCH_QUEUE_MAX: usize = 1024;
+/// Segments whose content a shard looks for on its own node at a time, and asks the other shards for in one go.
+pub const LOOKS_MAX: usize = FETCHES_MAX;
+/// Of those found, how many are digested and linked at a time: two chunks of memory each.
+pub const LINKS_MAX: usize = 8;
+/// For so long a shard waits to hear of its node's other shards whether they hold some content, before it is fetched.
+/// They answer without I/O: a core that takes longer is busy, and most often has nothing.
+pub const LOOK_TIMEOUT: Nanos = Nanos::from_millis(50);
 /// How far the queue is filled by what is not live.
 pub const FETCH_QUEUE_BEHIND_MAX: usize = FETCH_QUEUE_MAX / 5 * 4;
 /// The least limit of bytes a second: a chunk. Below, chunks would come further apart than a peer waits for progress.

@@ -298,6 +298,16 @@ pub(super) const FAMILIES: &[Family] = &[
         "Segments landed.",
         Read::Shard(|shard| shard.transfers.landed),
     ),
+    counter(
+        "ringway_fetch_linked_segments_total",
+        "Of them, those whose content this node held already: shared or copied here, and not fetched.",
+        Read::Shard(|shard| shard.transfers.linked),
+    ),
+    counter(
+        "ringway_fetch_linked_bytes_total",
+        "Bytes of segments that were not fetched, as this node held their content.",
+        Read::Shard(|shard| shard.transfers.bytes_linked),
+    ),
     histogram(
         "ringway_fetch_landing_seconds",
         "From when a segment was planned to when it had landed.",

@@ -51,6 +51,7 @@ pub(super) fn answer(node: &Rc<CoreNode>, request: Request) {
         Request::Status(gathering) => gathering.take(report::core(node)),
         Request::HandOver(hand_over) => node.transport.adopt(hand_over),
         Request::Lend(loan) => node.help(*loan),
+        Request::Inquire(inquiry) => node.tell(*inquiry),
         Request::Placement(placement) => node.place(&placement),
         Request::TransferLeader(group, to, replier) => {
             drop(core.spawn(Priority::Urgent, transfer_leader(Rc::clone(node), group, to, replier)));

@@ -31,6 +31,10 @@ pub struct TransferStatus {
     pub held_already: u64,
     /// Segments of this node's own, whose file is pinned and not fetched.
     pub own: u64,
+    /// Segments landed whose content this node held already: shared or copied here, and not fetched.
+    pub linked: u64,
+    /// Bytes of them.
+    pub bytes_linked: u64,
     /// Times that the plan had no room for a segment: it is given it again when there is room.
     pub left_out: u64,
     /// Segments landed.
@@ -257,6 +261,8 @@ impl TransferStatus {
             planned_already: stats.planned_already.get(),
             held_already: stats.held_already.get(),
             own: stats.own.get(),
+            linked: stats.linked.get(),
+            bytes_linked: stats.bytes_linked.get(),
             left_out: stats.left_out.get(),
             landed: stats.landed.get(),
             landing: (&stats.landing).into(),

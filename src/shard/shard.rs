@@ -18,7 +18,7 @@ use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::{ProposalStats, Seldom, TransferStats};
-use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Pacer};
+use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Neighbours, Pacer};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Gate, Notify, Places, Priority, sleep};
 
@@ -81,6 +81,8 @@ pub(super) struct Inner {
     pub(super) unsettled: Cell<bool>,
     pub(super) spread: Spread,
     helpers: Option<Rc<Helpers>>,
+    /// Until the shard is started.
+    neighbours: Cell<Neighbours>,
     pacer: Pacer,
     /// The stream on which proposals go to another node that leads.
     pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
@@ -106,7 +108,7 @@ impl Shard {
     #[must_use]
     pub fn new(parts: ShardParts) -> Self {
         let ShardParts { id, node, incarnation, store, transport, addresses, desk, .. } = parts;
-        let ShardParts { journal, gate, spread, helpers, delete_grace, pacer, .. } = parts;
+        let ShardParts { journal, gate, spread, helpers, neighbours, delete_grace, pacer, .. } = parts;
         Self(Rc::new(Inner {
             id,
             node,
@@ -140,6 +142,7 @@ impl Shard {
             unsettled: Cell::new(false),
             spread,
             helpers,
+            neighbours: Cell::new(neighbours),
             pacer,
             forwarder: RefCell::default(),
             events: RefCell::default(),
@@ -205,6 +208,7 @@ impl Shard {
             Rc::clone(&inner.stats),
         )
         .with_helpers(inner.helpers.clone())
+        .that_links(inner.neighbours.take())
         .with_pacer(inner.pacer.clone());
         let (addresses, landed) = (Rc::clone(&inner.addresses), Rc::downgrade(inner));
         let peers = move |node| {

@@ -4,8 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use futures_util::stream::{self, StreamExt};
+
 use crate::config::{Spread, Work};
 use crate::ids::{Nanos, NodeId, SegmentId};
+use crate::limits::LINKS_MAX;
 use crate::segment::{self, RelativePath};
 use crate::stats::TransferStats;
 use crate::transport::Peer;
@@ -13,6 +16,7 @@ use crate::uring::{Core, Notify, Priority, Task, sleep_until};
 
 use super::failure::{Failure, Fetched};
 use super::fetch::Fetcher;
+use super::link::Place;
 use super::plan::{Plan, Start, Want};
 use super::share::{Share, Told};
 use super::source::{Announced, Sources};
@@ -54,8 +58,12 @@ impl Driver {
         hook: Hook,
         stats: Rc<TransferStats>,
     ) -> Rc<Self> {
+        let mut plan = Plan::default();
+        if fetcher.neighbours.is_some() {
+            plan.look_first();
+        }
         Rc::new(Self {
-            plan: RefCell::default(),
+            plan: RefCell::new(plan),
             sources: RefCell::default(),
             fetcher,
             peers,
@@ -85,6 +93,7 @@ impl Driver {
         while !self.stopped.get() {
             let changed = self.changed.notified();
             let now = core.now();
+            self.begin_look(now);
             let (mut batches, mut alone) = (Batches::default(), Vec::new());
             while let Some(start) = self.next(now) {
                 if !start.parts.is_empty() || !self.fetcher.is_small(&start.want) {
@@ -141,8 +150,66 @@ impl Driver {
         peer
     }
 
+    /// Looks for what is new on this node itself.
+    fn begin_look(self: &Rc<Self>, now: Nanos) {
+        let wants = self.plan.borrow_mut().take_looks(now);
+        let (may_be_here, elsewhere): (Vec<_>, Vec<_>) =
+            wants.into_iter().partition(|want| self.fetcher.may_find(want));
+        elsewhere.iter().for_each(|want| self.plan.borrow_mut().found_nothing(want.id, now));
+        if may_be_here.is_empty() {
+            return;
+        }
+        let number = self.next_number();
+        self.members.borrow_mut().extend(may_be_here.iter().map(|want| (want.id, number)));
+        let task = Core::current().spawn(Priority::Bulk, Rc::clone(self).look(number, may_be_here));
+        self.batches.borrow_mut().insert(number, task);
+    }
+
+    async fn look(self: Rc<Self>, number: BatchNumber, wants: Vec<Want>) {
+        let places = self.fetcher.find(&wants).await;
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for (want, place) in wants.into_iter().zip(places) {
+            match (place, on_disk(&want)) {
+                (Some(place), Ok(segment)) => found.push((segment, place)),
+                (None, _) | (_, Err(_)) => missing.push(want.id),
+            }
+        }
+        missing.into_iter().for_each(|id| self.looked(number, id, None));
+        let link = async |(segment, place): (segment::Want, Place)| {
+            let id = segment.id;
+            if self.is_member(number, id) {
+                self.looked(number, id, self.fetcher.link(segment, place).await);
+            }
+        };
+        stream::iter(found).for_each_concurrent(LINKS_MAX, link).await;
+        self.batches.borrow_mut().remove(&number);
+    }
+
+    /// What was looked for stands by now, or has to be fetched.
+    fn looked(&self, number: BatchNumber, id: SegmentId, done: Option<Fetched>) {
+        if !self.is_member(number, id) {
+            return; // forgotten meanwhile
+        }
+        self.members.borrow_mut().remove(&id);
+        match done {
+            Some(fetched) => self.ended(id, Ok(fetched)),
+            None => {
+                self.plan.borrow_mut().found_nothing(id, Core::current().now());
+                self.changed.notify();
+            }
+        }
+    }
+
+    fn is_member(&self, number: BatchNumber, id: SegmentId) -> bool {
+        self.members.borrow().get(&id) == Some(&number)
+    }
+
+    fn next_number(&self) -> BatchNumber {
+        self.next_batch.replace(BatchNumber(self.next_batch.get().0 + 1))
+    }
+
     fn begin_batch(self: &Rc<Self>, of: (Work, NodeId), wants: Vec<Want>) {
-        let number = self.next_batch.replace(BatchNumber(self.next_batch.get().0 + 1));
+        let number = self.next_number();
         let mut segments = Vec::with_capacity(wants.len());
         for want in wants {
             match on_disk(&want) {
@@ -162,7 +229,7 @@ impl Driver {
         segments: Vec<segment::Want>,
     ) {
         let ids: Vec<SegmentId> = segments.iter().map(|segment| segment.id).collect();
-        let is_member = |id: SegmentId| self.members.borrow().get(&id) == Some(&number);
+        let is_member = |id| self.is_member(number, id);
         let done = match self.peer(source) {
             Some(peer) => self.fetcher.fetch_together(segments, (source, peer, work), &is_member).await,
             None => ids.into_iter().map(|id| (id, Err(Failure::Unreachable))).collect(),
@@ -211,6 +278,12 @@ impl Driver {
                 if let Some(source) = source {
                     self.stats.peers.count(source, |peer| peer.landed.count());
                 }
+            }
+            Fetched::Linked(bytes) => {
+                self.stats.landed.count();
+                self.stats.linked.count();
+                self.stats.bytes_linked.add(bytes);
+                took.into_iter().for_each(|took| self.stats.landing.count(took));
             }
             Fetched::Held => self.stats.held_already.count(),
         }

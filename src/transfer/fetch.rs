@@ -23,6 +23,7 @@ use crate::wire::Body;
 use super::failure::{Failure, Fetched};
 use super::helpers::{Helpers, Hired};
 use super::land::Lander;
+use super::link::Neighbours;
 use super::pace::Pacer;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 use super::share::{Share, Tell};
@@ -67,6 +68,8 @@ pub struct Fetcher {
     pub(super) turns: Shares<(NodeId, Work)>,
     /// The limits of what comes.
     pub(super) pacer: Pacer,
+    /// The node's other shards; none if what is held is fetched all the same.
+    pub(super) neighbours: Option<Neighbours>,
     damage_told: Seldom,
 }
 
@@ -78,8 +81,8 @@ impl Fetcher {
         let sessions = Sessions::new(transport, group, Pacer::default(), Rc::clone(&stats));
         let turns = Shares::new(usize::MAX, LEND_SEGMENTS_MAX);
         let damage_told = Seldom::default();
-        let (helpers, pacer) = (None, Pacer::default());
-        Self { store, lander, sessions, stats, group, helpers, turns, pacer, damage_told }
+        let (helpers, pacer, neighbours) = (None, Pacer::default(), None);
+        Self { store, lander, sessions, stats, group, helpers, turns, pacer, neighbours, damage_told }
     }
 
     /// The same; of large segments other cores bring a part, when they are free.

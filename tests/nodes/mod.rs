@@ -16,6 +16,7 @@ mod host;
 mod impostor;
 mod ledger;
 mod lend;
+mod linked;
 mod load;
 mod registrar;
 mod regressions;
