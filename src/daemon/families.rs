@@ -461,4 +461,15 @@ pub(super) const FAMILIES: &[Family] = &[
         "Chunks from the peer that had a wrong digest.",
         Read::Peer(|_, peer| Some(peer.chunks_refetched)),
     ),
+    counter(
+        "ringway_peer_set_aside_total",
+        "Times that the peer was set aside as a source, as its chunks came damaged again and again.",
+        Read::Peer(|_, peer| Some(peer.set_aside)),
+    ),
+    gauge(
+        "ringway_peer_aside_seconds",
+        "For how long the peer is still set aside as a source; 0 if it is not.",
+        Read::Peer(|_, peer| Some(peer.aside_millis)),
+    )
+    .in_parts(1000),
 ];

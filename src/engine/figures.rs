@@ -107,6 +107,10 @@ pub struct PeerStatus {
     pub failed: u64,
     /// Chunks from it that had a wrong digest.
     pub chunks_refetched: u64,
+    /// Times that it was set aside as a source for that.
+    pub set_aside: u64,
+    /// For how long it still is, in milliseconds; 0 if it is not. A number of now.
+    pub aside_millis: u64,
 }
 
 /// What became of the batches that a node proposed for a shard since it started.
@@ -197,7 +201,7 @@ fn counts<'a>(of: impl IntoIterator<Item = (&'static str, &'a Counter)>) -> Vec<
     of.into_iter().map(count).collect()
 }
 
-fn millis(length: Nanos) -> u64 {
+pub(super) fn millis(length: Nanos) -> u64 {
     length.0 / Nanos::MILLISECOND.0
 }
 
@@ -311,6 +315,8 @@ impl PeerStatus {
             landed: peer.landed.get(),
             failed: peer.failed.get(),
             chunks_refetched: peer.chunks_refetched.get(),
+            set_aside: peer.set_aside.get(),
+            aside_millis: 0,
         }
     }
 }

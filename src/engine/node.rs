@@ -17,7 +17,7 @@ use crate::limits::{LOG_ENTRIES_KEPT, REGISTRAR_STOP_TIMEOUT};
 use crate::raft::{Group, GroupConfig, GroupOptions, Member, Resolve};
 use crate::segment::{Ownership, StoreOptions};
 use crate::shard::{Addresses, Shard, ShardParts};
-use crate::transfer::{Desk, Helper, Helpers, Holdings, Inquiry, Limits, Loan, Neighbours, serve};
+use crate::transfer::{Desk, Helper, Helpers, Holdings, Inquiry, Limits, Loan, Neighbours, Resolver, serve};
 use crate::transport::{Incoming, Stream, Transport, TransportOptions};
 use crate::uring::{
     Congestion, Core, Dir, Gate, MailReceiver, MailSender, Priority, SendError, SocketOptions,
@@ -52,6 +52,8 @@ pub(crate) struct CoreParts {
     pub(crate) gate: Gate,
     /// Of bytes per second, shared by all cores.
     pub(crate) limits: Limits,
+    /// The embedder's choice of sources.
+    pub(crate) resolver: Option<Resolver>,
     pub(crate) cores: Vec<MailSender<Request>>,
     /// Who drives it, as `status` names it.
     pub(crate) host: &'static str,
@@ -232,6 +234,7 @@ async fn open_shard(
         delete_grace: config.transfer.delete_grace,
         helpers: helpers(parts),
         neighbours: neighbours(parts, id),
+        resolver: parts.resolver.clone(),
         pacer: parts.limits.pacer(id, Direction::Receive),
     });
     let options = GroupOptions {

@@ -10,7 +10,7 @@ use crate::config::Spread;
 use crate::ids::{Incarnation, LogIndex, Nanos, NodeId, ShardId};
 use crate::journal::{QueueFileError, SessionFileError};
 use crate::segment::{DiskError, Store};
-use crate::transfer::{Desk, Helpers, Neighbours, Pacer, Unavailable};
+use crate::transfer::{Desk, Helpers, Neighbours, Pacer, Resolver, Unavailable};
 use crate::transport::Transport;
 use crate::uring::{Dir, Gate};
 
@@ -45,6 +45,8 @@ pub struct ShardParts {
     pub helpers: Option<Rc<Helpers>>,
     /// The node's other shards.
     pub neighbours: Neighbours,
+    /// The embedder's choice of sources.
+    pub resolver: Option<Resolver>,
     /// The limits of what it receives.
     pub pacer: Pacer,
 }

@@ -18,7 +18,7 @@ use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::{ProposalStats, Seldom, TransferStats};
-use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Neighbours, Pacer};
+use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Neighbours, Pacer, Resolver};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Gate, Notify, Places, Priority, sleep};
 
@@ -83,6 +83,7 @@ pub(super) struct Inner {
     helpers: Option<Rc<Helpers>>,
     /// Until the shard is started.
     neighbours: Cell<Neighbours>,
+    resolver: Option<Resolver>,
     pacer: Pacer,
     /// The stream on which proposals go to another node that leads.
     pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
@@ -108,7 +109,8 @@ impl Shard {
     #[must_use]
     pub fn new(parts: ShardParts) -> Self {
         let ShardParts { id, node, incarnation, store, transport, addresses, desk, .. } = parts;
-        let ShardParts { journal, gate, spread, helpers, neighbours, delete_grace, pacer, .. } = parts;
+        let ShardParts { journal, gate, spread, helpers, neighbours, delete_grace, resolver, pacer, .. } =
+            parts;
         Self(Rc::new(Inner {
             id,
             node,
@@ -143,6 +145,7 @@ impl Shard {
             spread,
             helpers,
             neighbours: Cell::new(neighbours),
+            resolver,
             pacer,
             forwarder: RefCell::default(),
             events: RefCell::default(),
@@ -225,6 +228,7 @@ impl Shard {
         };
         let driver = Driver::new(fetcher, Box::new(peers), Box::new(hook), Rc::clone(&inner.stats));
         driver.spread(inner.node, inner.spread);
+        inner.resolver.iter().for_each(|resolver| driver.resolve_by(resolver.clone()));
         assert!(inner.driver.set(Rc::clone(&driver)).is_ok(), "a shard is started once");
         let core = Core::current();
         drop(core.spawn(Priority::Bulk, driver.run()));

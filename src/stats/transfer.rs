@@ -102,6 +102,8 @@ pub struct PeerStats {
     pub failed: Counter,
     /// Chunks from it that had a wrong digest.
     pub chunks_refetched: Counter,
+    /// Times that it was set aside as a source for that.
+    pub set_aside: Counter,
 }
 
 /// By node; no more than a shard has members.

@@ -10,7 +10,7 @@ use crate::config::{Spread, Work};
 use crate::ids::{Nanos, NodeId, SegmentId};
 use crate::limits::LINKS_MAX;
 use crate::segment::{self, RelativePath};
-use crate::stats::TransferStats;
+use crate::stats::{Seldom, TransferStats};
 use crate::transport::Peer;
 use crate::uring::{Core, Notify, Priority, Task, sleep_until};
 
@@ -18,6 +18,7 @@ use super::failure::{Failure, Fetched};
 use super::fetch::Fetcher;
 use super::link::Place;
 use super::plan::{Plan, Start, Want};
+use super::resolve::Resolver;
 use super::share::{Share, Told};
 use super::source::{Announced, Sources};
 use super::spread::Part;
@@ -45,6 +46,8 @@ pub struct Driver {
     next_batch: Cell<BatchNumber>,
     changed: Notify,
     stopped: Cell<bool>,
+    aside_told: Seldom,
+    refusal_told: Seldom,
     stats: Rc<TransferStats>,
 }
 
@@ -75,6 +78,8 @@ impl Driver {
             next_batch: Cell::default(),
             changed: Notify::default(),
             stopped: Cell::new(false),
+            aside_told: Seldom::default(),
+            refusal_told: Seldom::default(),
             stats,
         })
     }
@@ -85,6 +90,11 @@ impl Driver {
         if spread != Spread::Never {
             self.plan.borrow_mut().spread(me);
         }
+    }
+
+    /// From now on the embedder is asked first whom to ask for a segment.
+    pub fn resolve_by(&self, resolver: Resolver) {
+        self.sources.borrow_mut().resolve_by(resolver);
     }
 
     /// Fetches until `stop`.
@@ -256,6 +266,7 @@ impl Driver {
                 }
                 Err(failure) => {
                     self.count_failure(source, failure);
+                    source.into_iter().for_each(|source| self.note_damage(source, &mut sources));
                     let (group, source, failed) =
                         (self.fetcher.group.0, source.map(|node| node.0), failure.word());
                     tracing::debug!(group, segment = %id, source, failed, "a fetch ended without its segment");
@@ -289,11 +300,31 @@ impl Driver {
         }
     }
 
+    /// A source whose chunks come damaged again and again is set aside.
+    fn note_damage(&self, source: NodeId, sources: &mut Sources) {
+        if !self.fetcher.took_damage(source) || !sources.damaged(source, Core::current().now()) {
+            return;
+        }
+        self.stats.peers.count(source, |peer| peer.set_aside.count());
+        if self.aside_told.is_due(Core::current().now()) {
+            let group = self.fetcher.group.0;
+            tracing::warn!(group, %source, "chunks of a source came damaged again and again: it is set aside");
+        }
+    }
+
     fn count_failure(&self, source: Option<NodeId>, failure: Failure) {
         self.stats.failed.count();
         self.stats.failures[failure.place()].count();
         if let Some(source) = source.filter(|_| failure.blames_source()) {
             self.stats.peers.count(source, |peer| peer.failed.count());
+        }
+        if failure == Failure::NotAllowed && self.refusal_told.is_due(Core::current().now()) {
+            let (group, source) = (self.fetcher.group.0, source.map(|node| node.0));
+            tracing::warn!(
+                group,
+                source,
+                "a source refuses this node: by its secret, or as none of its cluster"
+            );
         }
     }
 
@@ -324,7 +355,10 @@ impl Driver {
             Told::Asked => sources.begin(node),
             Told::Came => sources.share_ended(node, true, now()),
             Told::GivenUp | Told::Failed(Failure::DiskFull | Failure::Disk) => sources.release(node),
-            Told::Failed(Failure::Corrupt) => sources.end(node, Err(Failure::Corrupt), now()),
+            Told::Failed(Failure::Corrupt) => {
+                self.note_damage(node, &mut sources);
+                sources.end(node, Err(Failure::Corrupt), now());
+            }
             Told::Late
             | Told::Failed(
                 Failure::NotHere

@@ -3,6 +3,7 @@
 //! What to fetch is always the difference between the applied manifest and the verified inventory; the plan holds a
 //! bounded part of it and asks for the rest when there is room again (ARCHITECTURE.md, D11).
 
+mod aside;
 mod bucket;
 mod directory;
 mod drive;
@@ -17,6 +18,7 @@ mod look;
 mod pace;
 mod pieces;
 mod plan;
+mod resolve;
 mod serve;
 mod session;
 mod share;
@@ -34,6 +36,7 @@ pub use helpers::Helpers;
 pub use link::{Inquiry, Neighbours};
 pub use pace::{LimitFigures, Limits, Pace, Pacer};
 pub use plan::{Plan, Start, Unavailable, Want};
+pub use resolve::Resolver;
 pub use serve::{Desk, Holdings, Page, Pages, serve};
 pub use share::{Share, Told};
 pub use source::{Announced, Sources, back_off};

@@ -60,6 +60,8 @@ struct Item {
     failing_since: Option<Nanos>,
     /// It is due, and nobody can be asked for it.
     is_stranded: bool,
+    /// Times in a row that the embedder knew nobody to ask for it.
+    unknown: u32,
 }
 
 /// A fetch to begin.
@@ -165,6 +167,7 @@ impl Plan {
             last: None,
             failing_since: None,
             is_stranded: false,
+            unknown: 0,
         };
         let is_looked_for = self.looks.as_mut().is_some_and(|looks| looks.add(&item.want));
         self.items.insert(due.2, item);
@@ -201,15 +204,31 @@ impl Plan {
             if item.tried.len() >= sources.count().min(NODES_MAX) {
                 item.tried.clear();
             }
-            let Some(source) = sources.choose(id, item.want.origin, &item.tried, now) else {
+            let listed = sources.listed(item.want.origin, &item.want.path, now);
+            if listed.as_ref().is_some_and(Vec::is_empty) {
+                // Not failed: whoever is asked knows of nobody yet.
+                item.ready_at = now.plus(back_off(item.unknown));
+                item.unknown = item.unknown.saturating_add(1);
+                let later = item.due();
+                self.ready.remove(&due);
+                self.ready.insert(later);
+                self.stranded += 1;
+                continue;
+            }
+            let first = listed.as_ref().and_then(|listed| sources.first_of(listed, &item.tried, now));
+            let own_choice = || sources.choose(id, item.want.origin, &item.tried, now);
+            let Some(source) = first.or_else(own_choice) else {
                 self.stranded += u64::from(!std::mem::replace(&mut item.is_stranded, true));
                 continue;
             };
-            item.is_stranded = false;
-            let parts = match self.spread.filter(|_| item.may_share) {
+            (item.is_stranded, item.unknown) = (false, 0);
+            let mut parts = match self.spread.filter(|_| item.may_share) {
                 Some(me) => divide(&item.want, me, source, sources, now),
                 None => Vec::new(),
             };
+            if listed.is_some_and(|listed| !parts.iter().all(|part| listed.contains(&part.node))) {
+                parts.clear();
+            }
             let start = Start { want: item.want.clone(), source, parts };
             self.ready.remove(&due);
             self.in_flight.insert(id, source);

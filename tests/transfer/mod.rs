@@ -6,10 +6,13 @@ mod faults;
 mod lend;
 mod liar;
 mod link;
+mod outcomes;
 mod rates;
 mod relay;
+mod resolver;
 mod sessions;
 mod shares;
+mod teller;
 mod together;
 
 use std::net::SocketAddr;
@@ -262,8 +265,24 @@ impl Rig {
         self.start_helped_target_from(peer, None)
     }
 
+    /// The same, from several sources, each with its number.
+    pub fn start_target_of(&mut self, peers: Vec<Peer>) -> Target {
+        let nodes: Vec<NodeId> = peers.iter().filter_map(|peer| peer.node).collect();
+        let of = move |node| peers.iter().find(|peer| peer.node == Some(node)).copied();
+        self.start_target_with(Box::new(of), nodes, None)
+    }
+
     /// The same, with other cores that help.
     pub fn start_helped_target_from(&mut self, peer: Peer, helpers: Option<Rc<Helpers>>) -> Target {
+        self.start_target_with(Box::new(move |_| Some(peer)), vec![SOURCE], helpers)
+    }
+
+    fn start_target_with(
+        &mut self,
+        peers: Box<dyn Fn(NodeId) -> Option<Peer>>,
+        nodes: Vec<NodeId>,
+        helpers: Option<Rc<Helpers>>,
+    ) -> Target {
         let core = self.sim.core(self.target, 0);
         let transport = transport(&core, NodeId(2));
         let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
@@ -275,9 +294,8 @@ impl Rig {
             let fetcher = Fetcher::new(transport, Rc::clone(&store), GROUP, Rc::clone(&stats));
             let fetcher = fetcher.with_helpers(helpers).with_pacer(pacer);
             let fetcher = if links { fetcher.that_links(Neighbours::default()) } else { fetcher };
-            let driver =
-                Driver::new(fetcher, Box::new(move |_| Some(peer)), Box::new(|_, _| {}), Rc::clone(&stats));
-            driver.set_sources([SOURCE]);
+            let driver = Driver::new(fetcher, peers, Box::new(|_, _| {}), Rc::clone(&stats));
+            driver.set_sources(nodes);
             let core = Core::current();
             drop(core.spawn(Priority::Bulk, Rc::clone(&driver).run()));
             for want in wants {
