@@ -18,12 +18,13 @@ fn with_third_away() -> Nodes {
     for index in 0..COUNT {
         register(&shard, &format!("{index}.seg"), &vec![index as u8 + 1; 10_000 + index]);
     }
-    until("the second has all", || segments(&nodes, 2) == COUNT as u64);
+    until("the second has all", || has_all(&nodes, 2));
     nodes
 }
 
-fn segments(nodes: &Nodes, node: usize) -> u64 {
-    nodes.engine(node).status().wait().expect("it runs").shards[0].segments
+fn has_all(nodes: &Nodes, node: usize) -> bool {
+    let shard = &nodes.engine(node).status().wait().expect("it runs").shards[0];
+    shard.segments == COUNT as u64 && shard.missing == 0
 }
 
 fn landed_from(nodes: &Nodes, peer: u64) -> u64 {
@@ -44,7 +45,7 @@ fn p2_all_segments_come_from_the_node_that_the_engine_names() {
             vec![NodeId(99), NodeId(2), NodeId(1)]
         })
     });
-    until("the third has all", || segments(&nodes, 3) == COUNT as u64);
+    until("the third has all", || has_all(&nodes, 3));
     assert_eq!((landed_from(&nodes, 2), landed_from(&nodes, 1)), (COUNT as u64, 0));
     assert!(asked.load(Ordering::Relaxed) >= COUNT as u64);
 }
@@ -53,6 +54,6 @@ fn p2_all_segments_come_from_the_node_that_the_engine_names() {
 fn p2_an_engine_whose_choice_panics_gets_its_segments_all_the_same() {
     let mut nodes = with_third_away();
     nodes.open_as(3, |builder| builder.sources(|_, _| panic!("a mistake of the engine's")));
-    until("the third has all", || segments(&nodes, 3) == COUNT as u64);
+    until("the third has all", || has_all(&nodes, 3));
     assert_eq!(landed_from(&nodes, 2) + landed_from(&nodes, 1), COUNT as u64);
 }
