@@ -324,6 +324,13 @@ pub const FETCHES_MAX: usize = 256;
 pub const FETCHES_BEHIND_MAX: usize = FETCHES_MAX / 4 * 3;
 /// Segments that wait in a shard's fetch queue; the rest stays in the difference, which is derived again.
 pub const FETCH_QUEUE_MAX: usize = 1024;
+/// Segments whose content a shard looks for on its own node at a time, and asks the other shards for in one go.
+pub const LOOKS_MAX: usize = FETCHES_MAX;
+/// Of those found, how many are digested and linked at a time: two chunks of memory each.
+pub const LINKS_MAX: usize = 8;
+/// For so long a shard waits to hear of its node's other shards whether they hold some content, before it is fetched.
+/// They answer without I/O: a core that takes longer is busy, and most often has nothing.
+pub const LOOK_TIMEOUT: Nanos = Nanos::from_millis(50);
 /// How far the queue is filled by what is not live.
 pub const FETCH_QUEUE_BEHIND_MAX: usize = FETCH_QUEUE_MAX / 5 * 4;
 /// The least limit of bytes a second: a chunk. Below, chunks would come further apart than a peer waits for progress.
@@ -355,6 +362,9 @@ pub const PARTIAL_WAIT: Nanos = Nanos::from_secs(2);
 pub const PARTIAL_WAIT_MAX: Nanos = Nanos::from_secs(6);
 /// For so long it waits then for its place among the segments that are served, which it gave back meanwhile.
 pub const PLACE_WAIT: Nanos = Nanos::from_secs(2);
+/// A chunk that has not passed the source's limits by then is refused as busy, counted from when it was its turn: whoever
+/// waits for it must not take the source for silent.
+pub const PACE_WAIT_MAX: Nanos = Nanos::from_secs(10);
 /// A replica that has not begun yet to fetch what it is asked for is asked again after so long,
 pub const SPREAD_PAUSE: Nanos = Nanos::from_millis(100);
 /// and so often.
@@ -399,6 +409,13 @@ pub const FETCH_ATTEMPTS_MAX: u32 = 3;
 pub const BACKOFF_FIRST: Nanos = Nanos::from_millis(500);
 /// Longest back-off.
 pub const BACKOFF_MAX: Nanos = Nanos::from_secs(30);
+/// A source whose chunks came damaged on so many occasions within `DAMAGE_WINDOW` is set aside.
+pub const DAMAGE_OCCASIONS_MAX: usize = 3;
+/// Rests of `BACKOFF_MAX` between occasions fit in it many times: who damages whatever it is asked for is found.
+pub const DAMAGE_WINDOW: Nanos = Nanos::from_secs(600);
+/// For so long it is: long beside what a damaged chunk costs, and short enough that a source whose card or cable was
+/// changed is back before anybody looks for it.
+pub const SOURCE_ASIDE: Nanos = Nanos::from_secs(600);
 /// A source that for so long says nothing but that it is busy ends a pull.
 pub const SOURCE_BUSY_MAX: Nanos = Nanos::from_secs(300);
 /// Segments that one core serves at a time; more are refused as too many. A peer that has none gets one on top.
@@ -471,6 +488,9 @@ const _: () = assert!(2 * REGISTRAR_BATCH_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!((QUEUE_BATCH_BYTES_MAX + QUEUE_CHANGE_BYTES_MAX) * 2 < QUEUE_ROOM_BYTES as usize);
 const _: () = assert!(PARTIAL_WAIT.0 <= PARTIAL_WAIT_MAX.0);
 const _: () = assert!((PARTIAL_WAIT_MAX.0 + PLACE_WAIT.0) * 3 < PROGRESS_TIMEOUT.0 * 2);
+const _: () = assert!(PARTIAL_WAIT_MAX.0 + PLACE_WAIT.0 < PACE_WAIT_MAX.0);
+const _: () = assert!((PACE_WAIT_MAX.0 + PLACE_WAIT.0) * 6 <= PROGRESS_TIMEOUT.0 * 5);
+const _: () = assert!(BACKOFF_MAX.0 * DAMAGE_OCCASIONS_MAX as u64 * 2 < DAMAGE_WINDOW.0);
 const _: () = assert!(LEND_PIECE_CHUNKS_MIN <= LEND_PIECE_CHUNKS_MAX);
 const _: () = assert!(
     (LEND_CORES_MAX as usize) < PEER_SERVES_MAX,

@@ -42,6 +42,8 @@ mod runtimes;
 mod secrets;
 #[path = "api/sessions.rs"]
 mod sessions;
+#[path = "api/sources.rs"]
+mod sources;
 #[path = "api/status.rs"]
 mod status;
 #[path = "api/sync.rs"]

@@ -21,5 +21,6 @@ mod crash {
     mod removal;
     pub mod rig;
     mod session;
+    mod shared;
     pub mod stray;
 }

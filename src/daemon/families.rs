@@ -298,6 +298,16 @@ pub(super) const FAMILIES: &[Family] = &[
         "Segments landed.",
         Read::Shard(|shard| shard.transfers.landed),
     ),
+    counter(
+        "ringway_fetch_linked_segments_total",
+        "Of them, those whose content this node held already: shared or copied here, and not fetched.",
+        Read::Shard(|shard| shard.transfers.linked),
+    ),
+    counter(
+        "ringway_fetch_linked_bytes_total",
+        "Bytes of segments that were not fetched, as this node held their content.",
+        Read::Shard(|shard| shard.transfers.bytes_linked),
+    ),
     histogram(
         "ringway_fetch_landing_seconds",
         "From when a segment was planned to when it had landed.",
@@ -451,4 +461,15 @@ pub(super) const FAMILIES: &[Family] = &[
         "Chunks from the peer that had a wrong digest.",
         Read::Peer(|_, peer| Some(peer.chunks_refetched)),
     ),
+    counter(
+        "ringway_peer_set_aside_total",
+        "Times that the peer was set aside as a source, as its chunks came damaged again and again.",
+        Read::Peer(|_, peer| Some(peer.set_aside)),
+    ),
+    gauge(
+        "ringway_peer_aside_seconds",
+        "For how long the peer is still set aside as a source; 0 if it is not.",
+        Read::Peer(|_, peer| Some(peer.aside_millis)),
+    )
+    .in_parts(1000),
 ];

@@ -52,6 +52,7 @@ pub(super) fn answer(node: &Rc<CoreNode>, request: Request) {
         Request::Status(gathering) => gathering.take(report::core(node)),
         Request::HandOver(hand_over) => node.transport.adopt(hand_over),
         Request::Lend(loan) => node.help(*loan),
+        Request::Inquire(inquiry) => node.tell(*inquiry),
         Request::Placement(placement) => node.place(&placement),
         Request::TransferLeader { group, to, asks_leader, replier } => {
             let node = Rc::clone(node);

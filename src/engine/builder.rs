@@ -13,7 +13,7 @@ use crate::auth::{Secret, SecretSet};
 use crate::config::{CoreConfig, DigestConfig, NodeConfig, RaftConfig, Rates, TransferConfig};
 use crate::ids::{ClusterId, NodeId, ShardId};
 use crate::limits::{CHUNK_BYTES, MAILBOX_MESSAGES_MAX, RING_ENTRIES};
-use crate::transfer::Limits;
+use crate::transfer::{Limits, Resolver};
 use crate::uring::{
     Core, Gate, KernelOptions, KernelRing, MailReceiver, MailSender, Pinned, Priority, RingError, mailbox,
     pinned,
@@ -35,6 +35,7 @@ pub struct Builder {
     secret: Option<Secret>,
     previous: Option<Secret>,
     bad_secret: Option<String>,
+    resolver: Option<Resolver>,
 }
 
 impl Default for Builder {
@@ -53,7 +54,7 @@ impl Default for Builder {
             transfer: TransferConfig::default(),
             digest: DigestConfig::default(),
         };
-        Self { config, secret: None, previous: None, bad_secret: None }
+        Self { config, secret: None, previous: None, bad_secret: None, resolver: None }
     }
 }
 
@@ -121,6 +122,16 @@ impl Builder {
     #[must_use]
     pub fn rates(mut self, rates: Rates) -> Self {
         self.config.transfer.rates = rates;
+        self
+    }
+
+    /// Who is asked for a segment, by its origin and its path: the first one first, asked anew before every attempt.
+    /// Nodes that are no replicas are passed over. When all have been asked in vain, or rest after a failure, Ringway
+    /// chooses among the others. An empty answer says that nobody is known yet: it is asked again, ever later, up to
+    /// 30 seconds. It is called on the threads of the cores and must not block.
+    #[must_use]
+    pub fn sources(mut self, resolve: impl Fn(NodeId, &str) -> Vec<NodeId> + Send + Sync + 'static) -> Self {
+        self.resolver = Some(Resolver::new(resolve));
         self
     }
 
@@ -197,6 +208,7 @@ impl Builder {
             kernel,
             gate: gate.clone(),
             limits: limits.clone(),
+            resolver: self.resolver.clone(),
             cores: senders.clone(),
             host: HOST_PINNED,
         };

@@ -31,6 +31,10 @@ pub struct TransferStatus {
     pub held_already: u64,
     /// Segments of this node's own, whose file is pinned and not fetched.
     pub own: u64,
+    /// Segments landed whose content this node held already: shared or copied here, and not fetched.
+    pub linked: u64,
+    /// Bytes of them.
+    pub bytes_linked: u64,
     /// Times that the plan had no room for a segment: it is given it again when there is room.
     pub left_out: u64,
     /// Segments landed.
@@ -103,6 +107,10 @@ pub struct PeerStatus {
     pub failed: u64,
     /// Chunks from it that had a wrong digest.
     pub chunks_refetched: u64,
+    /// Times that it was set aside as a source for that.
+    pub set_aside: u64,
+    /// For how long it still is, in milliseconds; 0 if it is not. A number of now.
+    pub aside_millis: u64,
 }
 
 /// What became of the batches that a node proposed for a shard since it started.
@@ -193,7 +201,7 @@ fn counts<'a>(of: impl IntoIterator<Item = (&'static str, &'a Counter)>) -> Vec<
     of.into_iter().map(count).collect()
 }
 
-fn millis(length: Nanos) -> u64 {
+pub(super) fn millis(length: Nanos) -> u64 {
     length.0 / Nanos::MILLISECOND.0
 }
 
@@ -257,6 +265,8 @@ impl TransferStatus {
             planned_already: stats.planned_already.get(),
             held_already: stats.held_already.get(),
             own: stats.own.get(),
+            linked: stats.linked.get(),
+            bytes_linked: stats.bytes_linked.get(),
             left_out: stats.left_out.get(),
             landed: stats.landed.get(),
             landing: (&stats.landing).into(),
@@ -305,6 +315,8 @@ impl PeerStatus {
             landed: peer.landed.get(),
             failed: peer.failed.get(),
             chunks_refetched: peer.chunks_refetched.get(),
+            set_aside: peer.set_aside.get(),
+            aside_millis: 0,
         }
     }
 }

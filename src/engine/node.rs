@@ -4,7 +4,7 @@
 //! It is driven like any task, by a pinned thread in production and by the simulator in tests.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::limits::{LOG_ENTRIES_KEPT, REGISTRAR_STOP_TIMEOUT};
 use crate::raft::{Group, GroupConfig, GroupOptions, Member, Resolve};
 use crate::segment::{Ownership, StoreOptions};
 use crate::shard::{Addresses, Shard, ShardParts};
-use crate::transfer::{Desk, Helper, Helpers, Holdings, Limits, Loan, serve};
+use crate::transfer::{Desk, Helper, Helpers, Holdings, Inquiry, Limits, Loan, Neighbours, Resolver, serve};
 use crate::transport::{Incoming, Stream, Transport, TransportOptions};
 use crate::uring::{
     Congestion, Core, Dir, Gate, MailReceiver, MailSender, Priority, SendError, SocketOptions,
@@ -53,6 +53,8 @@ pub(crate) struct CoreParts {
     pub(crate) gate: Gate,
     /// Of bytes per second, shared by all cores.
     pub(crate) limits: Limits,
+    /// The embedder's choice of sources.
+    pub(crate) resolver: Option<Resolver>,
     pub(crate) cores: Vec<MailSender<Request>>,
     /// Who drives it, as `status` names it.
     pub(crate) host: &'static str,
@@ -232,6 +234,8 @@ async fn open_shard(
         spread: config.transfer.spread,
         delete_grace: config.transfer.delete_grace,
         helpers: helpers(parts),
+        neighbours: neighbours(parts, id),
+        resolver: parts.resolver.clone(),
         pacer: parts.limits.pacer(id, Direction::Receive),
     });
     let shard = opened.await.map_err(|error| OpenError::files(&path, error.is_disk_full(), &error))?;
@@ -261,6 +265,19 @@ fn helpers(parts: &CoreParts) -> Option<Rc<Helpers>> {
         }
     };
     (others > 0).then(|| Rc::new(Helpers::new(others, ask)))
+}
+
+/// The cores on which the node's other shards are, the shard's own among them if it is not alone there.
+fn neighbours(parts: &CoreParts, id: ShardId) -> Neighbours {
+    let config = &parts.config;
+    let others = (0..config.shards).map(ShardId).filter(|other| *other != id);
+    let on: BTreeSet<u16> = others.map(|other| config.core_of(other.group())).collect();
+    let cores = parts.cores.clone();
+    Neighbours::new(on.into_iter().collect(), move |core, inquiry| {
+        if cores[usize::from(core)].try_send(Request::Inquire(inquiry)).is_err() {
+            tracing::debug!(core, "another core has no time to say what its shards hold");
+        }
+    })
 }
 
 /// Finds a member by what this node knows of it, before what the group's members say.
@@ -372,6 +389,13 @@ impl CoreNode {
     pub(super) fn help(&self, loan: Loan) {
         let help = Rc::clone(&self.helper).help(loan, self.transport.clone());
         drop(Core::current().spawn(Priority::Bulk, help));
+    }
+
+    /// Says what the shards here hold to another shard of the node.
+    pub(super) fn tell(&self, inquiry: Inquiry) {
+        let asks = inquiry.group;
+        let others = self.shards.values().filter(|shard| shard.id().group() != asks);
+        inquiry.answer(others.map(|shard| &**shard.store()));
     }
 
     async fn stop(&self) {

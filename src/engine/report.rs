@@ -9,7 +9,7 @@ use crate::shard::Shard;
 use crate::transport::{ConnectionInfo, SendPath};
 use crate::uring::{Core, REGISTERED_BUFFERS};
 
-use super::figures::{LagStatus, ProposalStatus, RateStatus, TransferStatus, TransportStatus};
+use super::figures::{LagStatus, ProposalStatus, RateStatus, TransferStatus, TransportStatus, millis};
 use super::node::CoreNode;
 use super::registrar;
 use super::request::CoreReport;
@@ -121,6 +121,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
     let mut counted = TransferStatus::new(stats, &transfers, now);
     for peer in &mut counted.peers {
         peer.installed = shard.installed_at(NodeId(peer.node)).map(|index| index.0);
+        peer.aside_millis = millis(shard.aside(NodeId(peer.node)));
     }
     ShardStatus {
         shard: shard.id().0,

@@ -8,7 +8,7 @@ use crate::config::Rates;
 use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId};
 use crate::segment::Identity;
 use crate::shard::Pin;
-use crate::transfer::Loan;
+use crate::transfer::{Inquiry, Loan};
 use crate::transport::HandOver;
 
 use super::change::{Ask, Change, ChangeError, Committed};
@@ -35,6 +35,8 @@ pub(crate) enum Request {
     HandOver(Box<HandOver>),
     /// A part of a large segment that another core asks this one to bring.
     Lend(Box<Loan>),
+    /// What content its shards hold that another shard of the node lacks.
+    Inquire(Box<Inquiry>),
     /// What the cluster group has agreed on; from core 0 to the others.
     Placement(Arc<Placement>),
     /// Makes another member the leader of a group.

@@ -77,6 +77,7 @@ impl Opening {
             boot: self.boot,
             gate: self.gate.clone(),
             limits: self.limits.clone(),
+            resolver: None,
             kernel: self.kernel,
             cores: self.senders.clone(),
             host: "simulator",

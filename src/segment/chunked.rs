@@ -57,10 +57,6 @@ impl ChunkedFile {
         self.direct
     }
 
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
     /// Chunk `index` where it is in the page cache; `None` if it is not, or there is no such chunk, or the file is read
     /// past the cache.
     pub async fn cached(&self, index: u32) -> Option<Extent> {

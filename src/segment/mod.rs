@@ -50,7 +50,7 @@ pub use inventory::{INVENTORY, records_in};
 pub use landing::{Landed, Step};
 pub use landing_error::LandError;
 pub use lend::{Lent, LentFile, Outline};
-pub use link::{LinkError, Shared};
+pub use link::{LinkError, Shared, Sharing, Spare};
 pub use names::Stem;
 pub use open::{OpenError, Recovery, hold};
 pub use partial::{NotReady, Partial};

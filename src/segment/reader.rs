@@ -83,7 +83,7 @@ impl Store {
     }
 
     /// Does not count a segment any more before it was hashed; a newer record under its id is left alone.
-    fn suspect(&self, record: &Record) {
+    pub(super) fn suspect(&self, record: &Record) {
         let is_current = self.0.inventory.table().held(record.id) == Some(record);
         let is_being_replaced = self.0.names.is_locked(&record.path);
         if is_current && !is_being_replaced {
@@ -175,16 +175,6 @@ impl Reader {
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.file.is_direct()
-    }
-
-    /// The open file.
-    pub(super) fn file(&self) -> &File {
-        self.file.file()
-    }
-
-    /// Shares the blocks with an empty file, copy on write.
-    pub(super) async fn share(&self, to: &File) -> Result<(), Errno> {
-        self.file.file().reflink_to(to).await
     }
 
     /// Chunk `index` where it is in the page cache (`ChunkedFile::cached`).

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::ids::{Incarnation, LogIndex, NodeId};
+use crate::ids::{Incarnation, LogIndex, Nanos, NodeId};
 use crate::stats::{ProposalStats, TransferStats};
-use crate::transfer::Announced;
-use crate::uring::Places;
+use crate::transfer::{Announced, Driver};
+use crate::uring::{Core, Places};
 
 use super::parts::Transfers;
 use super::shard::Shard;
@@ -82,6 +82,14 @@ impl Shard {
     #[must_use]
     pub fn load_of(&self, node: NodeId) -> Option<u32> {
         self.0.driver.get()?.with_sources(|sources| sources.announced(node).map(|told| told.load))
+    }
+
+    /// For how long a node is still set aside as a source, as its chunks came damaged.
+    #[must_use]
+    pub fn aside(&self, node: NodeId) -> Nanos {
+        let of =
+            |driver: &Rc<Driver>| driver.with_sources(|sources| sources.aside(node, Core::current().now()));
+        self.0.driver.get().map_or_else(Nanos::default, of)
     }
 
     /// What became of its proposals.

@@ -10,7 +10,7 @@ use crate::config::Spread;
 use crate::ids::{Incarnation, LogIndex, Nanos, NodeId, ShardId};
 use crate::journal::{QueueFileError, SessionFileError};
 use crate::segment::{DiskError, Store};
-use crate::transfer::{Desk, Helpers, Pacer, Unavailable};
+use crate::transfer::{Desk, Helpers, Neighbours, Pacer, Resolver, Unavailable};
 use crate::transport::Transport;
 use crate::uring::{Dir, Errno, Gate};
 
@@ -43,6 +43,10 @@ pub struct ShardParts {
     pub delete_grace: Nanos,
     /// The node's other cores, if they are to help with large segments.
     pub helpers: Option<Rc<Helpers>>,
+    /// The node's other shards.
+    pub neighbours: Neighbours,
+    /// The embedder's choice of sources.
+    pub resolver: Option<Resolver>,
     /// The limits of what it receives.
     pub pacer: Pacer,
 }

@@ -18,7 +18,7 @@ use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
 use crate::stats::{ProposalStats, Seldom, TransferStats};
-use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Pacer};
+use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Neighbours, Pacer, Resolver};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Gate, Notify, Places, Priority, sleep};
 
@@ -79,6 +79,9 @@ pub(super) struct Inner {
     pub(super) unsettled: Cell<bool>,
     pub(super) spread: Spread,
     helpers: Option<Rc<Helpers>>,
+    /// Until the shard is started.
+    neighbours: Cell<Neighbours>,
+    resolver: Option<Resolver>,
     pacer: Pacer,
     /// The stream on which proposals go to another node that leads.
     pub(super) forwarder: RefCell<Option<Rc<Forwarder>>>,
@@ -113,7 +116,8 @@ impl Shard {
     /// This disk refuses something.
     pub async fn open(parts: ShardParts) -> Result<Self, StartError> {
         let ShardParts { id, node, incarnation, store, transport, addresses, desk, .. } = parts;
-        let ShardParts { journal, gate, spread, helpers, delete_grace, pacer, .. } = parts;
+        let ShardParts { journal, gate, spread, helpers, neighbours, delete_grace, resolver, pacer, .. } =
+            parts;
         let opened = events::open(&journal).await;
         let (files, line) = opened.map_err(|errno| StartError::Events { errno })?;
         Ok(Self(Rc::new(Inner {
@@ -148,6 +152,8 @@ impl Shard {
             unsettled: Cell::new(false),
             spread,
             helpers,
+            neighbours: Cell::new(neighbours),
+            resolver,
             pacer,
             forwarder: RefCell::default(),
             events: RefCell::new(line),
@@ -223,6 +229,7 @@ impl Shard {
             Rc::clone(&inner.stats),
         )
         .with_helpers(inner.helpers.clone())
+        .that_links(inner.neighbours.take())
         .with_pacer(inner.pacer.clone());
         let (addresses, landed) = (Rc::clone(&inner.addresses), Rc::downgrade(inner));
         let peers = move |node| {
@@ -240,6 +247,7 @@ impl Shard {
         };
         let driver = Driver::new(fetcher, Box::new(peers), Box::new(hook), Rc::clone(&inner.stats));
         driver.spread(inner.node, inner.spread);
+        inner.resolver.iter().for_each(|resolver| driver.resolve_by(resolver.clone()));
         assert!(inner.driver.set(Rc::clone(&driver)).is_ok(), "a shard is started once");
         inner.events.borrow_mut().stands_at(manifest.borrow().applied());
         inner.tell_held(&manifest.borrow());

@@ -41,6 +41,10 @@ pub struct TransferStats {
     pub held_already: Counter,
     /// Segments of this node's own, whose file is pinned and not fetched.
     pub own: Counter,
+    /// Segments landed whose content this node held already: shared or copied here, and not fetched.
+    pub linked: Counter,
+    /// Bytes of them.
+    pub bytes_linked: Counter,
     /// Times that the plan had no room for a segment: it is given it again when there is room.
     pub left_out: Counter,
     /// Segments landed.
@@ -98,6 +102,8 @@ pub struct PeerStats {
     pub failed: Counter,
     /// Chunks from it that had a wrong digest.
     pub chunks_refetched: Counter,
+    /// Times that it was set aside as a source for that.
+    pub set_aside: Counter,
 }
 
 /// By node; no more than a shard has members.

@@ -4,16 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use futures_util::stream::{self, StreamExt};
+
 use crate::config::{Spread, Work};
 use crate::ids::{Nanos, NodeId, SegmentId};
+use crate::limits::LINKS_MAX;
 use crate::segment::{self, RelativePath};
-use crate::stats::TransferStats;
+use crate::stats::{Seldom, TransferStats};
 use crate::transport::Peer;
 use crate::uring::{Core, Notify, Priority, Task, sleep_until};
 
 use super::failure::{Failure, Fetched};
 use super::fetch::Fetcher;
+use super::link::Place;
 use super::plan::{Plan, Start, Want};
+use super::resolve::Resolver;
 use super::share::{Share, Told};
 use super::source::{Announced, Sources};
 use super::spread::Part;
@@ -41,6 +46,8 @@ pub struct Driver {
     next_batch: Cell<BatchNumber>,
     changed: Notify,
     stopped: Cell<bool>,
+    aside_told: Seldom,
+    refusal_told: Seldom,
     stats: Rc<TransferStats>,
 }
 
@@ -54,8 +61,12 @@ impl Driver {
         hook: Hook,
         stats: Rc<TransferStats>,
     ) -> Rc<Self> {
+        let mut plan = Plan::default();
+        if fetcher.neighbours.is_some() {
+            plan.look_first();
+        }
         Rc::new(Self {
-            plan: RefCell::default(),
+            plan: RefCell::new(plan),
             sources: RefCell::default(),
             fetcher,
             peers,
@@ -67,6 +78,8 @@ impl Driver {
             next_batch: Cell::default(),
             changed: Notify::default(),
             stopped: Cell::new(false),
+            aside_told: Seldom::default(),
+            refusal_told: Seldom::default(),
             stats,
         })
     }
@@ -79,12 +92,18 @@ impl Driver {
         }
     }
 
+    /// From now on the embedder is asked first whom to ask for a segment.
+    pub fn resolve_by(&self, resolver: Resolver) {
+        self.sources.borrow_mut().resolve_by(resolver);
+    }
+
     /// Fetches until `stop`.
     pub async fn run(self: Rc<Self>) {
         let core = Core::current();
         while !self.stopped.get() {
             let changed = self.changed.notified();
             let now = core.now();
+            self.begin_look(now);
             let (mut batches, mut alone) = (Batches::default(), Vec::new());
             while let Some(start) = self.next(now) {
                 if !start.parts.is_empty() || !self.fetcher.is_small(&start.want) {
@@ -141,8 +160,66 @@ impl Driver {
         peer
     }
 
+    /// Looks for what is new on this node itself.
+    fn begin_look(self: &Rc<Self>, now: Nanos) {
+        let wants = self.plan.borrow_mut().take_looks(now);
+        let (may_be_here, elsewhere): (Vec<_>, Vec<_>) =
+            wants.into_iter().partition(|want| self.fetcher.may_find(want));
+        elsewhere.iter().for_each(|want| self.plan.borrow_mut().found_nothing(want.id, now));
+        if may_be_here.is_empty() {
+            return;
+        }
+        let number = self.next_number();
+        self.members.borrow_mut().extend(may_be_here.iter().map(|want| (want.id, number)));
+        let task = Core::current().spawn(Priority::Bulk, Rc::clone(self).look(number, may_be_here));
+        self.batches.borrow_mut().insert(number, task);
+    }
+
+    async fn look(self: Rc<Self>, number: BatchNumber, wants: Vec<Want>) {
+        let places = self.fetcher.find(&wants).await;
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for (want, place) in wants.into_iter().zip(places) {
+            match (place, on_disk(&want)) {
+                (Some(place), Ok(segment)) => found.push((segment, place)),
+                (None, _) | (_, Err(_)) => missing.push(want.id),
+            }
+        }
+        missing.into_iter().for_each(|id| self.looked(number, id, None));
+        let link = async |(segment, place): (segment::Want, Place)| {
+            let id = segment.id;
+            if self.is_member(number, id) {
+                self.looked(number, id, self.fetcher.link(segment, place).await);
+            }
+        };
+        stream::iter(found).for_each_concurrent(LINKS_MAX, link).await;
+        self.batches.borrow_mut().remove(&number);
+    }
+
+    /// What was looked for stands by now, or has to be fetched.
+    fn looked(&self, number: BatchNumber, id: SegmentId, done: Option<Fetched>) {
+        if !self.is_member(number, id) {
+            return; // forgotten meanwhile
+        }
+        self.members.borrow_mut().remove(&id);
+        match done {
+            Some(fetched) => self.ended(id, Ok(fetched)),
+            None => {
+                self.plan.borrow_mut().found_nothing(id, Core::current().now());
+                self.changed.notify();
+            }
+        }
+    }
+
+    fn is_member(&self, number: BatchNumber, id: SegmentId) -> bool {
+        self.members.borrow().get(&id) == Some(&number)
+    }
+
+    fn next_number(&self) -> BatchNumber {
+        self.next_batch.replace(BatchNumber(self.next_batch.get().0 + 1))
+    }
+
     fn begin_batch(self: &Rc<Self>, of: (Work, NodeId), wants: Vec<Want>) {
-        let number = self.next_batch.replace(BatchNumber(self.next_batch.get().0 + 1));
+        let number = self.next_number();
         let mut segments = Vec::with_capacity(wants.len());
         for want in wants {
             match on_disk(&want) {
@@ -162,7 +239,7 @@ impl Driver {
         segments: Vec<segment::Want>,
     ) {
         let ids: Vec<SegmentId> = segments.iter().map(|segment| segment.id).collect();
-        let is_member = |id: SegmentId| self.members.borrow().get(&id) == Some(&number);
+        let is_member = |id| self.is_member(number, id);
         let done = match self.peer(source) {
             Some(peer) => self.fetcher.fetch_together(segments, (source, peer, work), &is_member).await,
             None => ids.into_iter().map(|id| (id, Err(Failure::Unreachable))).collect(),
@@ -189,6 +266,7 @@ impl Driver {
                 }
                 Err(failure) => {
                     self.count_failure(source, failure);
+                    source.into_iter().for_each(|source| self.note_damage(source, &mut sources));
                     let (group, source, failed) =
                         (self.fetcher.group.0, source.map(|node| node.0), failure.word());
                     tracing::debug!(group, segment = %id, source, failed, "a fetch ended without its segment");
@@ -212,7 +290,25 @@ impl Driver {
                     self.stats.peers.count(source, |peer| peer.landed.count());
                 }
             }
+            Fetched::Linked(bytes) => {
+                self.stats.landed.count();
+                self.stats.linked.count();
+                self.stats.bytes_linked.add(bytes);
+                took.into_iter().for_each(|took| self.stats.landing.count(took));
+            }
             Fetched::Held => self.stats.held_already.count(),
+        }
+    }
+
+    /// A source whose chunks come damaged again and again is set aside.
+    fn note_damage(&self, source: NodeId, sources: &mut Sources) {
+        if !self.fetcher.took_damage(source) || !sources.damaged(source, Core::current().now()) {
+            return;
+        }
+        self.stats.peers.count(source, |peer| peer.set_aside.count());
+        if self.aside_told.is_due(Core::current().now()) {
+            let group = self.fetcher.group.0;
+            tracing::warn!(group, %source, "chunks of a source came damaged again and again: it is set aside");
         }
     }
 
@@ -221,6 +317,14 @@ impl Driver {
         self.stats.failures[failure.place()].count();
         if let Some(source) = source.filter(|_| failure.blames_source()) {
             self.stats.peers.count(source, |peer| peer.failed.count());
+        }
+        if failure == Failure::NotAllowed && self.refusal_told.is_due(Core::current().now()) {
+            let (group, source) = (self.fetcher.group.0, source.map(|node| node.0));
+            tracing::warn!(
+                group,
+                source,
+                "a source refuses this node: by its secret, or as none of its cluster"
+            );
         }
     }
 
@@ -251,7 +355,10 @@ impl Driver {
             Told::Asked => sources.begin(node),
             Told::Came => sources.share_ended(node, true, now()),
             Told::GivenUp | Told::Failed(Failure::DiskFull | Failure::Disk) => sources.release(node),
-            Told::Failed(Failure::Corrupt) => sources.end(node, Err(Failure::Corrupt), now()),
+            Told::Failed(Failure::Corrupt) => {
+                self.note_damage(node, &mut sources);
+                sources.end(node, Err(Failure::Corrupt), now());
+            }
             Told::Late
             | Told::Failed(
                 Failure::NotHere

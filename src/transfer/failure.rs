@@ -7,6 +7,8 @@ use crate::stats::FAILURES_COUNTED;
 pub enum Fetched {
     /// It has landed.
     Landed,
+    /// The same, with content that this node held already, so many bytes.
+    Linked(u64),
     /// It was found to stand already.
     Held,
 }

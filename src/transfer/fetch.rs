@@ -4,6 +4,8 @@
 //! list of chunk digests, checked against the root before any chunk is trusted. A segment of which nothing is here is
 //! asked for whole, and costs no round trip of its own; one that is staged is asked for its missing ranges alone.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::pin::pin;
@@ -23,6 +25,7 @@ use crate::wire::Body;
 use super::failure::{Failure, Fetched};
 use super::helpers::{Helpers, Hired};
 use super::land::Lander;
+use super::link::Neighbours;
 use super::pace::Pacer;
 use super::session::{Answers, Asker, Lane, Request, Sessions};
 use super::share::{Share, Tell};
@@ -67,6 +70,10 @@ pub struct Fetcher {
     pub(super) turns: Shares<(NodeId, Work)>,
     /// The limits of what comes.
     pub(super) pacer: Pacer,
+    /// The node's other shards; none if what is held is fetched all the same.
+    pub(super) neighbours: Option<Neighbours>,
+    /// Those of whom chunks came damaged since somebody asked.
+    damagers: RefCell<BTreeSet<NodeId>>,
     damage_told: Seldom,
 }
 
@@ -77,9 +84,21 @@ impl Fetcher {
         let lander = Lander::start(Rc::clone(&store));
         let sessions = Sessions::new(transport, group, Pacer::default(), Rc::clone(&stats));
         let turns = Shares::new(usize::MAX, LEND_SEGMENTS_MAX);
-        let damage_told = Seldom::default();
-        let (helpers, pacer) = (None, Pacer::default());
-        Self { store, lander, sessions, stats, group, helpers, turns, pacer, damage_told }
+        let (damagers, damage_told) = (RefCell::default(), Seldom::default());
+        let (helpers, pacer, neighbours) = (None, Pacer::default(), None);
+        Self {
+            store,
+            lander,
+            sessions,
+            stats,
+            group,
+            helpers,
+            turns,
+            pacer,
+            neighbours,
+            damagers,
+            damage_told,
+        }
     }
 
     /// The same; of large segments other cores bring a part, when they are free.
@@ -235,11 +254,17 @@ impl Fetcher {
         self.stats.peers.count(source, |peer| peer.bytes_fetched.add(bytes));
     }
 
+    /// Whether chunks of a source came damaged since this was asked last.
+    pub(super) fn took_damage(&self, source: NodeId) -> bool {
+        self.damagers.borrow_mut().remove(&source)
+    }
+
     /// A chunk with a wrong digest.
     pub(super) fn count_damaged(&self, (segment, source): (SegmentId, NodeId), error: &dyn fmt::Display) {
         if self.damage_told.is_due(Core::current().now()) {
             tracing::warn!(%error, %source, %segment, "a chunk arrived damaged");
         }
+        self.damagers.borrow_mut().insert(source);
         self.stats.chunks_refetched.count();
         self.stats.peers.count(source, |peer| peer.chunks_refetched.count());
     }

@@ -3,6 +3,7 @@
 //! What to fetch is always the difference between the applied manifest and the verified inventory; the plan holds a
 //! bounded part of it and asks for the rest when there is room again (ARCHITECTURE.md, D11).
 
+mod aside;
 mod bucket;
 mod directory;
 mod drive;
@@ -12,9 +13,12 @@ mod helper;
 mod helpers;
 mod land;
 mod lend;
+mod link;
+mod look;
 mod pace;
 mod pieces;
 mod plan;
+mod resolve;
 mod serve;
 mod session;
 mod share;
@@ -29,8 +33,10 @@ pub use failure::{Failure, Fetched};
 pub use fetch::Fetcher;
 pub use helper::{Helper, Loan};
 pub use helpers::Helpers;
+pub use link::{Inquiry, Neighbours};
 pub use pace::{LimitFigures, Limits, Pace, Pacer};
 pub use plan::{Plan, Start, Unavailable, Want};
+pub use resolve::Resolver;
 pub use serve::{Desk, Holdings, Page, Pages, serve};
 pub use share::{Share, Told};
 pub use source::{Announced, Sources, back_off};

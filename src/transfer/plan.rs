@@ -17,6 +17,7 @@ use crate::limits::{
 };
 
 use super::failure::Failure;
+use super::look::Looks;
 use super::source::{Sources, back_off};
 use super::spread::{Part, among_holders, among_replicas};
 
@@ -59,6 +60,8 @@ struct Item {
     failing_since: Option<Nanos>,
     /// It is due, and nobody can be asked for it.
     is_stranded: bool,
+    /// Times in a row that the embedder knew nobody to ask for it.
+    unknown: u32,
 }
 
 /// A fetch to begin.
@@ -99,12 +102,39 @@ pub struct Plan {
     stranded: u64,
     /// Large segments are fetched from several nodes at once, this node being the one.
     spread: Option<NodeId>,
+    /// What is looked for on this node before anybody is asked.
+    looks: Option<Looks>,
 }
 
 impl Plan {
     /// From now on large segments are fetched from several nodes at once; `me` is this one.
     pub fn spread(&mut self, me: NodeId) {
         self.spread = Some(me);
+    }
+
+    /// From now on each segment is looked for on this node first.
+    pub fn look_first(&mut self) {
+        self.looks.get_or_insert_default();
+    }
+
+    /// The next segments to look for on this node. The caller tells of each that it has `landed`, or `found_nothing`.
+    pub fn take_looks(&mut self, now: Nanos) -> Vec<Want> {
+        let Some(looks) = self.looks.as_mut().filter(|_| self.paused_until.is_none_or(|until| until <= now))
+        else {
+            return Vec::new();
+        };
+        let of = |id| &self.items.get(&id).expect("what is looked for is known").want;
+        looks.take(of).into_iter().cloned().collect()
+    }
+
+    /// This node does not hold the content of a segment: it is fetched.
+    pub fn found_nothing(&mut self, id: SegmentId, now: Nanos) {
+        if self.looks.as_mut().is_some_and(|looks| looks.found_nothing(id)) {
+            let item = self.items.get_mut(&id).expect("what is looked for is known");
+            item.ready_at = now;
+            self.ready.insert(item.due());
+            self.check();
+        }
     }
 
     /// All that is planned or under way.
@@ -137,9 +167,13 @@ impl Plan {
             last: None,
             failing_since: None,
             is_stranded: false,
+            unknown: 0,
         };
+        let is_looked_for = self.looks.as_mut().is_some_and(|looks| looks.add(&item.want));
         self.items.insert(due.2, item);
-        self.ready.insert(due);
+        if !is_looked_for {
+            self.ready.insert(due);
+        }
         self.check();
         true
     }
@@ -148,6 +182,7 @@ impl Plan {
     pub fn forget(&mut self, id: SegmentId, sources: &mut Sources) {
         let Some(item) = self.items.remove(&id) else { return };
         self.ready.remove(&item.due());
+        self.end_look(&item.want);
         if let Some(source) = self.end_flight(&item.want) {
             sources.release(source);
         }
@@ -169,15 +204,31 @@ impl Plan {
             if item.tried.len() >= sources.count().min(NODES_MAX) {
                 item.tried.clear();
             }
-            let Some(source) = sources.choose(id, item.want.origin, &item.tried, now) else {
+            let listed = sources.listed(item.want.origin, &item.want.path, now);
+            if listed.as_ref().is_some_and(Vec::is_empty) {
+                // Not failed: whoever is asked knows of nobody yet.
+                item.ready_at = now.plus(back_off(item.unknown));
+                item.unknown = item.unknown.saturating_add(1);
+                let later = item.due();
+                self.ready.remove(&due);
+                self.ready.insert(later);
+                self.stranded += 1;
+                continue;
+            }
+            let first = listed.as_ref().and_then(|listed| sources.first_of(listed, &item.tried, now));
+            let own_choice = || sources.choose(id, item.want.origin, &item.tried, now);
+            let Some(source) = first.or_else(own_choice) else {
                 self.stranded += u64::from(!std::mem::replace(&mut item.is_stranded, true));
                 continue;
             };
-            item.is_stranded = false;
-            let parts = match self.spread.filter(|_| item.may_share) {
+            (item.is_stranded, item.unknown) = (false, 0);
+            let mut parts = match self.spread.filter(|_| item.may_share) {
                 Some(me) => divide(&item.want, me, source, sources, now),
                 None => Vec::new(),
             };
+            if listed.is_some_and(|listed| !parts.iter().all(|part| listed.contains(&part.node))) {
+                parts.clear();
+            }
             let start = Start { want: item.want.clone(), source, parts };
             self.ready.remove(&due);
             self.in_flight.insert(id, source);
@@ -213,6 +264,12 @@ impl Plan {
         Some(source)
     }
 
+    fn end_look(&mut self, want: &Want) {
+        if let Some(looks) = &mut self.looks {
+            looks.end(want);
+        }
+    }
+
     /// The segment stands, verified and durable. If it was planned: for how long.
     pub fn landed(&mut self, id: SegmentId, sources: &mut Sources, now: Nanos) -> Option<Nanos> {
         let item = self.items.remove(&id)?;
@@ -220,6 +277,7 @@ impl Plan {
             sources.end(source, Ok(()), now);
         }
         self.ready.remove(&item.due());
+        self.end_look(&item.want);
         self.check();
         Some(now.since(item.planned_at))
     }
@@ -229,6 +287,9 @@ impl Plan {
         let Some(want) = self.items.get(&id).map(|item| item.want.clone()) else { return };
         let Some(source) = self.end_flight(&want) else { return };
         sources.end(source, Err(failure), now);
+        if let Some(looks) = &mut self.looks {
+            looks.give_way(&want);
+        }
         let Some(item) = self.items.get_mut(&id) else { return };
         item.last = Some(failure);
         item.may_share &= failure == Failure::NotHere;
@@ -366,10 +427,11 @@ impl Plan {
             self.behind,
             self.in_flight.len()
         );
+        let looked_for = self.looks.as_ref().map_or(0, Looks::len);
         debug_assert_eq!(
             self.items.len(),
-            self.ready.len() + self.in_flight.len(),
-            "each is ready or in flight"
+            self.ready.len() + self.in_flight.len() + looked_for,
+            "each is ready, in flight or looked for"
         );
     }
 }

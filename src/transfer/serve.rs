@@ -8,12 +8,12 @@ use std::rc::Rc;
 use futures_util::future::join;
 
 use crate::digest::VerifiedChunks;
-use crate::ids::{Digest, SegmentId};
-use crate::limits::{CHUNK_BYTES, FRAME_DIGESTS_MAX, PEER_SERVES_MAX, PLACE_WAIT, SERVES_MAX};
+use crate::ids::{Digest, Nanos, SegmentId};
+use crate::limits::{CHUNK_BYTES, FRAME_DIGESTS_MAX, PACE_WAIT_MAX, PEER_SERVES_MAX, PLACE_WAIT, SERVES_MAX};
 use crate::segment::{ChunkUnread, ChunkedFile, NotReady, Partial, ReadError, Reader, Store, WriteError};
 use crate::stats::TransferStats;
 use crate::transport::{Stream, StreamError, StreamSender, Who};
-use crate::uring::{Buffer, Core, Extent, Place, Places, Shares, timeout};
+use crate::uring::{Buffer, Core, Extent, Place, Places, Shares, deadline, timeout};
 use crate::wire::{Body, Chunk, ChunkList, Cursor, Fetch, FetchRefused, ListPage, ListReply, Refusal};
 
 use super::directory::Directory;
@@ -268,6 +268,7 @@ impl Open {
         seat: &mut Seat<'_>,
         chunk: u32,
     ) -> Result<Result<Loaded, Refusal>, StreamError> {
+        let until = Core::current().now().plus(PACE_WAIT_MAX);
         if let Err(code) = self.await_chunk(seat, chunk).await {
             return Ok(Err(code));
         }
@@ -276,7 +277,7 @@ impl Open {
             Self::Plain(file) => file.span(chunk),
             Self::Partial(..) => CHUNK_BYTES,
         };
-        if let Err(code) = seat.pay(span).await {
+        if let Err(code) = seat.pay(span, until).await {
             return Ok(Err(code));
         }
         let cached = match self {
@@ -315,13 +316,14 @@ impl Seat<'_> {
     }
 
     /// Waits until so many bytes may leave. Somewhat more may be counted than the chunk has: of a file that is read in
-    /// blocks, and of one that is being fetched.
-    async fn pay(&mut self, bytes: usize) -> Result<(), Refusal> {
+    /// blocks, and of one that is being fetched. Whoever would wait too long comes again: streams that share a low limit
+    /// take each other for silent otherwise.
+    async fn pay(&mut self, bytes: usize, until: Nanos) -> Result<(), Refusal> {
         if self.pace.is_free() {
             return Ok(());
         }
         self.leave();
-        self.pace.pass(bytes).await;
+        deadline(until, self.pace.pass(bytes)).await.map_err(|_| Refusal::Busy)?;
         self.come_back().await
     }
 

@@ -4,14 +4,12 @@ use ringway::digest::chunk_digest;
 use ringway::ids::{Digest, Nanos};
 use ringway::limits::{CHUNK_BYTES, LANDINGS_MAX};
 use ringway::segment::{
-    BeginError, Gone, Health, LandError, LinkError, NotReady, Ownership, ReadError, Reader, Shared, Store,
-    WriteError,
+    BeginError, Gone, Health, LandError, NotReady, Ownership, ReadError, Reader, Store, WriteError,
 };
 use ringway::uring::{Buffer, Core, Priority, yield_now};
 
 use crate::crash::rig::{
-    PRIVATE, ROOT, Segment, fill, id, land, missing, of_bytes, open_as, options, reopened, replica, segment,
-    store_on,
+    PRIVATE, ROOT, Segment, fill, id, land, missing, open_as, options, replica, segment, store_on,
 };
 use crate::sim::{DiskOptions, Fault, Loss, OpKind, Rule, SimOptions};
 
@@ -28,7 +26,7 @@ pub async fn bytes(reader: &Reader) -> Vec<u8> {
     all
 }
 
-async fn reads_as(store: &Store, segment: &Segment) -> bool {
+pub async fn reads_as(store: &Store, segment: &Segment) -> bool {
     bytes(&store.open_segment(segment.want.id).await.expect("it is held")).await == *segment.bytes
 }
 
@@ -301,77 +299,6 @@ fn the_chunk_list_of_a_segment_that_has_landed_outlasts_the_power() {
         sim.power_cut_with(node, Loss::All);
         assert_eq!(sim.host(node).disk.file(&sidecar), Some(written), "seed {seed}");
     }
-}
-
-#[test]
-fn p10_content_that_is_held_under_another_name_is_shared() {
-    for (reflink, links_max, expected) in
-        [(true, 1000, Shared::Reflinked), (false, 1000, Shared::Linked), (false, 1, Shared::Copied)]
-    {
-        let disk = DiskOptions { reflink, links_max, ..DiskOptions::default() };
-        let world = SimOptions { disk, ..SimOptions::default() };
-        let (mut sim, node, core, store) = store_on(12, world, Ownership::Ours);
-        let first = segment(1, "a.seg", 2 * CHUNK_BYTES + 9);
-        let second = of_bytes(2, "deep/er/b.seg", first.bytes.to_vec());
-        let expect = second.clone();
-        let store = sim.block_on(&core, async move {
-            assert_eq!(store.link_existing(&second.want).await, Ok(None), "nothing is held yet");
-            land(&store, &first).await;
-            assert!(store.has_content(second.want.root, second.want.len));
-            let shared = store.link_existing(&second.want).await.expect("sound").expect("held");
-            assert_eq!(shared.1, expected);
-            assert!(reads_as(&store, &second).await && reads_as(&store, &first).await);
-            assert_eq!(store.remove(id(1)).await, Ok(Gone::File));
-            assert!(reads_as(&store, &second).await, "the first name's end is not the second's");
-            store
-        });
-        assert_eq!(sim.host(node).disk.file(&expect.file()).as_ref(), Some(&*expect.bytes));
-        let (_, _, recovery) = reopened(&mut sim, node, store);
-        assert_eq!((recovery.held, recovery.staged.len()), (1, 0), "{expected:?}");
-    }
-}
-
-/// Once what had the source's name by then was linked, and stood under the other name as if it had been verified.
-#[test]
-fn a_source_that_is_replaced_while_its_content_is_shared_gives_nothing() {
-    let disk = DiskOptions { reflink: false, ..DiskOptions::default() };
-    let (mut sim, node, core, store) =
-        store_on(19, SimOptions { disk, ..SimOptions::default() }, Ownership::Ours);
-    let (first, newer) = (segment(1, "a.seg", 9000), segment(3, "a.seg", 9000));
-    let second = of_bytes(2, "b.seg", first.bytes.to_vec());
-    let (ours, landed) = (store.clone(), first.clone());
-    sim.block_on(&core, async move { land(&ours, &landed).await });
-    sim.fault(node, Rule::new(Fault::Slow(Nanos::from_secs(1))).on(OpKind::Reflink));
-    let (ours, wanted) = (store.clone(), second.clone());
-    let sharing = core.spawn(Priority::Bulk, async move {
-        let shared = ours.link_existing(&wanted.want).await;
-        assert!(matches!(shared, Err(LinkError::Read(ReadError::Changed { .. }))), "{shared:?}");
-    });
-    sim.run_for(Nanos::from_millis(500));
-    let (ours, landed) = (store.clone(), newer.clone());
-    sim.block_on(&core, async move { land(&ours, &landed).await });
-    sim.run_until(|| sharing.is_ended(), Nanos::from_secs(10));
-    assert_eq!(sim.host(node).disk.file(&second.file()), None);
-    assert!(!store.is_held(second.want.id, second.want.root));
-    assert!(sim.host(node).disk.paths(&format!("{PRIVATE}/staging")).is_empty());
-}
-
-#[test]
-fn the_same_content_registered_again_under_its_name_only_changes_the_record() {
-    let (mut sim, node, core, store) = replica(13);
-    let first = segment(1, "a.seg", 2 * CHUNK_BYTES);
-    let second = of_bytes(2, "a.seg", first.bytes.to_vec());
-    let store = sim.block_on(&core, async move {
-        land(&store, &first).await;
-        let (landed, shared) = store.link_existing(&second.want).await.expect("sound").expect("held");
-        assert_eq!((landed.replaced, shared), (Some(id(1)), Shared::Renamed));
-        assert!(reads_as(&store, &second).await);
-        assert!(!store.is_held(id(1), first.want.root));
-        assert_eq!(store.chunk_list(id(2)).await, Ok(second.chunks));
-        store
-    });
-    let (_, store, _) = reopened(&mut sim, node, store);
-    assert_eq!(store.held().map(|held| held.id).collect::<Vec<_>>(), [id(2)]);
 }
 
 #[test]

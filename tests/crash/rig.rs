@@ -8,7 +8,8 @@ use ringway::digest::{ChunkList, Kernel, TreeHasher, VerifiedChunks};
 use ringway::ids::{LogIndex, NodeId, SegmentId};
 use ringway::limits::CHUNK_BYTES;
 use ringway::segment::{
-    Landing, Ownership, Recovery, RelativePath, Sabotage, Stem, Store, StoreOptions, Want,
+    Landed, Landing, LinkError, Ownership, Recovery, RelativePath, Sabotage, Shared, Sharing, Stem, Store,
+    StoreOptions, Want,
 };
 use ringway::uring::{Buffer, Core, Errno, Gate};
 
@@ -197,6 +198,8 @@ pub async fn work(store: Store, ledger: SharedLedger) {
     long(&store, &first, [2, 0], &ledger).await;
     let second = segment(5, "2026/11/a.seg", CHUNK_BYTES + 5);
     long(&store, &second, [0, 1], &ledger).await;
+    linked(&store, of_bytes(6, "x/again.seg", small[1].bytes.to_vec()), &ledger).await;
+    linked(&store, of_bytes(7, "2026/11/a.seg", small[1].bytes.to_vec()), &ledger).await;
     let gone = &small[0];
     ledger.borrow_mut().wanted.remove(&gone.want.path);
     ledger.borrow_mut().acknowledged.remove(&gone.want.id);
@@ -204,15 +207,37 @@ pub async fn work(store: Store, ledger: SharedLedger) {
     drop(store.remove(gone.want.id).await);
 }
 
+/// A segment whose content is held already.
+async fn linked(store: &Store, segment: Segment, ledger: &SharedLedger) {
+    wanted(&segment, ledger);
+    if let Ok(Some((landed, _))) = link(store, &segment.want).await {
+        assert_eq!(landed.id, segment.want.id);
+        acknowledge(&segment, true, ledger);
+    }
+}
+
+/// Shares content that is held, and lands it.
+pub async fn link(store: &Store, want: &Want) -> Result<Option<(Landed, Option<Shared>)>, LinkError> {
+    match store.link_existing(want).await? {
+        None => Ok(None),
+        Some(Sharing::Renamed(landed)) => Ok(Some((landed, None))),
+        Some(Sharing::Staged(landing, shared)) => {
+            Ok(landing.land().await.ok().map(|landed| (landed, Some(shared))))
+        }
+    }
+}
+
+/// From now on this version is wanted, and none before it.
+fn wanted(segment: &Segment, ledger: &SharedLedger) {
+    let mut ledger = ledger.borrow_mut();
+    let older = ledger.wanted.get(&segment.want.path).map(|older| older.want.id);
+    older.and_then(|older| ledger.acknowledged.remove(&older));
+    ledger.want(segment);
+}
+
 /// A segment that is checkpointed after two of its chunks.
 async fn long(store: &Store, segment: &Segment, first: [u32; 2], ledger: &SharedLedger) {
-    {
-        let mut ledger = ledger.borrow_mut();
-        let path = &segment.want.path;
-        let older = ledger.wanted.get(path).map(|older| older.want.id);
-        older.and_then(|older| ledger.acknowledged.remove(&older));
-        ledger.want(segment);
-    }
+    wanted(segment, ledger);
     let Ok(landing) = store.begin(segment.want.clone(), segment.chunks.clone()).await else { return };
     let mut written = BTreeSet::new();
     for index in first {

@@ -6,7 +6,7 @@ use std::path::Path;
 use ringway::digest::{ChunkList, Kernel, TreeHasher, VerifiedChunks};
 use ringway::ids::{LogIndex, SegmentId};
 use ringway::limits::CHUNK_BYTES;
-use ringway::segment::{Gone, Health, Ownership, RelativePath, Shared, Store, StoreOptions, Want};
+use ringway::segment::{Gone, Health, Ownership, RelativePath, Shared, Sharing, Store, StoreOptions, Want};
 use ringway::uring::{Buffer, Gate};
 
 use super::{on_core, scratch, skip};
@@ -89,8 +89,10 @@ fn segments_land_on_a_real_disk_and_are_held_when_the_store_is_opened_again() {
         assert_eq!(store.held().count(), sizes.len(), "records and statx agree");
         let bytes = content(2 * CHUNK_BYTES + 4097, 6);
         let (again, _) = segment(100, "b/again.seg", &bytes);
-        let (_, shared) = store.link_existing(&again).await.expect("a sound disk").expect("it is held");
+        let sharing = store.link_existing(&again).await.expect("a sound disk").expect("it is held");
+        let Sharing::Staged(landing, shared) = sharing else { panic!("another name: {sharing:?}") };
         assert!(matches!(shared, Shared::Linked | Shared::Reflinked), "{shared:?}");
+        landing.land().await.expect("a sound disk");
         let bytes = content(10, 9);
         let (newer, chunks) = segment(101, "b/again.seg", &bytes);
         land(&store, &newer, &chunks, &bytes).await;

@@ -17,6 +17,7 @@ mod host;
 mod impostor;
 mod ledger;
 mod lend;
+mod linked;
 mod load;
 mod registrar;
 mod regressions;

@@ -5,10 +5,14 @@ mod endless;
 mod faults;
 mod lend;
 mod liar;
+mod link;
+mod outcomes;
 mod rates;
 mod relay;
+mod resolver;
 mod sessions;
 mod shares;
+mod teller;
 mod together;
 
 use std::net::SocketAddr;
@@ -21,7 +25,7 @@ use ringway::ids::{ClusterId, GroupId, Incarnation, LogIndex, Nanos, NodeId, Seg
 use ringway::segment::{Ownership, Store, StoreOptions};
 use ringway::stats::TransferStats;
 use ringway::transfer::{
-    Desk, Directory, Driver, Fetcher, Helpers, Holdings, Limits, Pace, Pacer, Served, Want, serve,
+    Desk, Directory, Driver, Fetcher, Helpers, Holdings, Limits, Neighbours, Pace, Pacer, Served, Want, serve,
 };
 use ringway::transport::{Peer, Stream, Transport, TransportOptions};
 use ringway::uring::{Core, Dir, Gate, Notify, OpenOptions, Priority};
@@ -52,6 +56,8 @@ pub struct Rig {
     pub limits: [Limits; 2],
     /// What a sample is fetched for.
     pub work: fn(usize) -> Work,
+    /// The target shares content that it holds.
+    pub links: bool,
 }
 
 /// No limit.
@@ -119,9 +125,7 @@ where
 impl Rig {
     /// A source of files of these sizes, listening and serving.
     pub fn new(seed: u64, sizes: &[usize]) -> Self {
-        let mut sim = Sim::new(seed, SimOptions { net: NetOptions::default(), ..SimOptions::default() });
-        let (source, target) = (sim.node(1), sim.node(2));
-        let samples: Vec<Sample> = sizes
+        let samples = sizes
             .iter()
             .enumerate()
             .map(|(index, size)| {
@@ -132,6 +136,13 @@ impl Rig {
                 }
             })
             .collect();
+        Self::of(seed, samples)
+    }
+
+    /// The same, of these files.
+    pub fn of(seed: u64, samples: Vec<Sample>) -> Self {
+        let mut sim = Sim::new(seed, SimOptions { net: NetOptions::default(), ..SimOptions::default() });
+        let (source, target) = (sim.node(1), sim.node(2));
         for dir in ["/data/source", "/data/source/dir-0", "/data/source/dir-1", "/data/source/dir-2"] {
             sim.host(source).disk.plant_dir(dir);
         }
@@ -145,7 +156,8 @@ impl Rig {
         }
         sim.host(target).disk.plant_dir("/data/dest");
         let limits = [Limits::new(&Rates::default(), 1), Limits::new(&Rates::default(), 1)];
-        let mut rig = Self { sim, source, target, samples, limits, work: |_| Work::Live };
+        let work = |_| Work::Live;
+        let mut rig = Self { sim, source, target, samples, limits, work, links: false };
         rig.start_source();
         rig
     }
@@ -253,20 +265,37 @@ impl Rig {
         self.start_helped_target_from(peer, None)
     }
 
+    /// The same, from several sources, each with its number.
+    pub fn start_target_of(&mut self, peers: Vec<Peer>) -> Target {
+        let nodes: Vec<NodeId> = peers.iter().filter_map(|peer| peer.node).collect();
+        let of = move |node| peers.iter().find(|peer| peer.node == Some(node)).copied();
+        self.start_target_with(Box::new(of), nodes, None)
+    }
+
     /// The same, with other cores that help.
     pub fn start_helped_target_from(&mut self, peer: Peer, helpers: Option<Rc<Helpers>>) -> Target {
+        self.start_target_with(Box::new(move |_| Some(peer)), vec![SOURCE], helpers)
+    }
+
+    fn start_target_with(
+        &mut self,
+        peers: Box<dyn Fn(NodeId) -> Option<Peer>>,
+        nodes: Vec<NodeId>,
+        helpers: Option<Rc<Helpers>>,
+    ) -> Target {
         let core = self.sim.core(self.target, 0);
         let transport = transport(&core, NodeId(2));
         let wants: Vec<Want> = (0..self.samples.len()).map(|index| self.want(index)).collect();
         let pacer = self.limits[1].pacer(ShardId(0), Direction::Receive);
+        let links = self.links;
         self.sim.block_on(&core, async move {
             let (store, _) = Store::open(dest_options()).await.expect("it recovers");
             let (store, stats) = (Rc::new(store), Rc::new(TransferStats::default()));
             let fetcher = Fetcher::new(transport, Rc::clone(&store), GROUP, Rc::clone(&stats));
             let fetcher = fetcher.with_helpers(helpers).with_pacer(pacer);
-            let driver =
-                Driver::new(fetcher, Box::new(move |_| Some(peer)), Box::new(|_, _| {}), Rc::clone(&stats));
-            driver.set_sources([SOURCE]);
+            let fetcher = if links { fetcher.that_links(Neighbours::default()) } else { fetcher };
+            let driver = Driver::new(fetcher, peers, Box::new(|_, _| {}), Rc::clone(&stats));
+            driver.set_sources(nodes);
             let core = Core::current();
             drop(core.spawn(Priority::Bulk, Rc::clone(&driver).run()));
             for want in wants {

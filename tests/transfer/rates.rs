@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ringway::config::{Rates, Work, WorkShares};
 use ringway::ids::Nanos;
 use ringway::limits::{CHUNK_BYTES, PROGRESS_TIMEOUT};
-use ringway::transfer::{Limits, Passed};
+use ringway::transfer::{Failure, Limits, Passed};
 
 use super::{Rig, Target, lend};
 use crate::sim::{each_seed, twice};
@@ -195,6 +195,24 @@ fn p7_what_this_node_holds_back_itself_is_no_silence_of_its_source() {
     rig.finish(&target);
     assert!(rig.sim.now().since(begun) > Nanos(2 * PROGRESS_TIMEOUT.0));
     assert_eq!((target.stats.failed.get(), target.stats.bytes_fetched.get()), (0, rig.total()));
+}
+
+/// Once each of the streams that shared a chunk a second waited longer for its next one than a source may be silent, was
+/// given up for that, and asked anew at the end of the queue.
+#[test]
+fn p7_streams_that_share_a_low_limit_are_told_so_and_do_not_take_the_source_for_silent() {
+    let mut rig = Rig::new(1, &[3 * CHUNK_BYTES]);
+    rig.limits[0].set(&Rates { serve: Some(MIB), ..Rates::default() });
+    let others = rig.sim.node(3);
+    let _stop = rig.greedy(others, 1, 24);
+    rig.sim.run_for(Nanos::SECOND);
+    let (target, begun) = (rig.start_target(), rig.sim.now());
+    rig.finish(&target);
+    let failures = |failure: Failure| target.stats.failures[failure.place()].get();
+    println!("{} behind 24 streams, busy {} times", rig.sim.now().since(begun), failures(Failure::Busy));
+    assert_eq!((failures(Failure::NoProgress), failures(Failure::Unreachable)), (0, 0));
+    assert!(failures(Failure::Busy) > 0, "it had to wait longer than that");
+    assert_eq!(target.stats.bytes_fetched.get(), rig.total());
 }
 
 #[test]
