@@ -22,4 +22,5 @@ mod crash {
     pub mod rig;
     mod session;
     pub mod stray;
+    mod taken;
 }

@@ -31,7 +31,9 @@ use super::error::CheckpointError;
 ///     }
 ///
 ///     fn thaw(&self) {
-///         *self.frozen.lock().unwrap() = false;
+///         if let Ok(mut frozen) = self.frozen.lock() {
+///             *frozen = false;
+///         }
 ///         self.thawed.notify_all();
 ///     }
 /// }

@@ -206,3 +206,51 @@ impl Lease {
 fn freeze_error(why: String) -> CheckpointError {
     CheckpointError::Freeze { why }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::engine::reply::reply;
+
+    #[derive(Default)]
+    struct Counted(AtomicU32);
+
+    impl ActiveFiles for Counted {
+        fn freeze(&self) -> Result<Frozen, String> {
+            Ok(Frozen::default())
+        }
+
+        fn thaw(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn s6_a_holder_that_never_comes_back_is_thawed_for_once() {
+        let (replier, waiting) = reply();
+        let (hooks, within) = (Arc::new(Counted::default()), Duration::from_millis(50));
+        let lease = Lease::new(Arc::clone(&hooks) as Arc<dyn ActiveFiles>, within, replier);
+        let stats = Arc::new(CheckpointStats::default());
+        lease.freeze(Arc::clone(&stats)).expect("frozen");
+        assert_eq!(waiting.wait(), Err(CheckpointError::LeaseExpired { after: within }));
+        assert!(lease.is_over() && lease.thaw().is_err(), "it finds that when it comes back");
+        lease.desert();
+        assert_eq!(hooks.0.load(Ordering::Relaxed), 1);
+        let [made, failed, expired, frozen_micros_max] = stats.get();
+        assert_eq!([made, failed, expired], [0, 1, 1]);
+        assert!(frozen_micros_max >= 50_000, "{frozen_micros_max}");
+    }
+
+    #[test]
+    fn s6_a_holder_that_panics_thaws_and_answers() {
+        let (replier, waiting) = reply();
+        let hooks = Arc::new(Counted::default());
+        let lease = Lease::new(Arc::clone(&hooks) as Arc<dyn ActiveFiles>, Duration::from_secs(60), replier);
+        lease.freeze(Arc::default()).expect("frozen");
+        lease.desert();
+        assert!(matches!(waiting.wait(), Err(CheckpointError::Freeze { .. })));
+        assert_eq!(hooks.0.load(Ordering::Relaxed), 1);
+    }
+}
