@@ -88,12 +88,14 @@ impl Capture {
 
 /// What was linked is looked at behind the link: by then it is the same file for good.
 fn link(from: &Path, to: &Path) -> Result<Facts, CheckpointError> {
-    fs::hard_link(from, to).map_err(|error| match error.kind() {
-        io::ErrorKind::CrossesDevices => {
+    fs::hard_link(from, to).map_err(|error| {
+        if error.kind() == io::ErrorKind::CrossesDevices {
             file(from, &"a link needs the file system of the shard's directory; ask for a copy")
+        } else if is_of_disk(&error) {
+            disk(to, &error)
+        } else {
+            file(from, &error)
         }
-        _ if is_of_disk(&error) => disk(to, &error),
-        _ => file(from, &error),
     })?;
     let facts = fs::symlink_metadata(to).map_err(|error| disk(to, &error))?;
     if !facts.is_file() {

@@ -56,12 +56,16 @@ fn s6_a_disk_that_hangs_does_not_hold_the_engine() {
     };
     let files = vec![ActiveFile::new(source, "active", How::Copy { bytes: 6 })];
     let engine = Engine::of(files.clone());
+    // Whatever becomes of the test, nobody stays stuck in that disk.
+    let unfreeze = format!("sleep 30; fsfreeze --unfreeze {}", at.display());
+    let mut help = Command::new("sh").args(["-c", &unfreeze]).spawn().expect("it runs");
     hang("--freeze");
     let lease = Duration::from_millis(150);
     let error = catch_unwind(AssertUnwindSafe(|| within(&nodes.shard(1), &engine, lease)));
     let (calls, while_hung) = (engine.calls(), Engine::of(files.clone()));
     let busy = catch_unwind(AssertUnwindSafe(|| within(&nodes.shard(1), &while_hung, lease)));
     hang("--unfreeze");
+    help.kill().and_then(|()| help.wait()).expect("it waits");
     assert_eq!(error.expect("an error"), CheckpointError::LeaseExpired { after: lease });
     assert_eq!((calls.frozen, calls.thawed), (1, 1));
     assert_eq!(busy.expect("an error"), CheckpointError::Busy, "while the copy has not come back");
@@ -130,9 +134,10 @@ fn s6_a_question_that_is_dropped_behind_the_thaw_is_answered_to_nobody_and_happe
 #[test]
 fn s6_a_freeze_that_errs_is_not_thawed_and_one_that_panics_is() {
     let nodes = Nodes::new(1);
-    let freeze = |engine: &Arc<Engine>| match within(&nodes.shard(1), engine, LEASE) {
-        CheckpointError::Freeze { why } => (why, engine.calls().thawed),
-        other => panic!("{other:?}"),
+    let freeze = |engine: &Arc<Engine>| {
+        let error = within(&nodes.shard(1), engine, LEASE);
+        let CheckpointError::Freeze { why } = error else { panic!("{error:?}") };
+        (why, engine.calls().thawed)
     };
     let engine = Engine::new(|| Err("compacting".to_owned()));
     assert_eq!(freeze(&engine), ("compacting".to_owned(), 0));

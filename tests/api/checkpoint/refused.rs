@@ -28,9 +28,10 @@ fn s6_paths_that_no_manifest_takes_or_that_come_twice_are_refused() {
     let named = |paths: &[&str]| -> Vec<ActiveFile> {
         paths.iter().map(|path| ActiveFile::new(&file, *path, How::Link)).collect()
     };
-    let path_of = |frozen| match refused(&nodes, frozen) {
-        CheckpointError::Path { path, .. } => path,
-        other => panic!("{other:?}"),
+    let path_of = |frozen| {
+        let error = refused(&nodes, frozen);
+        let CheckpointError::Path { path, .. } = error else { panic!("{error:?}") };
+        path
     };
     for bad in ["", "/etc/passwd", "../out", "a/../../out", ".ringway/lock", "a//b"] {
         assert_eq!(path_of(named(&["good", bad]).into()), bad);
@@ -71,13 +72,10 @@ fn s6_files_that_cannot_be_captured_are_refused_by_name() {
     ] {
         let good = ActiveFile::new(dir.join("file"), "good", How::Link);
         let bad = ActiveFile::new(&file, "bad", how);
-        match refused(&nodes, vec![good, bad].into()) {
-            CheckpointError::File { path, why } => {
-                assert_eq!(Path::new(&path), file);
-                assert!(why.contains(expected), "{}: {why}", file.display());
-            }
-            other => panic!("{}: {other:?}", file.display()),
-        }
+        let error = refused(&nodes, vec![good, bad].into());
+        let CheckpointError::File { path, why } = error else { panic!("{}: {error:?}", file.display()) };
+        assert_eq!(Path::new(&path), file);
+        assert!(why.contains(expected), "{}: {why}", file.display());
     }
     nothing_left(&nodes, 1);
 }
@@ -95,12 +93,9 @@ fn s6_what_the_engine_has_under_a_path_is_not_replaced() {
     for path in ["registered", "unknown", "folder", "symlink"] {
         let good = ActiveFile::new(&file, "good", How::Copy { bytes: 6 });
         let bad = ActiveFile::new(&file, path, How::Copy { bytes: 6 });
-        match refused(&nodes, vec![good, bad].into()) {
-            CheckpointError::File { path: named, why } => {
-                assert_eq!((named.as_str(), why.contains("is not Ringway's")), (path, true), "{why}");
-            }
-            other => panic!("{path}: {other:?}"),
-        }
+        let error = refused(&nodes, vec![good, bad].into());
+        let CheckpointError::File { path: named, why } = error else { panic!("{path}: {error:?}") };
+        assert_eq!((named.as_str(), why.contains("is not Ringway's")), (path, true), "{why}");
     }
     for path in ["registered", "unknown"] {
         assert_eq!(fs::read(shard.directory().join(path)).expect("it stays"), path.as_bytes());
@@ -118,10 +113,9 @@ fn s6_a_disk_that_takes_no_copy_is_an_error_of_its_own() {
     let private = nodes.shard(1).directory().parent().expect("below its shard").join(".ringway");
     fs::remove_dir(private.join("checkpoints")).expect("empty");
     let active = ActiveFile::new(&file, "active", How::Copy { bytes: 6 });
-    match refused(&nodes, vec![active].into()) {
-        CheckpointError::Disk { why } => assert!(why.contains("No such file"), "{why}"),
-        other => panic!("{other:?}"),
-    }
+    let error = refused(&nodes, vec![active].into());
+    let CheckpointError::Disk { why } = error else { panic!("{error:?}") };
+    assert!(why.contains("No such file"), "{why}");
 }
 
 #[test]
