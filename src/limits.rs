@@ -241,6 +241,9 @@ pub const PROPOSALS_IN_FLIGHT_MAX: usize = 1024;
 /// To the outcome of a proposal, unless the caller says otherwise.
 pub const PROPOSE_TIMEOUT: Nanos = Nanos::from_secs(5);
 
+/// Bytes of a checkpoint's copy between two looks whether its lease has ended: some 10 ms.
+pub const CHECKPOINT_PIECE_BYTES: u64 = 16 * 1024 * 1024;
+
 /// Changes that wait in the queue of one shard's registrar.
 pub const QUEUE_CHANGES_MAX: usize = 65_536;
 /// Bytes of them, as they stand in its file: some 50,000 registrations without labels.

@@ -1,6 +1,7 @@
 //! Plain counters: what happened, in numbers that only grow. Each core has its own; whoever shows them adds
 //! them up.
 
+mod checkpoint;
 mod histogram;
 mod transfer;
 
@@ -10,6 +11,7 @@ use std::fmt;
 use crate::ids::Nanos;
 use crate::limits::REFUSAL_TELL_AFTER;
 
+pub use checkpoint::CheckpointStats;
 pub use histogram::{BOUNDS, BUCKETS, Histogram};
 pub use transfer::{
     FAILURES_COUNTED, PeerStats, Peers, ProposalStats, REFUSALS_COUNTED, TransferStats, WalkStats,

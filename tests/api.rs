@@ -7,6 +7,8 @@ mod adapter;
 mod adopt;
 #[path = "api/changes.rs"]
 mod changes;
+#[path = "api/checkpoint/mod.rs"]
+mod checkpoint;
 #[path = "bad_input/disk.rs"]
 #[allow(dead_code, reason = "the tests of bad input use the rest")]
 mod disk;

@@ -23,4 +23,5 @@ mod crash {
     mod session;
     mod shared;
     pub mod stray;
+    mod taken;
 }

@@ -425,6 +425,30 @@ pub(super) const FAMILIES: &[Family] = &[
         "Proposals refused because a peer made them in another node's session.",
         Read::Shard(|shard| shard.foreign_proposals),
     ),
+    // Checkpoints of engines with mutable files.
+    counter(
+        "ringway_checkpoints_total",
+        "Checkpoints by outcome; expired are those whose lease ran out.",
+        Read::Each(|node, out| {
+            for shard in &node.shards {
+                let of = &shard.checkpoints;
+                let outcomes = [
+                    ("made", of.made),
+                    ("expired", of.expired),
+                    ("failed", of.failed.saturating_sub(of.expired)),
+                ];
+                for (outcome, count) in outcomes {
+                    out.put(&[("shard", &shard.shard), ("outcome", &outcome)], count);
+                }
+            }
+        }),
+    ),
+    gauge(
+        "ringway_checkpoint_freeze_seconds_max",
+        "The longest freeze of an engine since the node started.",
+        Read::Shard(|shard| shard.checkpoints.frozen_micros_max),
+    )
+    .in_parts(1_000_000),
     // Other members, as this node knows them.
     gauge(
         "ringway_peer_installed_index",

@@ -8,10 +8,11 @@ use crate::limits::{PAGE_ENTRIES_MAX, PROPOSE_TIMEOUT};
 use crate::manifest::Refusal;
 use crate::raft::TransferError;
 use crate::segment::DigestError;
-use crate::shard::{Event as ShardEvent, EventsGone, Happening, Level, Place, ProposalError, Shard};
+use crate::shard::{Done, Event as ShardEvent, EventsGone, Happening, Level, Place, ProposalError, Shard};
 use crate::uring::{Core, Priority, deadline};
 
 use super::change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
+use super::checkpoint::CheckpointError;
 use super::cluster::bootstrap;
 use super::cluster_calls;
 use super::error::{EventsError, LocateError, TransferLeaderError, WaitError};
@@ -21,7 +22,7 @@ use super::node::CoreNode;
 use super::registrar;
 use super::reply::NoAnswer;
 use super::report;
-use super::request::{ClusterRequest, Located, Locator, Request, ShardRequest};
+use super::request::{CheckpointRequest, ClusterRequest, Located, Locator, Request, ShardRequest};
 use super::seats::confirm;
 use super::status::{SegmentPage, SegmentStatus};
 
@@ -123,6 +124,13 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
             replier.answer(end.map(cursor).ok_or(NoAnswer::Stopped));
         }
         ShardRequest::Registrar(request) => registrar::answer(&shard, request).await,
+        ShardRequest::Checkpoint(CheckpointRequest::Begin(replier)) => {
+            replier.answer(shard.begin_checkpoint().ok_or(CheckpointError::Busy));
+        }
+        ShardRequest::Checkpoint(CheckpointRequest::Register(files, deleted, ask, replier)) => {
+            let done = shard.checkpoint(files, deleted, level(ask.durability), ask.timeout).await;
+            replier.answer(done.map(committed).map_err(change_error));
+        }
     }
 }
 
@@ -143,19 +151,21 @@ async fn events(shard: &Shard, after: EventCursor) -> Result<Vec<Event>, EventsE
 
 async fn change(shard: &Shard, changes: Vec<Change>, ask: Ask) -> Result<Committed, ChangeError> {
     let asked = changes.into_iter().map(asked_of);
-    let level = match ask.durability {
+    let done = shard.perform(asked.collect(), level(ask.durability), ask.timeout).await;
+    done.map(committed).map_err(change_error)
+}
+
+fn level(durability: Durability) -> Level {
+    match durability {
         Durability::Committed => Level::Committed,
         Durability::Landed(count) => Level::Landed(count),
         Durability::LandedQuorum => Level::Quorum,
-    };
-    let done = shard.perform(asked.collect(), level, ask.timeout).await.map_err(change_error)?;
-    Ok(Committed {
-        index: done.index,
-        segments: done.segments,
-        landed: done.landed,
-        replicas: done.replicas,
-        reached: done.reached,
-    })
+    }
+}
+
+fn committed(done: Done) -> Committed {
+    let Done { index, segments, landed, replicas, reached } = done;
+    Committed { index, segments, landed, replicas, reached }
 }
 
 pub(super) fn asked_of(change: Change) -> Asked {

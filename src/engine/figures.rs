@@ -3,7 +3,9 @@
 use crate::config::Work;
 use crate::ids::Nanos;
 use crate::shard::Transfers;
-use crate::stats::{BOUNDS, Counter, Histogram, PeerStats, ProposalStats, TransferStats, TransportStats};
+use crate::stats::{
+    BOUNDS, CheckpointStats, Counter, Histogram, PeerStats, ProposalStats, TransferStats, TransportStats,
+};
 use crate::transfer::{Failure, LimitFigures};
 use crate::wire::Refusal;
 
@@ -17,6 +19,27 @@ pub struct LagStatus {
     pub bytes: u64,
     /// For how long the one is missing that has been for longest, in milliseconds.
     pub millis: u64,
+}
+
+/// What became of one shard's checkpoints since the node started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+pub struct CheckpointStatus {
+    /// Those that are registered.
+    pub made: u64,
+    /// Those that came to nothing, or are not known to be registered.
+    pub failed: u64,
+    /// Of them, those whose lease ran out.
+    pub expired: u64,
+    /// For how long the engine was frozen when it was for longest, in microseconds.
+    pub frozen_micros_max: u64,
+}
+
+impl From<&CheckpointStats> for CheckpointStatus {
+    fn from(stats: &CheckpointStats) -> Self {
+        let [made, failed, expired, frozen_micros_max] = stats.get();
+        Self { made, failed, expired, frozen_micros_max }
+    }
 }
 
 /// What the transfers of one shard did since the node started.

@@ -13,6 +13,7 @@ mod boot;
 mod builder;
 mod cache;
 mod change;
+mod checkpoint;
 mod cluster;
 mod cluster_calls;
 mod digests;
@@ -70,6 +71,7 @@ pub use adapter::{CommitError, Cut, CutError, DirectoryAdapter, SealRule};
 pub use adopt::{AdoptError, Adopted};
 pub use builder::Builder;
 pub use change::{Ask, Change, ChangeError, Committed, Durability, Sealed};
+pub use checkpoint::{ActiveFile, ActiveFiles, CheckpointError, Checkpointed, Checkpointing, Frozen, How};
 pub use digests::{flat_digest, tree_digest};
 pub use doctor::{Check, DoctorError, Standing};
 pub use error::{
@@ -78,8 +80,8 @@ pub use error::{
 };
 pub use event::{Event, EventCursor, EventSegment, What};
 pub use figures::{
-    CountStatus, HistogramStatus, LagStatus, PeerStatus, ProposalStatus, RateStatus, TransferStatus,
-    TransportStatus, WalkStatus, WorkStatus,
+    CheckpointStatus, CountStatus, HistogramStatus, LagStatus, PeerStatus, ProposalStatus, RateStatus,
+    TransferStatus, TransportStatus, WalkStatus, WorkStatus,
 };
 pub use guest::{GuestCore, GuestError, GuestNode};
 pub use handle::{Engine, PinnedSegment, Segment, Shard};

@@ -160,6 +160,7 @@ fn shard_status(shard: &Shard) -> ShardStatus {
         proposals: ProposalStatus::from(shard.proposals()),
         registrar: registrar::status(shard),
         leaving: shard.leaving(),
+        checkpoints: shard.checkpoints().into(),
     }
 }
 

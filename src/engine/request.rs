@@ -7,11 +7,12 @@ use std::sync::Arc;
 use crate::config::Rates;
 use crate::ids::{GroupId, LogIndex, Nanos, NodeId, SegmentId, ShardId};
 use crate::segment::Identity;
-use crate::shard::Pin;
+use crate::shard::{Captured, CheckpointPlace, Pin};
 use crate::transfer::{Inquiry, Loan};
 use crate::transport::HandOver;
 
 use super::change::{Ask, Change, ChangeError, Committed};
+use super::checkpoint::CheckpointError;
 use super::error::{BootstrapError, EventsError, LocateError, RatesError, TransferLeaderError, WaitError};
 use super::event::{Event, EventCursor};
 use super::figures::RateStatus;
@@ -78,6 +79,16 @@ pub(crate) enum ShardRequest {
     EventsNow(Replier<Result<EventCursor, NoAnswer>>),
     /// To its registrar.
     Registrar(RegistrarRequest),
+    /// For a checkpoint.
+    Checkpoint(CheckpointRequest),
+}
+
+/// What a checkpoint asks of a shard.
+pub(crate) enum CheckpointRequest {
+    /// A place for what is captured.
+    Begin(Replier<Result<CheckpointPlace, CheckpointError>>),
+    /// Registers what was captured, and deletes paths.
+    Register(Vec<Captured>, Vec<String>, Ask, Replier<Result<Committed, ChangeError>>),
 }
 
 /// A request to a shard's registrar.

@@ -2,7 +2,9 @@
 
 use crate::stats::Sent;
 
-use super::figures::{LagStatus, ProposalStatus, RateStatus, TransferStatus, TransportStatus};
+use super::figures::{
+    CheckpointStatus, LagStatus, ProposalStatus, RateStatus, TransferStatus, TransportStatus,
+};
 use super::registrar::RegistrarStatus;
 
 /// One node.
@@ -204,6 +206,9 @@ pub struct ShardStatus {
     /// Segments that the manifest has no more and whose files still stand here, in their grace time or pinned.
     #[cfg_attr(feature = "daemon", serde(default))]
     pub leaving: u64,
+    /// What became of its checkpoints. Zeros where an older node tells.
+    #[cfg_attr(feature = "daemon", serde(default))]
+    pub checkpoints: CheckpointStatus,
 }
 
 /// A segment that no source could serve yet.

@@ -11,7 +11,7 @@ use crate::uring::{Errno, File, OpenOptions};
 
 use super::fault::{DiskError, Doing};
 use super::identity::Identity;
-use super::names::{Stem, draft_names_of, is_draft};
+use super::names::{Stem, draft_names_of, is_draft, is_taken};
 use super::open::{absent, look_at};
 use super::path::RelativePath;
 use super::scan::identity_of;
@@ -34,6 +34,13 @@ pub(super) struct Drafts {
     pub(super) claimed: Vec<Draft>,
     /// One that nobody answers for and a pin may need: more of them would all be the same.
     pub(super) parked: Option<Draft>,
+}
+
+impl Draft {
+    /// It is a checkpoint's file, which is ours and gets the segment's name.
+    pub(super) fn is_taken(&self) -> bool {
+        self.name.as_deref().is_some_and(is_taken)
+    }
 }
 
 impl Drafts {
@@ -64,9 +71,7 @@ impl Store {
     /// Lets go of all drafts that nobody has claimed: files digested by an earlier process and not registered. To be
     /// called when nothing waits to be registered any more. Says of how many.
     pub async fn sweep_drafts(&self) -> usize {
-        let mine: BTreeSet<String> =
-            self.0.drafts.borrow().values().flat_map(Drafts::names).cloned().collect();
-        let unclaimed: Vec<String> = self.0.draft_names.borrow().difference(&mine).cloned().collect();
+        let unclaimed = self.0.unclaimed();
         for name in &unclaimed {
             self.unlink_draft(Some(name)).await;
         }
@@ -84,6 +89,12 @@ impl Store {
 }
 
 impl Inner {
+    /// Drafts of an earlier process.
+    fn unclaimed(&self) -> Vec<String> {
+        let mine: BTreeSet<String> = self.drafts.borrow().values().flat_map(Drafts::names).cloned().collect();
+        self.draft_names.borrow().difference(&mine).cloned().collect()
+    }
+
     /// One draft of a file with this content, which has no other use from now on.
     pub(super) fn take_draft(&self, path: &RelativePath, root: Digest) -> Option<Draft> {
         let key = (path.clone(), root);
@@ -108,8 +119,18 @@ impl Inner {
     /// The content of a segment among the drafts of an earlier process: the engine may have deleted or replaced the
     /// file since.
     pub(super) async fn find_draft(&self, want: &Want) -> Result<Option<Draft>, DiskError> {
+        let names = self.draft_names.borrow().iter().filter(|name| !is_taken(name)).cloned().collect();
+        self.find_among(names, want).await
+    }
+
+    /// The content of a segment among what an earlier process had taken for a checkpoint.
+    pub(super) async fn find_taken(&self, want: &Want) -> Result<Option<Draft>, DiskError> {
+        let names = self.unclaimed().into_iter().filter(|name| is_taken(name)).collect();
+        self.find_among(names, want).await
+    }
+
+    async fn find_among(&self, names: Vec<String>, want: &Want) -> Result<Option<Draft>, DiskError> {
         let mut unread = None;
-        let names: Vec<String> = self.draft_names.borrow().iter().cloned().collect();
         for name in names {
             match self.open_draft(name, want).await {
                 Ok(None) => {}

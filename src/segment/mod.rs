@@ -39,6 +39,7 @@ mod staged;
 mod staging;
 mod staging_error;
 mod store;
+mod taken;
 mod writer;
 
 pub use chunked::{ChunkUnread, ChunkedFile, is_resident};
@@ -51,7 +52,7 @@ pub use landing::{Landed, Step};
 pub use landing_error::LandError;
 pub use lend::{Lent, LentFile, Outline};
 pub use link::{LinkError, Shared, Sharing, Spare};
-pub use names::Stem;
+pub use names::{Stem, captured_name};
 pub use open::{OpenError, Recovery, hold};
 pub use partial::{NotReady, Partial};
 pub use path::{PRIVATE_FOLDER, PathRefused, RelativePath};

@@ -23,6 +23,10 @@ const GONE: &str = "gone-";
 /// The beginning of the name that a staged file has while it takes the place of the version before.
 const SWAP: &str = "swap-";
 const DRAFT: &str = "draft-";
+/// The beginning of the name of a draft that is a checkpoint's file, and gets the segment's name when it has an id.
+const TAKEN: &str = "taken-";
+/// The beginning of the names in `checkpoints/`.
+const CAPTURED: &str = "captured-";
 
 /// What a name in `staging/` stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -205,7 +209,28 @@ pub(super) fn draft_name(identity: &Identity, number: u32) -> String {
 
 /// Whether a name in `pins/` is a draft's.
 pub(super) fn is_draft(name: &str) -> bool {
-    name.starts_with(DRAFT)
+    name.starts_with(DRAFT) || is_taken(name)
+}
+
+/// The same for a checkpoint's file, which is ours.
+pub(super) fn taken_name(identity: &Identity, number: u32) -> String {
+    format!("{TAKEN}{:x}-{:x}-{number:x}", identity.inode, identity.modified.0)
+}
+
+/// Whether a name in `pins/` is that of a checkpoint's file that has no id yet.
+pub(super) fn is_taken(name: &str) -> bool {
+    name.starts_with(TAKEN)
+}
+
+/// The name of what a checkpoint links or copies, before it is among the drafts. `number` is never used twice.
+#[must_use]
+pub fn captured_name(process: u32, number: u64) -> String {
+    format!("{CAPTURED}{process:x}-{number:x}")
+}
+
+/// Whether a name in `checkpoints/` is such a one.
+pub(super) fn is_captured(name: &str) -> bool {
+    name.starts_with(CAPTURED)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::hooks::{Hooks, Sabotage};
 use super::identity::Identity;
 use super::inventory::{Inventory, Standing};
 use super::locks::Locks;
-use super::names::{StagingName, Stem, is_draft, staging_name};
+use super::names::{StagingName, Stem, is_captured, is_draft, staging_name};
 use super::path::{PRIVATE_FOLDER, RelativePath};
 use super::record::{InventoryCut, Ownership, Record};
 use super::store::{Inner, PrivateFolders, Store, StoreOptions};
@@ -91,6 +91,7 @@ impl Store {
         let mut recovery = Recovery { inventory_cut, ..Recovery::default() };
         store.find_staged(&mut recovery).await?;
         store.find_pins(&mut recovery).await?;
+        store.empty_checkpoints(&mut recovery).await?;
         store.0.settle_intents().await?;
         store.look_at_records(&mut recovery).await?;
         Ok((store, recovery))
@@ -135,6 +136,20 @@ impl Store {
                 Some(stem) => drop(self.0.pinned.borrow_mut().insert(stem)),
                 None if is_draft(text) => drop(self.0.draft_names.borrow_mut().insert(text.to_owned())),
                 None => recovery.strangers.push(stranger("pins", &name.bytes)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a checkpoint had linked or copied when its process went is of no use.
+    async fn empty_checkpoints(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
+        let folder = &self.0.folders.checkpoints;
+        for name in folder.list().await.map_err(failed(Doing::List, "checkpoints"))? {
+            match std::str::from_utf8(&name.bytes) {
+                Ok(name) if is_captured(name) => {
+                    folder.remove(name).await.map_err(failed(Doing::Unlink, name))?;
+                }
+                Ok(_) | Err(_) => recovery.strangers.push(stranger("checkpoints", &name.bytes)),
             }
         }
         Ok(())
@@ -253,6 +268,7 @@ async fn open_folders(path: &str) -> Result<PrivateFolders, OpenError> {
         staging: make(&private, "staging").await?,
         pins_sync: FolderSync::new(pins.clone()),
         pins,
+        checkpoints: make(&private, "checkpoints").await?,
         digests: make(&private, "digests").await?,
         quarantine: make(&private, "quarantine").await?,
         private,

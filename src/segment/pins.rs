@@ -10,7 +10,7 @@ use futures_util::future::join;
 
 use crate::broken::{self, Broken};
 use crate::digest::{ChunkList, VerifiedChunks};
-use crate::ids::Digest;
+use crate::ids::{Digest, SegmentId};
 use crate::limits::DRAFTS_OF_FILE_MAX;
 use crate::uring::{Errno, File, FileKind, OpenOptions};
 
@@ -23,6 +23,9 @@ use super::path::RelativePath;
 use super::record::{Change, Ownership, Record};
 use super::scan::identity_of;
 use super::store::{Inner, Store, Want};
+
+/// A file that is kept: open, whether past the page cache, what it is, and its second name.
+pub(super) type Kept = (File, bool, Identity, Option<String>);
 
 /// What digesting a file gives: all that registering it needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,7 +49,15 @@ impl Store {
     /// # Errors
     /// There is no such regular file, it changed meanwhile, or the disk refuses something.
     pub async fn digest_file(&self, path: &RelativePath) -> Result<Digested, DigestError> {
-        let (file, direct, identity, name) = self.keep(path).await?;
+        self.digest_kept(path, self.keep(path).await?).await
+    }
+
+    /// Digests what is kept and makes it a draft.
+    pub(super) async fn digest_kept(
+        &self,
+        path: &RelativePath,
+        (file, direct, identity, name): Kept,
+    ) -> Result<Digested, DigestError> {
         let hashed = self.hash_kept((&file, direct), path, identity).await;
         let (chunks, flat) = match hashed {
             Ok(hashed) => hashed,
@@ -107,13 +118,23 @@ impl Store {
             self.unlink_draft(draft.name.as_deref()).await;
             return Err(PinError::Changed { expected: draft.identity, found });
         }
+        if let Some(by) = self.id_at(&want.path).filter(|by| draft.is_taken() && *by > want.id) {
+            self.unlink_draft(draft.name.as_deref()).await;
+            return Err(PinError::Superseded { by });
+        }
         match self.0.older_in_place(want).await? {
-            Some(older) if draft.name.is_some() => self.0.land_draft(want, draft, &older).await,
+            Some(older) if draft.name.is_some() => self.0.land_draft(want, draft, Some(&older)).await,
+            None if draft.is_taken() && self.0.is_name_free(want).await? => {
+                self.0.land_draft(want, draft, None).await
+            }
             Some(_) | None => self.0.settle_pin(want, draft).await,
         }
     }
 
     async fn digest_again(&self, want: &Want) -> Result<Draft, PinError> {
+        if let Some(taken) = self.0.find_taken(want).await? {
+            return Ok(taken);
+        }
         let digested = match self.digest_file(&want.path).await {
             Ok(digested) => digested,
             Err(error) => match self.0.find_draft(want).await? {
@@ -131,7 +152,7 @@ impl Store {
     }
 
     /// Opens the engine's file and gives it a second name, if it can have one.
-    async fn keep(&self, path: &RelativePath) -> Result<(File, bool, Identity, Option<String>), DigestError> {
+    async fn keep(&self, path: &RelativePath) -> Result<Kept, DigestError> {
         let not_found = |errno| DiskError::from_open(path, errno);
         let folder = self.0.folder_of(path).await.map_err(not_found)?;
         let stat = folder.stat_name(path.name()).await.map_err(not_found)?;
@@ -211,20 +232,24 @@ impl Inner {
         Ok(ours.into_iter().find(|older| found == Some(older.identity)))
     }
 
-    /// Gives a draft the name that an older version of ours has, durably: as what has landed it is ours from now on.
-    async fn land_draft(&self, want: &Want, draft: Draft, older: &Record) -> Result<(), PinError> {
+    /// Gives a draft the segment's name, that an older version of ours has or nothing, durably: as what has landed it
+    /// is ours from now on.
+    async fn land_draft(&self, want: &Want, draft: Draft, older: Option<&Record>) -> Result<(), PinError> {
         let (stem, name) = (want.stem(), draft.name.as_deref().expect("the caller has looked"));
+        let (is_taken, pin) = (draft.is_taken(), stem.to_string());
         if draft.chunks.chunk_count() > 1 {
             self.write_list(stem, &draft.chunks).await?;
         }
         // The engine may delete what stands under its name: the pin stays all the same. Until it is recorded, a restart
-        // finds it by that.
-        self.name_pin(stem, name).await?;
+        // finds it by that. What a checkpoint took keeps the name that says so until it has the segment's.
+        if !is_taken {
+            self.name_pin(stem, name).await?;
+        }
         self.unlink_staged(stem).await?;
         let folder = self.make_folder(want.path.folder()).await?;
-        let pin = stem.to_string();
-        let linked = self.folders.pins.link(&pin, &self.folders.staging, &pin).await;
-        linked.map_err(failed(Doing::Link, pin))?;
+        let kept = if is_taken { name } else { &pin };
+        let linked = self.folders.pins.link(kept, &self.folders.staging, &pin).await;
+        linked.map_err(failed(Doing::Link, &pin))?;
         self.staged.borrow_mut().insert(stem);
         let (id, root, len, path) = (want.id, want.root, want.len, want.path.clone());
         let record = Record { id, root, len, path, identity: draft.identity, owner: Ownership::Ours };
@@ -232,7 +257,13 @@ impl Inner {
         self.give_name((stem, &draft.identity), &folder, &want.path).await?;
         self.sync_folder(want.path.folder()).await?;
         self.inventory.append(vec![Change::Put(record)]).await?;
-        Ok(self.drop_private(older.stem()).await?)
+        if is_taken {
+            self.name_pin(stem, name).await?;
+        }
+        match older {
+            Some(older) => Ok(self.drop_private(older.stem()).await?),
+            None => Ok(()),
+        }
     }
 
     /// Makes a draft's second name the segment's pin, durably.
@@ -280,6 +311,8 @@ pub enum DigestError {
         /// After.
         found: Identity,
     },
+    /// Under the name of a checkpoint's file stands what Ringway did not bring there.
+    Occupied,
     /// The disk refused something; `NOT_FOUND` if there is no such file.
     Disk(DiskError),
 }
@@ -295,6 +328,11 @@ pub enum PinError {
         expected: Digest,
         /// The file's.
         found: Digest,
+    },
+    /// It is a checkpoint's file, and a newer version stands under the path already.
+    Superseded {
+        /// The newer one.
+        by: SegmentId,
     },
     /// It changed since it was digested.
     Changed {
@@ -324,6 +362,7 @@ impl fmt::Display for DigestError {
             Self::Changed { expected, found } => {
                 write!(f, "the file changed while it was read: it was {expected}, it is {found}")
             }
+            Self::Occupied => f.write_str("what stands there is not Ringway's, and is not replaced"),
             Self::Disk(error) => error.fmt(f),
         }
     }
@@ -336,6 +375,7 @@ impl fmt::Display for PinError {
             Self::OtherContent { expected, found } => {
                 write!(f, "the file has root {found}, the segment {expected}")
             }
+            Self::Superseded { by } => write!(f, "segment {by} has taken the path since"),
             Self::Changed { expected, found } => {
                 write!(f, "the file changed since it was digested: it was {expected}, it is {found}")
             }

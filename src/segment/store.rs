@@ -128,6 +128,7 @@ pub(super) struct PrivateFolders {
     pub(super) staging: Dir,
     pub(super) pins: Dir,
     pub(super) pins_sync: FolderSync,
+    pub(super) checkpoints: Dir,
     pub(super) digests: Dir,
     pub(super) quarantine: Dir,
     /// Held for as long as the store is.

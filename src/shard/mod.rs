@@ -3,6 +3,7 @@
 mod announce;
 mod attempt;
 mod catch_up;
+mod checkpoint;
 mod events;
 mod figures;
 mod forward;
@@ -21,6 +22,7 @@ mod sync;
 mod watermark;
 
 pub use attempt::Attempt;
+pub use checkpoint::{Captured, CheckpointPlace};
 pub use events::{Event, EventsGone, Happening, Place};
 pub use leaving::Pin;
 pub use parts::{Addresses, Overdue, ShardParts, StartError, Transfers};

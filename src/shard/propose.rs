@@ -129,12 +129,23 @@ impl Shard {
         level: Level,
         timeout: Nanos,
     ) -> Result<Done, ProposalError> {
+        self.perform_from(asked, &[], level, timeout).await
+    }
+
+    /// The same, with what a checkpoint has captured for each of the first changes.
+    pub(super) async fn perform_from(
+        &self,
+        asked: Vec<Asked>,
+        captured: &[String],
+        level: Level,
+        timeout: Nanos,
+    ) -> Result<Done, ProposalError> {
         let inner = &self.0;
         let mut drafts = Vec::new();
         let proposed = async {
             let operations = {
                 let _preparing = Preparing::begin(inner).await;
-                inner.prepare(&asked, &mut drafts).await?
+                inner.prepare(&asked, captured, &mut drafts).await?
             };
             // From here: reading files takes as long as it takes.
             let until = Core::current().now().plus(timeout);
@@ -199,11 +210,13 @@ impl Inner {
     async fn prepare(
         &self,
         asked: &[Asked],
+        captured: &[String],
         drafts: &mut Vec<(RelativePath, Digest)>,
     ) -> Result<Vec<Operation>, ProposalError> {
         let mut operations = Vec::with_capacity(asked.len());
-        for change in asked {
-            operations.push(self.operation_of(change, drafts).await?);
+        for (place, change) in asked.iter().enumerate() {
+            let captured = captured.get(place).map(String::as_str);
+            operations.push(self.operation_of(change, captured, drafts).await?);
         }
         Ok(operations)
     }
@@ -212,6 +225,7 @@ impl Inner {
     pub(super) async fn operation_of(
         &self,
         asked: &Asked,
+        captured: Option<&str>,
         drafts: &mut Vec<(RelativePath, Digest)>,
     ) -> Result<Operation, ProposalError> {
         let (update, path, flat, tier, labels, facts) = match asked {
@@ -223,7 +237,7 @@ impl Inner {
                 (*update, path, *flat, *tier, labels, *facts)
             }
         };
-        let digested = self.digest(path, drafts).await?;
+        let digested = self.digest(path, captured, drafts).await?;
         let Identity { inode, bytes, modified, .. } = digested.identity;
         if facts.is_some_and(|facts| facts != (inode, bytes, i128::from(modified.0))) {
             return Err(ProposalError::Changed { path: path.clone() });
@@ -249,10 +263,14 @@ impl Inner {
     async fn digest(
         &self,
         path: &str,
+        captured: Option<&str>,
         drafts: &mut Vec<(RelativePath, Digest)>,
     ) -> Result<Digested, ProposalError> {
         let relative = check_path(path)?;
-        let digested = self.store.digest_file(&relative).await;
+        let digested = match captured {
+            Some(name) => self.store.digest_taken(&relative, name).await,
+            None => self.store.digest_file(&relative).await,
+        };
         let digested = digested.map_err(|error| ProposalError::Digest { path: path.to_owned(), error })?;
         drafts.push((relative, digested.root));
         Ok(digested)

@@ -266,7 +266,7 @@ impl Inner {
         let (mut rest, mut attempts) = (REGISTRAR_BACKOFF_FIRST, 0);
         while !registrar.queue.is_refused(number) {
             let mut drafts = Vec::new();
-            let error = match self.operation_of(&asked, &mut drafts).await {
+            let error = match self.operation_of(&asked, None, &mut drafts).await {
                 Ok(operation) => return item(path, Some(operation), drafts),
                 Err(error) => error,
             };

@@ -7,7 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use crate::broken::{self, Broken};
 use crate::config::{Spread, Work};
@@ -17,7 +17,7 @@ use crate::limits::DERIVE_INTERVAL;
 use crate::manifest::{Change, Difference, Effect, Entry, State, difference};
 use crate::raft::{Applied, Group, Hook};
 use crate::segment::{RelativePath, Store, Want as SegmentWant};
-use crate::stats::{ProposalStats, Seldom, TransferStats};
+use crate::stats::{CheckpointStats, ProposalStats, Seldom, TransferStats};
 use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Neighbours, Pacer, Resolver};
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Gate, Notify, Places, Priority, sleep};
@@ -63,6 +63,9 @@ pub(super) struct Inner {
     pub(super) removing: RefCell<BTreeSet<SegmentId>>,
     /// Segments that readers have pinned, or had.
     pub(super) pins: RefCell<BTreeMap<SegmentId, Weak<()>>>,
+    /// The checkpoint under way, if there is one.
+    pub(super) checkpoint: RefCell<Weak<()>>,
+    pub(super) checkpoints: Arc<CheckpointStats>,
     /// How long a deleted segment's file stays.
     pub(super) delete_grace: Nanos,
     pub(super) session: RefCell<Option<Session>>,
@@ -141,6 +144,8 @@ impl Shard {
             pinning: RefCell::default(),
             removing: RefCell::default(),
             pins: RefCell::default(),
+            checkpoint: RefCell::default(),
+            checkpoints: Arc::default(),
             delete_grace,
             session: RefCell::default(),
             kept_session: Cell::new(Kept::Earlier(None)),

@@ -130,7 +130,7 @@ impl Shard {
     }
 
     /// What is committed now, asked until a leader says it.
-    async fn due(&self, until: Nanos) -> Result<LogIndex, NotSynced> {
+    pub(super) async fn due(&self, until: Nanos) -> Result<LogIndex, NotSynced> {
         loop {
             let left = until.since(Core::current().now());
             let error = match self.group().read_barrier(left).await {

@@ -118,6 +118,7 @@ mod tests {
             transfers: Default::default(),
             proposals: Default::default(),
             leaving: 0,
+            checkpoints: Default::default(),
         };
         NodeStatus {
             node: number,
