@@ -24,6 +24,7 @@ mod returning;
 mod seeds;
 mod settle;
 mod spread;
+mod synced;
 mod updates;
 mod workload;
 
