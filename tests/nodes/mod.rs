@@ -25,6 +25,7 @@ mod returning;
 mod seeds;
 mod settle;
 mod spread;
+mod synced;
 mod updates;
 mod workload;
 

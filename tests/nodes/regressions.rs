@@ -88,7 +88,10 @@ fn a_pin_that_is_not_recorded_is_kept_over_a_snapshot_and_a_start() {
             register(&mut cluster, NodeId(1), &format!("s-{number}"), 100 * seed + number);
         }
         let shard = cluster.shard(origin, SHARD).expect("it runs");
-        let (snapshot, _) = shard.group().figures().snapshot.expect("40 entries, and one for each 16");
+        let has_snapshot = |_: &mut Cluster| shard.group().figures().snapshot.is_some();
+        let is_written = cluster.until(secs(2), has_snapshot).expect("no checker minds");
+        assert!(is_written, "40 entries, and one for each 16");
+        let (snapshot, _) = shard.group().figures().snapshot.expect("it is written");
         let entry = shard.group().machine().borrow().by_path("a").cloned().expect("it is committed");
         assert!(snapshot.index >= entry.id.index && !shard.store().is_held(entry.id, entry.root));
         drop(shard);

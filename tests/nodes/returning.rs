@@ -24,7 +24,7 @@ fn register(cluster: &mut Cluster, node: NodeId, name: &str, seed: u64) {
 }
 
 /// The power goes and takes the disk with it; there is another one, empty.
-fn empty(cluster: &mut Cluster, lost: NodeId) {
+pub fn empty(cluster: &mut Cluster, lost: NodeId) {
     cluster.power_cut(lost, millis(500));
     cluster.sim.host(lost).disk = Disk::new(&SimOptions::default().disk);
     cluster.sim.host(lost).disk.plant_dir("/data");
