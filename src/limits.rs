@@ -365,8 +365,8 @@ pub const PARTIAL_WAIT: Nanos = Nanos::from_secs(2);
 pub const PARTIAL_WAIT_MAX: Nanos = Nanos::from_secs(6);
 /// For so long it waits then for its place among the segments that are served, which it gave back meanwhile.
 pub const PLACE_WAIT: Nanos = Nanos::from_secs(2);
-/// A chunk that has not passed the source's limits by then is refused as busy, counted from when it was its turn: whoever
-/// waits for it must not take the source for silent.
+/// A chunk that has not passed the source's limits so long after it was its turn is refused as busy: whoever waits for
+/// it must not take the source for silent.
 pub const PACE_WAIT_MAX: Nanos = Nanos::from_secs(10);
 /// A replica that has not begun yet to fetch what it is asked for is asked again after so long,
 pub const SPREAD_PAUSE: Nanos = Nanos::from_millis(100);

@@ -32,11 +32,14 @@ impl Inquiry {
     }
 }
 
+/// Hands an inquiry to a core, or drops it.
+type Ask = dyn Fn(u16, Box<Inquiry>);
+
 /// The cores on which the node's other shards are.
 #[derive(Default)]
 pub struct Neighbours {
     cores: Vec<u16>,
-    ask: Option<Box<dyn Fn(u16, Box<Inquiry>)>>,
+    ask: Option<Box<Ask>>,
 }
 
 impl Neighbours {

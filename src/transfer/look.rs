@@ -97,7 +97,7 @@ mod tests {
         assert!(wants.iter().all(|want| looks.add(want)));
         assert_eq!(taken(&mut looks, &wants), [1, 4]);
         assert!(looks.found_nothing(wants[0].id) && !looks.found_nothing(wants[0].id));
-        assert_eq!(taken(&mut looks, &wants), [], "it is being fetched");
+        assert_eq!(taken(&mut looks, &wants), [0; 0], "it is being fetched");
         looks.end(&wants[0]);
         assert_eq!(taken(&mut looks, &wants), [2]);
         assert!(looks.found_nothing(wants[1].id));
@@ -119,7 +119,7 @@ mod tests {
         assert!(wants.iter().all(|want| looks.add(want)));
         let first = taken(&mut looks, &wants);
         assert_eq!((first.len(), first.first()), (LOOKS_MAX, Some(&9999)));
-        assert_eq!(taken(&mut looks, &wants), []);
+        assert_eq!(taken(&mut looks, &wants), [0; 0]);
         assert!(looks.found_nothing(wants[0].id));
         assert_eq!(taken(&mut looks, &wants), [LOOKS_MAX as u64], "one more");
     }

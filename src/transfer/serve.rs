@@ -316,8 +316,8 @@ impl Seat<'_> {
     }
 
     /// Waits until so many bytes may leave. Somewhat more may be counted than the chunk has: of a file that is read in
-    /// blocks, and of one that is being fetched. Whoever would wait too long comes again: streams that share a low limit
-    /// take each other for silent otherwise.
+    /// blocks, and of one that is being fetched. Whoever would wait too long comes again: where streams share a low
+    /// limit, each would take the source for silent.
     async fn pay(&mut self, bytes: usize, until: Nanos) -> Result<(), Refusal> {
         if self.pace.is_free() {
             return Ok(());

@@ -32,8 +32,8 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub fn is_of(&self, node: NodeId, shard: ShardId, path: &str) -> bool {
-        (self.node, self.shard, self.path.as_str()) == (node, shard, path)
+    pub fn is_of(&self, node: NodeId, inode: u64) -> bool {
+        (self.node, self.inode) == (node, inode)
     }
 }
 
@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     fn is_rotten(&self, node: NodeId, shard: ShardId, path: &str) -> bool {
-        self.ledger.rotten.contains(&(node, shard, path.to_owned()))
+        self.ledger.is_rotten(&self.sim.host(node).disk, node, shard, path)
     }
 
     /// Somebody opens a segment as the product tells: the first place whose file is the one that was verified.
@@ -183,7 +183,7 @@ impl Cluster {
                 }
             }
             self.ledger.read += 1;
-            if root_of(&bytes) != root && !self.is_rotten(node, shard, &path) {
+            if root_of(&bytes) != root && !self.ledger.rotten_files.contains(&(node, inode)) {
                 let what = format!("{node}: a reader of {path} in shard {shard} has not read what it opened");
                 self.checks.borrow_mut().hold("no_unverified_byte", Err(Violation(what)));
             }

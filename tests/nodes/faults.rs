@@ -238,15 +238,37 @@ impl Cluster {
     /// A byte of a replica's file goes bad on the medium.
     fn rot(&mut self, node: NodeId) -> Option<()> {
         let (shard, path) = self.replica_on(node)?;
-        if self.ledger.rotten.iter().any(|(_, of, other)| *of == shard && *other == path) {
+        let name = file(shard, &path);
+        let inode = self.sim.host(node).disk.absolute(name.as_bytes()).ok()?;
+        let names = self.names_of(node, inode);
+        let is_known = |name: &(ShardId, String)| {
+            self.ledger.rotten.iter().any(|(_, of, path)| (of, path) == (&name.0, &name.1))
+        };
+        if names.iter().any(is_known) {
             return None; // somebody has to have it sound
         }
-        let name = file(shard, &path);
         let len = self.sim.host(node).disk.file(&name)?.len() as u64;
         let at = self.sim.draw(len.max(1));
         self.sim.host(node).disk.rot(&name, at, 0x10).then_some(())?;
-        self.ledger.rotten.insert((node, shard, path));
+        self.ledger.rotten.extend(names.into_iter().map(|(shard, path)| (node, shard, path)));
+        self.ledger.rotten_files.insert((node, inode));
         Some(())
+    }
+
+    /// The segments that one file of a node is: of the same content, linked.
+    fn names_of(&self, node: NodeId, inode: u64) -> Vec<(ShardId, String)> {
+        let mut names = Vec::new();
+        for shard in self.shards() {
+            let Some(running) = self.shard(node, shard) else { continue };
+            let machine = running.group().machine();
+            let machine = machine.borrow();
+            let host = self.sim.host(node);
+            let paths = machine.entries(None).map(|entry| entry.path().as_str().to_owned());
+            let is_it =
+                |path: &String| host.disk.absolute(file(shard, path).as_bytes()).is_ok_and(|at| at == inode);
+            names.extend(paths.filter(is_it).map(|path| (shard, path)));
+        }
+        names
     }
 
     /// While a node is down somebody removes one of its replicas, or writes over it.
@@ -261,7 +283,8 @@ impl Cluster {
             disk.remove(&name);
         } else {
             // Who reads there reads nonsense from now on, and that is not the product's doing.
-            self.ledger.readings.retain(|reading| !reading.is_of(node, shard, &path));
+            let inode = disk.absolute(name.as_bytes()).ok()?;
+            self.ledger.readings.retain(|reading| !reading.is_of(node, inode));
             disk.overwrite(&name, b"not what was verified");
         }
         Some(())

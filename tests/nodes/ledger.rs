@@ -7,6 +7,8 @@ use ringway::digest::{Kernel, TreeHasher};
 use ringway::engine::{Ask, Change, ChangeError, Committed, Durability, Reply, Sealed};
 use ringway::ids::{Digest, GroupId, LogIndex, NodeId, ShardId};
 
+use crate::sim::disk::Disk;
+
 use super::checks::{Checks, Found};
 use super::cluster::Cluster;
 use super::elsewhere::Reading;
@@ -56,6 +58,8 @@ pub struct Ledger {
     pub refused: BTreeMap<String, u64>,
     /// Files that have rotted where nobody looks: on which node, of which shard, under which path.
     pub rotten: BTreeSet<(NodeId, ShardId, String)>,
+    /// The same files by their inodes: what is linked has several names.
+    pub rotten_files: BTreeSet<(NodeId, u64)>,
     /// Which engine has sealed what under a path.
     pub sealed: BTreeMap<(ShardId, String), BTreeSet<(NodeId, Digest)>>,
     /// What an engine has made of a path that another one had sealed, kept until it is told that it is committed.
@@ -82,6 +86,15 @@ pub fn root_of(bytes: &[u8]) -> Digest {
 /// Where a path of a shard stands on a node's disk.
 pub fn file(shard: ShardId, path: &str) -> String {
     format!("{ROOT}/shard-{:04}/segments/{path}", shard.0)
+}
+
+impl Ledger {
+    /// Whether what stands on a node has rotted, under this name or another one of the same file.
+    pub fn is_rotten(&self, disk: &Disk, node: NodeId, shard: ShardId, path: &str) -> bool {
+        let inode = disk.absolute(file(shard, path).as_bytes());
+        self.rotten.contains(&(node, shard, path.to_owned()))
+            || inode.is_ok_and(|inode| self.rotten_files.contains(&(node, inode)))
+    }
 }
 
 /// What a path has when the log is applied up to an index.

@@ -89,8 +89,7 @@ impl Cluster {
             for id in self.shards() {
                 let fetched = host.shard(id).map_or(0, |shard| shard.stats().bytes_fetched.get());
                 // What has rotted is noticed by the way, and fetched.
-                let rots =
-                    self.ledger.rotten.iter().any(|(node, shard, _)| (*node, *shard) == (host.node, id));
+                let rots = self.ledger.rotten_files.iter().any(|(node, _)| *node == host.node);
                 if fetched > 0 && !rots {
                     let what = format!("{}: shard {id} fetched {fetched} bytes that stood before", host.node);
                     return Err(Found { checker: "converges", what });
@@ -187,7 +186,7 @@ impl Cluster {
         for name in paths.iter().filter(|path| !path.ends_with('/')) {
             let path = &name[root.len()..];
             let Some(bytes) = host.disk.file(name) else { continue };
-            if self.ledger.rotten.contains(&(node, id, path.to_owned())) {
+            if self.ledger.is_rotten(&host.disk, node, id, path) {
                 continue;
             }
             let (digest, len) = (root_of(&bytes), bytes.len() as u64);
@@ -200,7 +199,7 @@ impl Cluster {
         }
         for entry in machine.entries(None) {
             let path = entry.path().as_str();
-            if self.ledger.rotten.contains(&(node, id, path.to_owned())) {
+            if self.ledger.is_rotten(&host.disk, node, id, path) {
                 continue;
             }
             let found = host.disk.file(&file(id, path)).map(|bytes| root_of(&bytes));

@@ -1,4 +1,4 @@
-//! P10: content that the target holds already is linked and not fetched, whatever becomes of the file that it stands in.
+//! P10: content that the target holds already is linked and not fetched, whatever becomes of the file it stands in.
 
 use std::rc::Rc;
 

@@ -197,8 +197,8 @@ fn p7_what_this_node_holds_back_itself_is_no_silence_of_its_source() {
     assert_eq!((target.stats.failed.get(), target.stats.bytes_fetched.get()), (0, rig.total()));
 }
 
-/// Once each of the streams that shared a chunk a second waited longer for its next one than a source may be silent, was
-/// given up for that, and asked anew at the end of the queue.
+/// Once each of the streams that shared a chunk a second waited longer for its next one than a source may be silent,
+/// was given up for that, and asked anew at the end of the queue.
 #[test]
 fn p7_streams_that_share_a_low_limit_are_told_so_and_do_not_take_the_source_for_silent() {
     let mut rig = Rig::new(1, &[3 * CHUNK_BYTES]);
