@@ -1,8 +1,8 @@
 //! What a checkpoint has linked or copied from an engine's active files: taken out of `checkpoints/` among the drafts,
 //! and given its segment's name when that has an id.
 //!
-//! So it is ours, under its final name as on a replica, and that name changes only when the change is committed: a crash
-//! before leaves a draft that the next start lets go, one behind it a draft that gets its name then.
+//! So it is ours, under its final name as on a replica, and that name changes only when the change is committed: a
+//! crash before leaves a draft that the next start lets go, one behind it a draft that gets its name then.
 
 use crate::limits::DRAFTS_OF_FILE_MAX;
 use crate::uring::{Errno, FileKind, OpenOptions};

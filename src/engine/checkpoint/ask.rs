@@ -16,7 +16,7 @@ use crate::ids::Nanos;
 use super::active::ActiveFiles;
 use super::capture::Capture;
 use super::error::CheckpointError;
-use super::lease::Lease;
+use super::lease::{Lease, Over};
 
 /// A checkpoint that is registered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,11 +113,16 @@ fn work(shard: &Shard, lease: &Arc<Lease>, ask: Ask) -> Option<Result<Checkpoint
         Ok(place) => place,
         Err(error) => return Some(Err(error)),
     };
-    let frozen = lease.freeze(Arc::clone(&place.stats)).ok()?;
+    let frozen = match lease.freeze(Arc::clone(&place.stats)) {
+        Ok(frozen) => frozen,
+        Err(Over(error)) => return error.map(Err),
+    };
     let mut capture = Capture::new(place.folder.clone().into());
     let is_over = || lease.is_over();
     let taken = frozen.check().and_then(|()| capture.take(&frozen, shard.directory(), &is_over));
-    lease.thaw().ok()?;
+    if let Err(Over(error)) = lease.thaw() {
+        return error.map(Err);
+    }
     let files = match taken {
         Ok(files) => files,
         Err(error) => return Some(Err(error)),

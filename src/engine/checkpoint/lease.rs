@@ -1,5 +1,5 @@
-//! The lease of a freeze: whoever holds it is watched by another thread, which thaws the engine when the time is over or
-//! nobody waits any more, whatever the holder does meanwhile.
+//! The lease of a freeze: whoever holds it is watched by another thread, which thaws the engine when the time is over
+//! or nobody waits any more, whatever the holder does meanwhile.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -41,9 +41,9 @@ enum Phase {
     Thawed,
 }
 
-/// There is nothing more to do: whoever asked has been answered.
+/// No checkpoint comes of it. The answer is the holder's to give, when it has cleared up; none if it was given.
 #[derive(Debug)]
-pub(super) struct Over;
+pub(super) struct Over(pub(super) Option<CheckpointError>);
 
 impl Lease {
     pub(super) fn new(
@@ -66,16 +66,15 @@ impl Lease {
             let mut state = self.lock();
             state.stats = Some(stats);
             if state.is_over {
-                return Err(self.fail(state, None));
+                return Err(Over(Some(CheckpointError::Stopped)));
             }
             state.phase = Phase::Freezing(begun);
         }
         let watched = Arc::clone(self);
         let watcher = thread::Builder::new().name("ringway-lease".to_owned());
         if let Err(error) = watcher.spawn(move || watched.watch(begun)) {
-            let mut state = self.lock();
-            state.phase = Phase::Thawed;
-            return Err(self.fail(state, Some(freeze_error(format!("it cannot be watched: {error}")))));
+            self.lock().phase = Phase::Thawed;
+            return Err(Over(Some(freeze_error(format!("it cannot be watched: {error}")))));
         }
         let frozen = catch_unwind(AssertUnwindSafe(|| self.hooks.freeze()));
         let mut state = self.lock();
@@ -84,28 +83,27 @@ impl Lease {
                 state.phase = Phase::Frozen(begun);
                 Ok(frozen)
             }
-            Ok(Ok(_)) => Err(self.thaw_and_fail(state, begun, None)),
+            Ok(Ok(_)) => {
+                let _was_answered = self.thaw_from(state, begun);
+                Err(Over(None))
+            }
             Ok(Err(why)) => {
                 state.phase = Phase::Thawed;
                 self.changed.notify_all();
-                Err(self.fail(state, Some(freeze_error(why))))
+                Err(Over(Some(freeze_error(why))))
             }
             Err(_) => {
-                let error = freeze_error("its hook panicked".to_owned());
-                Err(self.thaw_and_fail(state, begun, Some(error)))
+                let thawed = self.thaw_from(state, begun);
+                Err(Over(Some(thawed.err().unwrap_or_else(|| freeze_error("its hook panicked".to_owned())))))
             }
         }
     }
 
     /// Thaws the engine, if that was not done.
     pub(super) fn thaw(&self) -> Result<(), Over> {
-        let mut state = self.lock();
-        let Phase::Frozen(begun) = state.phase else { return Err(Over) };
-        state.phase = Phase::Thawed;
-        self.changed.notify_all();
-        let stats = state.stats.clone();
-        drop(state);
-        self.call_thaw(begun, stats).map_err(|error| self.fail(self.lock(), Some(error)))
+        let state = self.lock();
+        let Phase::Frozen(begun) = state.phase else { return Err(Over(None)) };
+        self.thaw_from(state, begun).map_err(|error| Over(Some(error)))
     }
 
     /// Whether nothing comes of it any more.
@@ -158,33 +156,21 @@ impl Lease {
                 continue;
             }
             state.is_over = true;
+            // Whoever has dropped the question is told nothing.
             let expired = left.is_zero().then_some(CheckpointError::LeaseExpired { after: self.within });
-            if frozen {
-                self.thaw_and_fail(state, begun, expired);
-            } else {
-                // Whoever called `freeze` thaws when that comes back.
-                self.fail(state, expired);
-            }
-            return;
+            let expired = expired.unwrap_or(CheckpointError::Stopped);
+            // Whoever called `freeze` thaws when that comes back.
+            let thawed = if frozen { self.thaw_from(state, begun) } else { Ok(drop(state)) };
+            return self.answer(Err(thawed.err().unwrap_or(expired)));
         }
     }
 
-    fn thaw_and_fail(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        begun: Instant,
-        error: Option<CheckpointError>,
-    ) -> Over {
+    /// Thaws the engine, which nobody else does from here on.
+    fn thaw_from(&self, mut state: MutexGuard<'_, State>, begun: Instant) -> Result<(), CheckpointError> {
         state.phase = Phase::Thawed;
-        state.is_over = true;
         self.changed.notify_all();
         let stats = state.stats.clone();
         drop(state);
-        let thawed = self.call_thaw(begun, stats);
-        self.fail(self.lock(), thawed.err().or(error))
-    }
-
-    fn call_thaw(&self, begun: Instant, stats: Option<Arc<CheckpointStats>>) -> Result<(), CheckpointError> {
         let thawed = catch_unwind(AssertUnwindSafe(|| self.hooks.thaw()));
         if let Some(stats) = stats {
             stats.froze(begun.elapsed());
@@ -193,13 +179,6 @@ impl Lease {
             tracing::error!("an engine's hook panicked when it was to thaw");
             freeze_error("its hook panicked when it was to thaw".to_owned())
         })
-    }
-
-    /// Without an error nobody waits for one.
-    fn fail(&self, state: MutexGuard<'_, State>, error: Option<CheckpointError>) -> Over {
-        drop(state);
-        self.answer(Err(error.unwrap_or(CheckpointError::Stopped)));
-        Over
     }
 }
 

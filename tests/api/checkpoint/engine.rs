@@ -1,4 +1,4 @@
-//! An engine for the tests of checkpoints: files of the test's choice, and counts of how often it was frozen and thawed.
+//! An engine for the tests of checkpoints: files of the test's choice, and how often it was frozen and thawed.
 
 use std::fs;
 use std::path::Path;
