@@ -436,8 +436,7 @@ pub const INCARNATIONS_RETIRED_MAX: usize = 16 * NODES_MAX;
 pub const SHARDS_MAX: usize = 1024;
 /// Cores that one node drives.
 pub const CORES_MAX: usize = 256;
-/// Of a shard's events, the latest that are told from memory; those before are read from their files. Also the most
-/// that one answer has.
+/// Of a shard's events, the latest that are told from memory, not from their files; and the most of one answer.
 pub const EVENTS_MAX: usize = 4096;
 /// Events that wait to be written; what comes on top of them ends the line, and consumers are told of a gap.
 pub const EVENTS_UNWRITTEN_MAX: usize = 64 * 1024;

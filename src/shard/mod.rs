@@ -4,6 +4,7 @@ mod announce;
 mod attempt;
 mod catch_up;
 mod checkpoint;
+mod derive;
 mod events;
 mod figures;
 mod forward;

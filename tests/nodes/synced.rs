@@ -38,7 +38,9 @@ fn s3_while_a_node_comes_back_and_is_synced_no_write_is_refused() {
             let mut reply = shard.sync(secs(60));
             let done = cluster.until(secs(60), |_| match poll(&mut reply) {
                 None => false,
-                Some(synced) => synced.map(drop).map_or_else(|error| panic!("seed {seed}: {error}"), |()| true),
+                Some(synced) => {
+                    synced.map(drop).map_or_else(|error| panic!("seed {seed}: {error}"), |()| true)
+                }
             })?;
             assert!(done, "seed {seed}: it is up to date");
             cluster.go_on(secs(1))?;
