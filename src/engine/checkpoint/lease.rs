@@ -160,7 +160,12 @@ impl Lease {
             let expired = left.is_zero().then_some(CheckpointError::LeaseExpired { after: self.within });
             let expired = expired.unwrap_or(CheckpointError::Stopped);
             // Whoever called `freeze` thaws when that comes back.
-            let thawed = if frozen { self.thaw_from(state, begun) } else { Ok(drop(state)) };
+            let thawed = if frozen {
+                self.thaw_from(state, begun)
+            } else {
+                drop(state);
+                Ok(())
+            };
             return self.answer(Err(thawed.err().unwrap_or(expired)));
         }
     }
