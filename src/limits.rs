@@ -1,5 +1,4 @@
-//! Every bound of the library, with the relations between them asserted at compile time. The binary has its own where
-//! it uses them.
+//! Every bound of the library, with the relations between them asserted at compile time. The binary has its own.
 //!
 //! A queue, pool, retry, frame or loop takes its bound from here. Full means refuse or wait; nothing grows
 //! and nothing is dropped.
@@ -91,8 +90,7 @@ pub const STREAM_CREDIT_FIRST_BYTES: i64 = 64 * 1024;
 pub const FRAME_CHARGE_BYTES: usize = 128;
 /// Bytes that one core grants to all its streams together, each stream's minimum not counted.
 pub const RECEIVE_CREDIT_BYTES: i64 = 256 * CHUNK_BYTES as i64;
-/// Received bytes that wait for their consumers on one core; beyond it a stream is reset when more comes for
-/// it.
+/// Received bytes that wait for their consumers on one core; beyond it a stream that gets more is reset.
 pub const RECEIVE_QUEUED_BYTES_MAX: i64 = 2 * RECEIVE_CREDIT_BYTES;
 /// The same of one peer over all of its connections: as much as all streams are granted together, so that none meets it
 /// that keeps to its credit.
@@ -228,6 +226,8 @@ pub const SNAPSHOT_FILES_KEPT: usize = 1;
 
 /// Between two derivations of a shard's difference for no reason at all.
 pub const DERIVE_INTERVAL: Nanos = Nanos::from_secs(300);
+/// Entries of the manifest that are compared with the inventory in one turn: half a millisecond.
+pub const DERIVE_PAGE_ENTRIES: usize = 2048;
 
 /// To found a cluster: all first members have to answer, and group 0 to elect its leader.
 pub const BOOTSTRAP_TIMEOUT: Nanos = Nanos::from_secs(60);
@@ -327,12 +327,13 @@ pub const FETCHES_MAX: usize = 256;
 pub const FETCHES_BEHIND_MAX: usize = FETCHES_MAX / 4 * 3;
 /// Segments that wait in a shard's fetch queue; the rest stays in the difference, which is derived again.
 pub const FETCH_QUEUE_MAX: usize = 1024;
+/// Smaller segments are fetched though this node may hold their content: a link costs more than a place in a batch.
+pub const LINK_BYTES_MIN: u64 = 32 * 1024;
 /// Segments whose content a shard looks for on its own node at a time, and asks the other shards for in one go.
 pub const LOOKS_MAX: usize = FETCHES_MAX;
 /// Of those found, how many are digested and linked at a time: two chunks of memory each.
 pub const LINKS_MAX: usize = 8;
-/// For so long a shard waits to hear of its node's other shards whether they hold some content, before it is fetched.
-/// They answer without I/O: a core that takes longer is busy, and most often has nothing.
+/// So long a node's other shards have to say whether they hold some content. They answer without I/O.
 pub const LOOK_TIMEOUT: Nanos = Nanos::from_millis(50);
 /// How far the queue is filled by what is not live.
 pub const FETCH_QUEUE_BEHIND_MAX: usize = FETCH_QUEUE_MAX / 5 * 4;
@@ -416,8 +417,7 @@ pub const BACKOFF_MAX: Nanos = Nanos::from_secs(30);
 pub const DAMAGE_OCCASIONS_MAX: usize = 3;
 /// Rests of `BACKOFF_MAX` between occasions fit in it many times: who damages whatever it is asked for is found.
 pub const DAMAGE_WINDOW: Nanos = Nanos::from_secs(600);
-/// For so long it is: long beside what a damaged chunk costs, and short enough that a source whose card or cable was
-/// changed is back before anybody looks for it.
+/// For so long it is: long beside what a damaged chunk costs, short beside the change of a card or a cable.
 pub const SOURCE_ASIDE: Nanos = Nanos::from_secs(600);
 /// A source that for so long says nothing but that it is busy ends a pull.
 pub const SOURCE_BUSY_MAX: Nanos = Nanos::from_secs(300);
@@ -438,13 +438,13 @@ pub const SHARDS_MAX: usize = 1024;
 pub const CORES_MAX: usize = 256;
 /// Of a shard's events, the latest that are told from memory, not from their files; and the most of one answer.
 pub const EVENTS_MAX: usize = 4096;
-/// Events that wait to be written; what comes on top of them ends the line, and consumers are told of a gap.
+/// Events that wait to be written. More are a gap.
 pub const EVENTS_UNWRITTEN_MAX: usize = 64 * 1024;
 /// Bytes of one event in a file.
 pub const EVENT_BYTES_MAX: usize = PATH_BYTES_MAX + REASON_BYTES_MAX + 128;
-/// Bytes after which another file of events is begun.
+/// Bytes after which another file of events is begun, and files of a shard: over 100,000 events with paths of 60 bytes.
 pub const EVENT_FILE_BYTES: u64 = 1024 * 1024;
-/// Files of events of a shard; the oldest goes when there are more. Together over 100,000 events with paths of 60 bytes.
+/// The oldest goes when there are more.
 pub const EVENT_FILES_MAX: usize = 16;
 /// Events are durable after this; before it a power cut may take them, and consumers are told of a gap.
 pub const EVENTS_SYNC_INTERVAL: Nanos = Nanos::from_secs(1);

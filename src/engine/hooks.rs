@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use crate::ids::ShardId;
+use crate::limits::DERIVE_PAGE_ENTRIES;
 use crate::manifest::State;
 use crate::raft::Hook;
 use crate::segment::{OpenError, Recovery, Store, StoreOptions};
@@ -22,6 +23,11 @@ pub trait Watch {
 
     /// A core is open: its files are recovered, its groups take part.
     fn opened(&self, seat: Seat);
+
+    /// Entries of the manifest that are compared with the inventory in one turn.
+    fn derive_page(&self) -> usize {
+        DERIVE_PAGE_ENTRIES
+    }
 
     /// The fault that the stores of the node have.
     fn sabotage(&self) -> Sabotage {
@@ -61,6 +67,15 @@ impl Hooks {
     #[cfg(not(feature = "sim"))]
     pub(super) fn on_apply(&self, _shard: ShardId, hook: Hook<State>) -> Hook<State> {
         hook
+    }
+
+    /// Entries of the manifest that are compared with the inventory in one turn.
+    pub(super) fn derive_page(&self) -> usize {
+        #[cfg(feature = "sim")]
+        if let Some(watch) = &self.watch {
+            return watch.derive_page();
+        }
+        DERIVE_PAGE_ENTRIES
     }
 
     /// Opens a shard's store.

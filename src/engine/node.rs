@@ -237,6 +237,7 @@ async fn open_shard(
         neighbours: neighbours(parts, id),
         resolver: parts.resolver.clone(),
         pacer: parts.limits.pacer(id, Direction::Receive),
+        derive_page: hooks.derive_page(),
     });
     let shard = opened.await.map_err(|error| OpenError::files(&path, error.is_disk_full(), &error))?;
     let options = GroupOptions {

@@ -157,9 +157,13 @@ impl Store {
     /// All segments that are held, in the order of their ids. May be walked across waits: what changes meanwhile is
     /// seen or not.
     pub fn held(&self) -> impl Iterator<Item = Held> + use<> {
+        self.held_after(None)
+    }
+
+    /// Those behind an id.
+    pub fn held_after(&self, mut after: Option<SegmentId>) -> impl Iterator<Item = Held> + use<> {
         let store = self.clone();
         let mut page: Vec<Held> = Vec::new();
-        let mut after = None;
         let mut ended = false;
         std::iter::from_fn(move || {
             if page.is_empty() && !ended {

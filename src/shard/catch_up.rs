@@ -20,7 +20,7 @@ impl Shard {
     /// the leader was asked, since this start, and while what is missing is not derived from the manifest as it is.
     #[must_use]
     pub fn overdue(&self) -> Option<Overdue> {
-        let due = self.0.due.get().filter(|_| !self.0.derive_due.get())?;
+        let due = self.0.due.get().filter(|_| !self.0.deriving.is_due())?;
         Some(Overdue { due, missing: self.0.installed.borrow().missing_to(due) })
     }
 }

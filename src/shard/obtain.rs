@@ -16,7 +16,7 @@ impl Inner {
     /// readiness has it. All else is catching up: what is applied while something older is lacking, what a walk finds
     /// missing, what the plan had no room for, and what a node has lost of its own.
     pub(super) fn work_of_applied(&self) -> Work {
-        let due = self.due.get().filter(|_| !self.derive_due.get());
+        let due = self.due.get().filter(|_| !self.deriving.is_due());
         let is_in_step = due.is_some_and(|due| !self.installed.borrow().lacks_to(due));
         if is_in_step { Work::Live } else { Work::CatchUp }
     }

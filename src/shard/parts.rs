@@ -49,6 +49,8 @@ pub struct ShardParts {
     pub resolver: Option<Resolver>,
     /// The limits of what it receives.
     pub pacer: Pacer,
+    /// Entries of the manifest that are compared with the inventory in one turn.
+    pub derive_page: usize,
 }
 
 /// A shard could not begin to work.

@@ -21,6 +21,7 @@ use crate::transfer::{Desk, Driver, Failure, Fetcher, Helpers, Neighbours, Pacer
 use crate::transport::{Peer, Transport};
 use crate::uring::{Core, Dir, Gate, Notify, Places, Priority};
 
+use super::derive::Deriving;
 use super::events::{self, EventWriter, Happening, Line, Local};
 use super::forward::Forwarder;
 use super::parts::{Addresses, ShardParts, StartError};
@@ -48,8 +49,7 @@ pub(super) struct Inner {
     pub(super) installed: RefCell<Installed>,
     /// What was committed up to here has to stand here. Known when a read barrier has passed since this start.
     pub(super) due: Cell<Option<LogIndex>>,
-    /// The manifest has become another one since what is missing was derived from it.
-    pub(super) derive_due: Cell<bool>,
+    pub(super) deriving: Deriving,
     /// Batches whose files are being digested.
     pub(super) preparing: Cell<usize>,
     /// Drafts of an earlier process are being let go: nothing is digested meanwhile.
@@ -118,8 +118,8 @@ impl Shard {
     /// This disk refuses something.
     pub async fn open(parts: ShardParts) -> Result<Self, StartError> {
         let ShardParts { id, node, incarnation, store, transport, addresses, desk, .. } = parts;
-        let ShardParts { journal, gate, spread, helpers, neighbours, delete_grace, resolver, pacer, .. } =
-            parts;
+        let ShardParts { journal, gate, spread, helpers, neighbours, delete_grace, .. } = parts;
+        let ShardParts { resolver, pacer, derive_page, .. } = parts;
         let opened = events::open(&journal).await;
         let (files, line) = opened.map_err(|errno| StartError::Events { errno })?;
         Ok(Self(Rc::new(Inner {
@@ -136,7 +136,7 @@ impl Shard {
             proposals: ProposalStats::default(),
             installed: RefCell::default(),
             due: Cell::new(None),
-            derive_due: Cell::new(true),
+            deriving: Deriving::new(derive_page),
             preparing: Cell::new(0),
             sweeping: Cell::new(false),
             superseded: RefCell::default(),
@@ -191,7 +191,7 @@ impl Shard {
                 }
                 Applied::Installed { state } => {
                     inner.installed_snapshot.set(Some(state.applied()));
-                    inner.derive_due.set(true);
+                    inner.deriving.replaced();
                     inner.installed.borrow_mut().unknown();
                     inner.events.borrow_mut().installed_snapshot(state.applied());
                     inner.derive_soon();

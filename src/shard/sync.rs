@@ -1,6 +1,7 @@
 //! Bringing one shard up to date, and saying when it is: what the level-triggered shard does anyhow, awaited.
 
 use std::fmt;
+use std::rc::Rc;
 
 use crate::ids::{LogIndex, Nanos, NodeId};
 use crate::uring::{Core, deadline, sleep};
@@ -79,7 +80,7 @@ impl Shard {
         let (landed, fetched) = (inner.stats.landed.get(), inner.stats.bytes_fetched.get());
         let snapshot = inner.installed_snapshot.get();
         let due = self.due(until).await?;
-        inner.derive();
+        Rc::clone(inner).derive().await;
         if let Some(driver) = inner.driver.get() {
             driver.hurry();
         }

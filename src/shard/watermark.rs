@@ -4,6 +4,7 @@
 //! not health: what rots later is `damaged`, which readiness reads too, and moves no watermark.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::ids::{LogIndex, Nanos, SegmentId};
 use crate::limits::ANNOUNCE_EXCEPTIONS_MAX;
@@ -110,19 +111,30 @@ impl Installed {
         self.known = false;
     }
 
-    /// What is missing was derived from the manifest: these, with their sizes, and no others. How many of them were not
-    /// known to be. The caller says `applied` then.
-    pub fn derived(&mut self, missing: impl IntoIterator<Item = (SegmentId, u64)>, now: Nanos) -> u64 {
-        let before = std::mem::take(&mut self.missing);
-        (self.since, self.lag) = Default::default();
-        self.known = true;
+    /// What is missing was derived from the manifest behind one id and up to another: these, with their sizes, and no
+    /// others. How many of them were not known to be.
+    pub fn derived(
+        &mut self,
+        after: Option<SegmentId>,
+        to: Option<SegmentId>,
+        missing: impl IntoIterator<Item = (SegmentId, u64)>,
+        now: Nanos,
+    ) -> u64 {
+        let range =
+            (after.map_or(Bound::Unbounded, Bound::Excluded), to.map_or(Bound::Unbounded, Bound::Included));
+        let mut before: BTreeSet<SegmentId> = self.missing.range(range).map(|(id, _)| *id).collect();
         let mut found = 0;
         for (id, bytes) in missing {
-            let known = before.get(&id).copied();
-            found += u64::from(known.is_none());
-            self.lacks(id, known.unwrap_or(Lack { bytes, since: now, by_walk: true }));
+            found += u64::from(!before.remove(&id));
+            self.lacks(id, Lack { bytes, since: now, by_walk: true });
         }
+        before.into_iter().for_each(|id| self.has(id));
         found
+    }
+
+    /// All of it was. The caller says `applied` then.
+    pub fn all_derived(&mut self) {
+        self.known = true;
     }
 
     /// A segment that was missing is here, superseded or deleted.
@@ -223,6 +235,32 @@ mod tests {
         SegmentId { index: LogIndex(index), ordinal }
     }
 
+    /// One page with everything.
+    fn all(installed: &mut Installed, missing: &[(SegmentId, u64)], now: Nanos) -> u64 {
+        let found = installed.derived(None, None, missing.iter().copied(), now);
+        installed.all_derived();
+        found
+    }
+
+    #[test]
+    fn c1_a_page_says_of_its_own_part_what_is_missing_and_of_no_other() {
+        let mut installed = Installed::default();
+        all(&mut installed, &[(id(2, 0), 1), (id(4, 0), 1), (id(6, 0), 1)], Nanos(0));
+        installed.unknown();
+        let found = installed.derived(Some(id(2, 0)), Some(id(4, 0)), [(id(3, 0), 1)], Nanos(1));
+        assert_eq!(found, 1);
+        let missing = |installed: &Installed| [2, 3, 4, 6].map(|at| installed.lacks_now(id(at, 0)));
+        assert_eq!(missing(&installed), [true, true, false, true]);
+        assert_eq!(installed.derived(None, Some(id(2, 0)), [], Nanos(1)), 0);
+        assert_eq!(installed.derived(Some(id(4, 0)), None, [(id(6, 0), 1)], Nanos(1)), 0);
+        assert_eq!(missing(&installed), [false, true, false, true]);
+        installed.applied(LogIndex(7));
+        assert_eq!(installed.installed(), LogIndex(0), "other pages may lack something");
+        installed.all_derived();
+        installed.applied(LogIndex(7));
+        assert_eq!(installed.installed(), LogIndex(2));
+    }
+
     #[test]
     fn installed_waits_for_the_first_missing_segment_and_for_all_of_its_entry() {
         let mut installed = Installed { known: true, ..Installed::default() };
@@ -244,7 +282,7 @@ mod tests {
         let mut installed = Installed::default();
         installed.applied(LogIndex(6));
         assert_eq!((installed.installed(), installed.held()), (LogIndex(0), (LogIndex(0), vec![])));
-        installed.derived([(id(5, 0), 1)], Nanos(0));
+        all(&mut installed, &[(id(5, 0), 1)], Nanos(0));
         installed.applied(LogIndex(6));
         assert_eq!(installed.installed(), LogIndex(4));
         installed.unknown();
@@ -268,7 +306,7 @@ mod tests {
     fn p9_lag_is_what_is_missing_its_bytes_and_the_time_of_what_has_been_for_longest() {
         let mut installed = Installed::default();
         assert_eq!(installed.lag(), Lag::default());
-        installed.derived([(id(3, 0), 100), (id(5, 0), 20)], Nanos(50));
+        all(&mut installed, &[(id(3, 0), 100), (id(5, 0), 20)], Nanos(50));
         installed.lacks(id(6, 0), Lack { bytes: 3, since: Nanos(60), by_walk: false });
         installed.lacks(id(6, 0), Lack { bytes: 9, since: Nanos(70), by_walk: false });
         let lag = |segments, by_walk, bytes, since: u64| Lag {
@@ -280,7 +318,7 @@ mod tests {
         assert_eq!(installed.lag(), lag(3, 2, 123, 50));
         // What a later walk finds again is missing for as long as before, and no find.
         let again = [(id(3, 0), 100), (id(6, 0), 3), (id(7, 0), 1)];
-        assert_eq!(installed.derived(again, Nanos(80)), 1);
+        assert_eq!(all(&mut installed, &again, Nanos(80)), 1);
         assert_eq!(installed.lag(), lag(3, 2, 104, 50));
         installed.settled(id(3, 0));
         installed.settled(id(3, 0));

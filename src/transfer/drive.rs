@@ -162,7 +162,7 @@ impl Driver {
 
     /// Looks for what is new on this node itself.
     fn begin_look(self: &Rc<Self>, now: Nanos) {
-        let wants = self.plan.borrow_mut().take_looks(now);
+        let wants = self.plan.borrow_mut().take_looks(now, |want| self.fetcher.stands_here(want));
         let (may_be_here, elsewhere): (Vec<_>, Vec<_>) =
             wants.into_iter().partition(|want| self.fetcher.may_find(want));
         elsewhere.iter().for_each(|want| self.plan.borrow_mut().found_nothing(want.id, now));

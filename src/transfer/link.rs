@@ -97,7 +97,7 @@ impl Fetcher {
     /// Where the node holds the content of each.
     pub(super) async fn find(&self, wants: &[Want]) -> Vec<Option<Place>> {
         let Some(neighbours) = &self.neighbours else { return vec![None; wants.len()] };
-        let is_own = |want: &Want| self.store.has_content(want.root, want.bytes);
+        let is_own = |want: &Want| self.stands_here(want);
         let others = wants.iter().filter(|want| !is_own(want));
         let contents = others.map(|want| (want.root, want.bytes)).collect();
         let own: Vec<bool> = wants.iter().map(is_own).collect();
@@ -109,10 +109,15 @@ impl Fetcher {
         own.into_iter().map(place).collect()
     }
 
+    /// Whether the content stands in this shard.
+    pub(super) fn stands_here(&self, want: &Want) -> bool {
+        self.store.has_content(want.root, want.bytes)
+    }
+
     /// Whether anybody but the other nodes can be asked for content.
     pub(super) fn may_find(&self, want: &Want) -> bool {
         let asks = |neighbours: &Neighbours| !neighbours.cores.is_empty();
-        self.neighbours.as_ref().is_some_and(asks) || self.store.has_content(want.root, want.bytes)
+        self.neighbours.as_ref().is_some_and(asks) || self.stands_here(want)
     }
 
     /// Lands a segment with content that the node holds. `None` if it has to be fetched after all.

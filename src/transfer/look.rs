@@ -1,13 +1,13 @@
 //! Which segments of a plan are still to be looked for on this node itself, before anybody is asked for them: pure.
 //!
-//! Of several with the same content one goes ahead; the others wait until it stands here, and share it, or until it
-//! has failed.
+//! Of several with the same content one goes ahead; the others wait until it stands here, and share it all at once, or
+//! until it has failed. Small ones are not looked for: many of them land together, and a link for each costs more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Work;
 use crate::ids::{Digest, SegmentId};
-use crate::limits::LOOKS_MAX;
+use crate::limits::{LINK_BYTES_MIN, LOOKS_MAX};
 
 use super::plan::Want;
 
@@ -23,20 +23,25 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    /// Takes a segment. False if there is nothing to look for: an empty one is not worth it.
+    /// Takes a segment. False if it is not worth it.
     pub(super) fn add(&mut self, want: &Want) -> bool {
-        want.bytes > 0 && self.waiting.insert((want.work, want.id))
+        want.bytes >= LINK_BYTES_MIN && self.waiting.insert((want.work, want.id))
     }
 
-    /// The next ones to look for, as many as may be under way; `of` gives what is wanted of each.
-    pub(super) fn take<'a>(&mut self, of: impl Fn(SegmentId) -> &'a Want) -> Vec<&'a Want> {
+    /// The next ones to look for, as many as may be under way; `of` gives what is wanted of each, `stands` says whether
+    /// its content does.
+    pub(super) fn take<'a>(
+        &mut self,
+        of: impl Fn(SegmentId) -> &'a Want,
+        stands: impl Fn(&Want) -> bool,
+    ) -> Vec<&'a Want> {
         let mut taken = Vec::new();
         for (_, id) in &self.waiting {
             if self.under_way.len() >= LOOKS_MAX {
                 break;
             }
             let want = of(*id);
-            if *self.ahead.entry(content(want)).or_insert(*id) == *id {
+            if stands(want) || *self.ahead.entry(content(want)).or_insert(*id) == *id {
                 self.under_way.insert(*id);
                 taken.push(want);
             }
@@ -81,12 +86,19 @@ mod tests {
 
     fn want(index: u64, content: u8, work: Work) -> Want {
         let id = SegmentId { index: LogIndex(index), ordinal: 0 };
-        Want { id, path: "a".into(), bytes: 9, root: Digest([content; 32]), origin: NodeId(1), work }
+        Want {
+            id,
+            path: "a".into(),
+            bytes: LINK_BYTES_MIN,
+            root: Digest([content; 32]),
+            origin: NodeId(1),
+            work,
+        }
     }
 
     fn taken(looks: &mut Looks, wants: &[Want]) -> Vec<u64> {
         let of = |id| wants.iter().find(|want| want.id == id).expect("it was added");
-        looks.take(of).into_iter().map(|want| want.id.index.0).collect()
+        looks.take(of, |_| false).into_iter().map(|want| want.id.index.0).collect()
     }
 
     #[test]
@@ -113,7 +125,7 @@ mod tests {
     fn p10_what_is_live_is_looked_for_first_and_no_more_than_so_many_at_a_time() {
         let behind = |at: u64| Want { root: Digest([(at % 251) as u8; 32]), ..want(at, 0, Work::CatchUp) };
         let mut wants: Vec<Want> =
-            (1..=LOOKS_MAX as u64 + 9).map(|at| Want { bytes: at, ..behind(at) }).collect();
+            (1..=LOOKS_MAX as u64 + 9).map(|at| Want { bytes: LINK_BYTES_MIN + at, ..behind(at) }).collect();
         wants.push(want(9999, 1, Work::Live));
         let mut looks = Looks::default();
         assert!(wants.iter().all(|want| looks.add(want)));
@@ -125,9 +137,24 @@ mod tests {
     }
 
     #[test]
-    fn p10_nothing_is_looked_for_of_an_empty_segment() {
+    fn p10_a_small_segment_is_not_looked_for() {
         let mut looks = Looks::default();
-        assert!(!looks.add(&Want { bytes: 0, ..want(1, 1, Work::Live) }));
+        for bytes in [0, LINK_BYTES_MIN - 1] {
+            assert!(!looks.add(&Want { bytes, ..want(1, 1, Work::Live) }));
+        }
         assert_eq!(looks.len(), 0);
+    }
+
+    #[test]
+    fn p10_what_has_the_content_of_one_that_stands_goes_at_once() {
+        let wants: Vec<Want> = (1..=5).map(|at| want(at, 7, Work::CatchUp)).collect();
+        let mut looks = Looks::default();
+        assert!(wants.iter().all(|want| looks.add(want)));
+        assert_eq!(taken(&mut looks, &wants), [1]);
+        looks.end(&wants[0]);
+        let of = |id| wants.iter().find(|want| want.id == id).expect("it was added");
+        assert_eq!(looks.take(of, |_| true).len(), 4);
+        wants.iter().for_each(|want| looks.end(want));
+        assert_eq!((looks.len(), looks.ahead.len()), (0, 0));
     }
 }

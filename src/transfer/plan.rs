@@ -117,14 +117,15 @@ impl Plan {
         self.looks.get_or_insert_default();
     }
 
-    /// The next segments to look for on this node. The caller tells of each that it has `landed`, or `found_nothing`.
-    pub fn take_looks(&mut self, now: Nanos) -> Vec<Want> {
+    /// The next segments to look for on this node; `stands` says of each whether its content stands in this shard. The
+    /// caller tells of each that it has `landed`, or `found_nothing`.
+    pub fn take_looks(&mut self, now: Nanos, stands: impl Fn(&Want) -> bool) -> Vec<Want> {
         let Some(looks) = self.looks.as_mut().filter(|_| self.paused_until.is_none_or(|until| until <= now))
         else {
             return Vec::new();
         };
         let of = |id| &self.items.get(&id).expect("what is looked for is known").want;
-        looks.take(of).into_iter().cloned().collect()
+        looks.take(of, stands).into_iter().cloned().collect()
     }
 
     /// This node does not hold the content of a segment: it is fetched.

@@ -78,7 +78,7 @@ fn s4_a_shard_without_its_source_fails_alone_and_comes_when_it_is_asked_for_agai
     nodes.stop(3);
     for (id, origin) in [(0, 1), (1, 2)] {
         let of = shard(&nodes, origin, id);
-        seal_in(of.directory(), "file", &[7; 50_000]);
+        seal_in(of.directory(), "file", &[7 + id as u8; 50_000]);
         // Of the second shard's, node 1 does not keep its copy.
         let done = of.batch(vec![Change::register("file")], patient(Durability::Landed(2))).wait();
         assert!(done.expect("committed").reached);

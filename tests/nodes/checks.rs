@@ -221,6 +221,11 @@ impl Watch for Watcher {
     fn sabotage(&self) -> Sabotage {
         self.sabotage
     }
+
+    /// So few that most walks have several turns.
+    fn derive_page(&self) -> usize {
+        7
+    }
 }
 
 /// A process begins: what its disk gives it back comes before what it applies.

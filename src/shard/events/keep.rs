@@ -139,7 +139,7 @@ impl Inner {
 
     async fn write_events_forever(self: Rc<Self>) {
         // What is installed is known when what is missing was derived.
-        self.changed.until(|| (!self.derive_due.get() || self.is_last()).then_some(())).await;
+        self.changed.until(|| (!self.deriving.is_due() || self.is_last()).then_some(())).await;
         let mut is_first = true;
         while !self.is_last() {
             let is_due = || (is_first || self.events.borrow().is_unwritten() || self.is_last()).then_some(());
