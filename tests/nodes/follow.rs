@@ -3,13 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringway::ids::{NodeId, SegmentId};
+use ringway::ids::{Nanos, NodeId, SegmentId};
 use ringway::manifest::Entry;
 use ringway::shard::{Event, EventsGone, Happening, Place, Shard};
+use ringway::uring::Core;
 
 use crate::sim::check::Violation;
 
 use super::checks::SharedChecks;
+
+/// Between two comparisons.
+const COMPARED_AFTER: Nanos = Nanos::from_millis(300);
 
 /// What a consumer has made of the events of one shard on one node.
 #[derive(Default)]
@@ -24,6 +28,8 @@ pub struct Follower {
     pub heard: u64,
     /// Starts of the node that it has passed without one.
     pub crossed: u64,
+    /// When it was last held against the manifest: all of both is compared.
+    compared: Nanos,
 }
 
 /// Follows until the process ends.
@@ -45,7 +51,7 @@ pub async fn follow(node: NodeId, shard: Shard, checks: SharedChecks) {
             let mut checks = checks.borrow_mut();
             let follower = checks.followers.entry(key).or_default();
             let verdict = events.into_iter().try_for_each(|event| follower.hear(event));
-            let verdict = verdict.and_then(|()| follower.agrees(&shard));
+            let verdict = verdict.and_then(|()| follower.agrees_now_and_then(&shard));
             checks.hold("event_line", verdict);
         }
         if is_idle {
@@ -94,6 +100,15 @@ impl Follower {
             return Err(Violation(format!("{:?} of {path} {id:?}, which was {before:?}", event.what)));
         }
         Ok(())
+    }
+
+    fn agrees_now_and_then(&mut self, shard: &Shard) -> Result<(), Violation> {
+        let now = Core::current().now();
+        if now.since(self.compared) < COMPARED_AFTER {
+            return Ok(());
+        }
+        self.compared = now;
+        self.agrees(shard)
     }
 
     /// Whoever has heard everything knows what there is.
