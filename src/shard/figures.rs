@@ -71,9 +71,13 @@ impl Shard {
         self.0.driver.get()?.with_sources(|sources| sources.announced(node).map(|told| told.installed))
     }
 
-    /// How far a node has installed the shard in this life, as far as it has told us.
+    /// How far a node has installed the shard in this life, as far as it has told us. Of this node too: one that leads
+    /// and has lost its vote gives itself another.
     #[must_use]
     pub fn installed_by(&self, node: NodeId, life: Incarnation) -> Option<LogIndex> {
+        if (node, life) == (self.0.node, self.0.incarnation) {
+            return Some(self.0.installed.borrow().installed());
+        }
         let told = |told: &Announced| (told.incarnation == life).then_some(told.installed);
         self.0.driver.get()?.with_sources(|sources| sources.announced(node).and_then(told))
     }

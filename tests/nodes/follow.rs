@@ -111,6 +111,15 @@ impl Follower {
         self.agrees(shard)
     }
 
+    /// Of a node that rests: nothing is left to be heard.
+    pub fn has_heard_all(&self, shard: &Shard) -> Result<(), Violation> {
+        let end = shard.events_end_now();
+        if self.place != end {
+            return Err(Violation(format!("heard up to {:?}, told up to {end:?}", self.place)));
+        }
+        self.agrees(shard)
+    }
+
     /// Whoever has heard everything knows what there is.
     fn agrees(&self, shard: &Shard) -> Result<(), Violation> {
         if self.place != shard.events_end_now() {

@@ -69,6 +69,8 @@ impl Cluster {
         self.feed_converges(content);
         self.go_on(secs(1))?;
         self.feed_converges(content);
+        // A role may be another one just now.
+        let _checked_below = self.until(secs(5), Self::have_heard_all)?;
         self.check_everything();
         match self.checks.borrow_mut().found.take() {
             Some(found) => Err(found),
@@ -155,6 +157,15 @@ impl Cluster {
     }
 
     /// Every node holds what was acknowledged, and every file under a final name is what the manifest says.
+    fn have_heard_all(&mut self) -> bool {
+        let checks = self.checks.borrow();
+        let places = checks
+            .followers
+            .iter()
+            .filter_map(|((node, group), follower)| Some((self.shard(*node, group.shard()?)?, follower)));
+        places.into_iter().all(|(shard, follower)| follower.has_heard_all(&shard).is_ok())
+    }
+
     fn check_everything(&mut self) {
         for node in self.nodes() {
             for id in self.shards() {
@@ -168,6 +179,8 @@ impl Cluster {
                 checks.hold("no_lost_commit", verdict);
                 let life = u32::MAX; // a last look, by itself
                 observe(node, life, &shard, &mut checks);
+                let heard = checks.followers.entry((node, id.group())).or_default().has_heard_all(&shard);
+                checks.hold("event_line", heard);
                 drop(checks);
                 self.check_files(node, id);
             }
