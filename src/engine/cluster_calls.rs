@@ -1,6 +1,6 @@
 //! What nodes ask each other about the cluster: the leader to commit a command, anybody for the roll of the nodes, and
-//! the leader of any group to hand over. Rare, so each has a stream of its own. An empty proposal asks for the roll, one
-//! of `HAND_OVER_BYTES` to hand over; no command is as short.
+//! the leader of any group to hand over. Rare, so each has a stream of its own. An empty proposal asks for the roll,
+//! one of `HAND_OVER_BYTES` to hand over; no command is as short.
 
 use std::rc::Rc;
 
@@ -26,6 +26,8 @@ const ASK_REST: Nanos = Nanos::from_millis(500);
 
 /// A group and a node.
 const HAND_OVER_BYTES: usize = 12;
+// A command's bytes end with this.
+const _: () = assert!(size_of::<rkyv::Archived<Command>>() > HAND_OVER_BYTES);
 
 /// Hands the leadership of a group that this node leads to another node.
 pub(super) type HandOver = Box<dyn Fn(GroupId, NodeId) -> Reply<(), TransferLeaderError>>;

@@ -1,8 +1,8 @@
 //! What is missing and what is too much, derived from manifest and inventory: level-triggered, whatever was missed.
 //!
-//! Page by page, in the order of segment ids, with everybody else's turn between two: what is applied or lands meanwhile
-//! is told to the watermark as ever, and a page sees both sides as they are when it is its turn. A manifest that comes as
-//! a snapshot in the middle is walked from its beginning.
+//! Page by page, in the order of segment ids, with everybody else's turn between two: what is applied or lands
+//! meanwhile is told to the watermark as ever, and a page sees both sides as they are when it is its turn. A manifest
+//! that comes as a snapshot in the middle is walked from its beginning.
 
 use std::cell::Cell;
 use std::rc::Rc;

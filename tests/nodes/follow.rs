@@ -1,5 +1,5 @@
-//! A consumer of each shard's events on each node, which keeps its place over kills and power cuts: what it makes of the
-//! events is what the manifest says, and what the node has.
+//! A consumer of each shard's events on each node, which keeps its place over kills and power cuts: what it makes of
+//! the events is what the manifest says, and what the node has.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -101,8 +101,8 @@ impl Inner {
         }
     }
 
-    /// What befell segments while the log repeated what was told, if it has. In a task of its own: the state is borrowed
-    /// by whoever applies just now.
+    /// What befell segments while the log repeated what was told, if it has. In a task of its own: the state is
+    /// borrowed by whoever applies just now.
     pub(in crate::shard) fn tell_later(self: &Rc<Self>) {
         if !self.events.borrow().has_later() {
             return;

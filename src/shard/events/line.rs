@@ -1,7 +1,7 @@
 //! The line of a shard's events in memory: the latest, and those that are not written yet.
 //!
-//! What a log repeats after a start is told once: entries up to `applied` are in the line already. Until it has repeated
-//! them the manifest is an old one: what befalls its segments meanwhile is told then, of those that are still in it.
+//! What a log repeats after a start is told once: entries up to `applied` are in the line already. Until it has
+//! repeated them the manifest is an old one: what befalls its segments meanwhile is told then, of those still in it.
 //! What has landed before a kill and was not written is told when the start finds it.
 
 use std::collections::{BTreeSet, VecDeque};
