@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::ids::SegmentId;
 use crate::journal::{EventBatch, EventFiles};
 use crate::limits::{EVENTS_MAX, EVENTS_SYNC_INTERVAL};
 use crate::manifest::State;
@@ -93,10 +94,8 @@ impl Inner {
     /// What stands here since before this start, and an earlier one may not have told of.
     pub(in crate::shard) fn tell_held(&self, state: &State) {
         let mut events = self.events.borrow_mut();
-        if !events.owes_some() {
-            return;
-        }
-        for entry in state.entries(None).filter(|entry| self.store.is_held(entry.id, entry.root)) {
+        let told_to = SegmentId { index: events.told_to(), ordinal: u32::MAX };
+        for entry in state.entries(Some(told_to)).filter(|entry| self.store.is_held(entry.id, entry.root)) {
             events.local(entry, Local::Held);
         }
     }

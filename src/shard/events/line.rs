@@ -26,13 +26,29 @@ pub struct Place {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EventsGone;
 
-/// Of segments that stand here, which the line has told of.
-#[derive(Debug)]
-enum Told {
-    /// All.
-    All,
-    /// Those up to an index, and these: a kill may have kept the others from it.
-    Since(LogIndex, BTreeSet<SegmentId>),
+/// Of segments that stand here since before they were asked for, which the line has told of: those up to an index, and
+/// these. A kill may have kept it from the others, or the log comes to them only now.
+#[derive(Debug, Default)]
+struct Told {
+    to: LogIndex,
+    ids: BTreeSet<SegmentId>,
+}
+
+impl Told {
+    fn has(&self, id: SegmentId) -> bool {
+        id.index <= self.to || self.ids.contains(&id)
+    }
+
+    fn insert(&mut self, id: SegmentId) {
+        if id.index > self.to {
+            self.ids.insert(id);
+        }
+    }
+
+    fn all_to(&mut self, to: LogIndex) {
+        self.to = self.to.max(to);
+        self.ids.retain(|id| id.index > to);
+    }
 }
 
 /// What befalls a segment on this node, apart from the log.
@@ -85,12 +101,7 @@ impl Line {
     /// The line of a start that goes on after what it has found.
     pub fn new(life: u64, found: Option<EventsFound>) -> Self {
         let kept = found.unwrap_or_default();
-        let told = match found {
-            Some(EventsFound { closed: false, installed_first, .. }) => {
-                Told::Since(installed_first, BTreeSet::new())
-            }
-            Some(_) | None => Told::All,
-        };
+        let told_to = if kept.closed { kept.applied } else { kept.installed_first };
         let life = kept.silent.unwrap_or(life);
         Self {
             life,
@@ -105,7 +116,7 @@ impl Line {
             repeats: false,
             is_behind: found.is_some(),
             later: Vec::new(),
-            told,
+            told: Told { to: told_to, ids: BTreeSet::new() },
             installed: kept.installed,
             damaged: BTreeSet::new(),
             unavailable: BTreeSet::new(),
@@ -114,17 +125,18 @@ impl Line {
 
     /// Takes what an earlier start has told of.
     pub fn had(&mut self, event: &Event) {
-        if let (Told::Since(_, told), Some((id, _))) = (&mut self.told, &event.segment)
-            && matches!(event.what, Happening::Installed | Happening::Repaired)
-        {
-            told.insert(*id);
+        if let (Some((id, _)), Happening::Installed | Happening::Repaired) = (&event.segment, &event.what) {
+            self.told.insert(*id);
         }
     }
 
     /// The manifest that the start has found.
     pub fn stands_at(&mut self, index: LogIndex) {
-        if self.applied.is_some_and(|applied| index > applied) {
-            self.leap();
+        match self.applied {
+            Some(applied) if index > applied => self.leap(index),
+            Some(_) => {}
+            // Nobody has a place in the line: whoever begins walks the manifest.
+            None => self.told.all_to(index),
         }
         self.applied = Some(self.applied.unwrap_or_default().max(index));
         self.passed(index);
@@ -134,8 +146,13 @@ impl Line {
     pub fn begin(&mut self, index: LogIndex) {
         self.repeats = self.applied.is_some_and(|applied| index <= applied);
         if !self.repeats {
-            if self.applied.is_some_and(|applied| index.0 > applied.0 + 1) {
-                self.leap();
+            let before = LogIndex(index.0.saturating_sub(1));
+            if self.applied.is_some_and(|applied| before > applied) {
+                self.leap(before);
+            }
+            if self.later.is_empty() {
+                // An entry is applied once now: nothing before it is asked about again.
+                self.told.all_to(before);
             }
             self.applied = Some(index);
         }
@@ -145,7 +162,7 @@ impl Line {
     /// The manifest has become another one at once.
     pub fn installed_snapshot(&mut self, index: LogIndex) {
         if self.applied.is_none_or(|applied| index > applied) {
-            self.leap();
+            self.leap(index);
             self.applied = Some(index);
         }
         self.passed(index);
@@ -155,7 +172,9 @@ impl Line {
         self.is_behind &= self.applied.is_some_and(|applied| index < applied);
     }
 
-    fn leap(&mut self) {
+    /// To a manifest that whoever follows has to walk.
+    fn leap(&mut self, to: LogIndex) {
+        self.told.all_to(to);
         self.last += 1;
         self.last_life = self.life;
         self.latest.clear();
@@ -184,7 +203,7 @@ impl Line {
     pub fn local(&mut self, entry: &Entry, what: Local) {
         let is_news = match &what {
             Local::Landed | Local::Lost(_) => true,
-            Local::Held => self.owes(entry.id),
+            Local::Held => !self.told.has(entry.id),
             Local::Unavailable(_) => !self.unavailable.contains(&entry.id),
         };
         match (is_news, self.is_behind) {
@@ -199,9 +218,7 @@ impl Line {
             Local::Landed | Local::Held => {
                 self.unavailable.remove(&entry.id);
                 let was_damaged = self.damaged.remove(&entry.id);
-                if let Told::Since(_, told) = &mut self.told {
-                    told.insert(entry.id);
-                }
+                self.told.insert(entry.id);
                 self.push(Some(entry), if was_damaged { Happening::Repaired } else { Happening::Installed });
             }
             Local::Lost(installed) => {
@@ -216,17 +233,9 @@ impl Line {
         }
     }
 
-    /// Whether an earlier start may not have come to tell of all that stands here.
-    pub fn owes_some(&self) -> bool {
-        matches!(self.told, Told::Since(..))
-    }
-
-    /// An earlier start may not have come to tell that the segment stands here.
-    fn owes(&self, id: SegmentId) -> bool {
-        match &self.told {
-            Told::All => false,
-            Told::Since(to, told) => id.index > *to && !told.contains(&id),
-        }
+    /// What stands here of the manifest up to this index has been told.
+    pub fn told_to(&self) -> LogIndex {
+        self.told.to
     }
 
     /// A segment is no more in the manifest.

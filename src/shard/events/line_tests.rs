@@ -160,6 +160,29 @@ fn m6_after_a_kill_what_stands_here_and_was_not_told_is_told() {
 }
 
 #[test]
+fn m6_what_stands_here_before_the_log_comes_to_it_is_told_then() {
+    let entry = entry();
+    // The files of an earlier start are gone, or its log is shorter than what it has fetched.
+    for (found, start) in [(None, after(2, 0)), (found(5, 1, true), after(1, 5))] {
+        let mut line = Line::new(2, found);
+        line.stands_at(LogIndex(1));
+        line.begin(LogIndex(2));
+        line.of_log(&entry, Happening::Registered);
+        line.local(&entry, Local::Held);
+        write(&mut line);
+        assert_eq!(words(&line, start), Ok(Some(vec!["registered", "installed"])));
+        line.begin(LogIndex(3));
+        line.local(&entry, Local::Held);
+        assert!(!line.is_unwritten(), "once");
+        assert!(line.told.ids.is_empty(), "what is not asked about again is not kept");
+    }
+    let mut line = Line::new(2, None);
+    line.stands_at(LogIndex(2));
+    line.local(&entry, Local::Held);
+    assert!(!line.is_unwritten(), "whoever begins has walked the manifest");
+}
+
+#[test]
 fn m6_damage_repair_and_lack_are_told_once_each_time() {
     let (mut line, entry) = (Line::new(2, None), entry());
     line.stands_at(LogIndex(2));
