@@ -31,7 +31,7 @@ use ringway::transport::{Peer, Stream, Transport, TransportOptions};
 use ringway::uring::{Core, Dir, Gate, Notify, OpenOptions, Priority};
 use ringway::wire::{Body, Class, Fetch, Purpose, Refusal};
 
-use crate::sim::{NetOptions, Sim, SimOptions};
+use crate::sim::{Chance, NetOptions, Sim, SimOptions};
 
 const CLUSTER: ClusterId = ClusterId([3; 16]);
 const GROUP: GroupId = GroupId(1);
@@ -122,26 +122,32 @@ where
     address
 }
 
+fn samples(sizes: &[usize]) -> Vec<Sample> {
+    let sample = |(index, size): (usize, &usize)| {
+        let byte = |at: usize| (at.wrapping_mul(31) + at / 251 + index * 7) as u8;
+        Sample { path: format!("dir-{}/file-{index}", index % 3), bytes: (0..*size).map(byte).collect() }
+    };
+    sizes.iter().enumerate().map(sample).collect()
+}
+
 impl Rig {
     /// A source of files of these sizes, listening and serving.
     pub fn new(seed: u64, sizes: &[usize]) -> Self {
-        let samples = sizes
-            .iter()
-            .enumerate()
-            .map(|(index, size)| {
-                let byte = |at: usize| (at.wrapping_mul(31) + at / 251 + index * 7) as u8;
-                Sample {
-                    path: format!("dir-{}/file-{index}", index % 3),
-                    bytes: (0..*size).map(byte).collect(),
-                }
-            })
-            .collect();
-        Self::of(seed, samples)
+        Self::of(seed, samples(sizes))
     }
 
-    /// The same, of these files.
+    /// The same, over a network that loses nothing: a segment that is sent again costs up to half of a second.
+    pub fn lossless(seed: u64, sizes: &[usize]) -> Self {
+        Self::over(seed, samples(sizes), NetOptions { loss: Chance::NEVER, ..NetOptions::default() })
+    }
+
+    /// The same as `new`, of these files.
     pub fn of(seed: u64, samples: Vec<Sample>) -> Self {
-        let mut sim = Sim::new(seed, SimOptions { net: NetOptions::default(), ..SimOptions::default() });
+        Self::over(seed, samples, NetOptions::default())
+    }
+
+    fn over(seed: u64, samples: Vec<Sample>, net: NetOptions) -> Self {
+        let mut sim = Sim::new(seed, SimOptions { net, ..SimOptions::default() });
         let (source, target) = (sim.node(1), sim.node(2));
         for dir in ["/data/source", "/data/source/dir-0", "/data/source/dir-1", "/data/source/dir-2"] {
             sim.host(source).disk.plant_dir(dir);

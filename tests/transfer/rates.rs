@@ -74,7 +74,7 @@ fn p7_in_no_time_does_more_pass_than_the_limit_and_a_burst_and_nothing_is_left_o
     let on_the_way = [0, 4 * MIB];
     for end in [0, 1] {
         each_seed(6, |seed| {
-            let mut rig = Rig::new(seed, &sizes(seed));
+            let mut rig = Rig::lossless(seed, &sizes(seed));
             rig.work = odd_is_behind;
             rig.limits[end].set(&rates(end));
             let target = rig.start_target();
@@ -108,7 +108,7 @@ fn p7_in_no_time_does_more_pass_than_the_limit_and_a_burst_and_nothing_is_left_o
 fn p7_live_has_its_share_beside_what_is_behind_which_has_all_of_it_alone() {
     for end in [0, 1] {
         each_seed(6, |seed| {
-            let mut rig = Rig::new(seed, &[4 * CHUNK_BYTES; 24]);
+            let mut rig = Rig::lossless(seed, &[4 * CHUNK_BYTES; 24]);
             rig.work = odd_is_behind;
             rig.limits[end].set(&rates(end));
             let target = rig.start_target();
@@ -142,7 +142,7 @@ fn p7_live_is_not_starved_by_what_is_behind() {
         each_seed(4, |seed| {
             let mut sizes = vec![CHUNK_BYTES / 2 + 1; 300];
             sizes.extend([CHUNK_BYTES / 2 + 1, 3 * CHUNK_BYTES, 1000]);
-            let mut rig = Rig::new(seed, &sizes);
+            let mut rig = Rig::lossless(seed, &sizes);
             rig.work = |index| if index < 300 { Work::CatchUp } else { Work::Live };
             rig.limits[end].set(&rates(end));
             let late: Vec<_> = (300..303).map(|index| rig.want(index)).collect();
@@ -171,7 +171,7 @@ fn p7_live_is_not_starved_by_what_is_behind() {
 fn p7_what_another_core_brings_passes_the_same_limit() {
     for end in [0, 1] {
         each_seed(2, |seed| {
-            let mut rig = Rig::new(seed, &[80 * CHUNK_BYTES]);
+            let mut rig = Rig::lossless(seed, &[80 * CHUNK_BYTES]);
             rig.limits[end].set(&rates(end));
             let (team, begun) = (lend::start(&mut rig), rig.sim.now());
             rig.finish(&team.target);
@@ -217,7 +217,7 @@ fn p7_streams_that_share_a_low_limit_are_told_so_and_do_not_take_the_source_for_
 
 #[test]
 fn p7_a_shards_limit_and_its_nodes_both_hold_and_a_limit_is_changed_on_the_way() {
-    let mut rig = Rig::new(1, &[40 * CHUNK_BYTES]);
+    let mut rig = Rig::lossless(1, &[40 * CHUNK_BYTES]);
     let both = |node, shard| Rates { receive: node, shard_receive: shard, ..Rates::default() };
     rig.limits[1].set(&both(Some(RATE), Some(RATE / 4)));
     let target = rig.start_target();
