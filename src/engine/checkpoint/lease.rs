@@ -99,11 +99,14 @@ impl Lease {
         }
     }
 
-    /// Thaws the engine, if that was not done.
+    /// Thaws the engine, if that was not done. What was captured counts only if this is no error: a copy ends in its
+    /// middle when nobody waits any more, and the watcher may not have woken up yet.
     pub(super) fn thaw(&self) -> Result<(), Over> {
         let state = self.lock();
         let Phase::Frozen(begun) = state.phase else { return Err(Over(None)) };
-        self.thaw_from(state, begun).map_err(|error| Over(Some(error)))
+        let is_over = state.is_over;
+        self.thaw_from(state, begun).map_err(|error| Over(Some(error)))?;
+        if is_over { Err(Over(None)) } else { Ok(()) }
     }
 
     /// Whether nothing comes of it any more.
@@ -114,8 +117,16 @@ impl Lease {
     /// Nobody waits for the answer. Once the engine goes on again, that changes nothing.
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
-        state.is_over |= state.phase != Phase::Thawed;
+        if state.phase == Phase::Thawed {
+            return;
+        }
+        state.is_over = true;
         self.changed.notify_all();
+        let was_begun = state.phase != Phase::Before;
+        drop(state);
+        if was_begun {
+            self.answer(Err(CheckpointError::Stopped));
+        }
     }
 
     /// Gives the answer, if nobody has.
@@ -225,6 +236,24 @@ mod tests {
         let [made, failed, expired, frozen_micros_max] = stats.get();
         assert_eq!([made, failed, expired], [0, 1, 1]);
         assert!(frozen_micros_max >= 50_000, "{frozen_micros_max}");
+    }
+
+    #[test]
+    fn s6_what_was_captured_for_nobody_does_not_count_whoever_thaws_first() {
+        for _ in 0..200 {
+            let (replier, _waiting) = reply();
+            let hooks = Arc::new(Counted::default());
+            let hooked = Arc::clone(&hooks) as Arc<dyn ActiveFiles>;
+            let lease = Lease::new(hooked, Duration::from_secs(60), replier);
+            let stats = Arc::new(CheckpointStats::default());
+            lease.freeze(Arc::clone(&stats)).expect("frozen");
+            lease.abandon();
+            assert!(lease.thaw().is_err(), "a copy may have ended in its middle");
+            while hooks.0.load(Ordering::Relaxed) == 0 {
+                thread::yield_now();
+            }
+            assert_eq!(stats.get()[..2], [0, 1]);
+        }
     }
 
     #[test]
