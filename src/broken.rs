@@ -29,6 +29,8 @@ pub enum Broken {
     AskedAgain,
     /// A version that is pinned leaves its name to the one before, which landed there late.
     NameLeft,
+    /// What is staged already is fetched again.
+    ProgressForgotten,
 }
 
 #[cfg(feature = "sim")]

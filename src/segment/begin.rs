@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use crate::broken::{self, Broken};
 use crate::digest::{VerifiedChunks, chunk_offset, sidecar_decode, sidecar_encode};
 use crate::ids::SegmentId;
 use crate::limits::{CHUNK_BYTES, IO_ALIGNMENT, LANDINGS_MAX};
@@ -63,7 +64,9 @@ impl Store {
         staging.take_room().await?;
         if is_staged {
             staging.is_resumed.set(true);
-            staging.resume().await?;
+            if !broken::is(Broken::ProgressForgotten) {
+                staging.resume().await?;
+            }
         } else {
             staging.is_exact.set(staging.will_be_exact());
             self.0.hooks.reach(Step::Staged, Edge::After).await;

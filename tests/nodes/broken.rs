@@ -116,6 +116,30 @@ fn no_unverified_byte_finds_chunks_that_nobody_hashed() {
     first_found(Broken::ChunksUnverified, corrupted, "no_unverified_byte");
 }
 
+/// Connections that are cut while segments of several chunks pass.
+fn cut_off(seed: u64) -> Result<(), Found> {
+    let mut cluster = Cluster::new(seed, SimOptions::default(), three());
+    cluster.working = false;
+    cluster.until(secs(20), |cluster| cluster.is_founded())?;
+    let ask = Ask { durability: Durability::Committed, timeout: secs(20) };
+    let files = (0..3).map(|number| (format!("s-{number}"), content(number, 6 << 20).to_vec()));
+    cluster.ask(NodeId(1), ShardId(0), files.collect(), ask);
+    for _ in 0..10 {
+        let rest = millis(5 + cluster.sim.draw(20));
+        cluster.go_on(rest)?;
+        for other in [2, 3] {
+            cluster.sim.cut(NodeId(1), NodeId(other));
+        }
+    }
+    cluster.settle()
+}
+
+#[test]
+fn fetched_once_finds_an_attempt_that_begins_anew() {
+    is_quiet(1..=8, cut_off);
+    first_found(Broken::ProgressForgotten, cut_off, "fetched_once");
+}
+
 #[test]
 fn no_unverified_byte_finds_a_start_that_believes_changed_files() {
     campaign_finds("no_unverified_byte", Sabotage::TrustChangedFile);

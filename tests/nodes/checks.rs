@@ -8,7 +8,7 @@ use std::rc::Rc;
 use ringway::engine::{Seat, Watch};
 use ringway::ids::{Digest, GroupId, LogIndex, NodeId, SegmentId, ShardId};
 use ringway::limits::{FETCHES_MAX, PROPOSALS_IN_FLIGHT_MAX};
-use ringway::manifest::{Change, State};
+use ringway::manifest::{Change, Entry, State};
 use ringway::raft::{Applied, Group, GroupRole, Machine};
 use ringway::segment::Sabotage;
 use ringway::shard::Shard;
@@ -20,6 +20,7 @@ use crate::sim::check::{
 };
 use crate::sim::trace::hash;
 
+use super::fetched::Budget;
 use super::follow::{Follower, follow};
 use super::secs;
 
@@ -64,6 +65,8 @@ pub struct Checks {
     pub installed: u64,
     /// A consumer of events on each node.
     pub followers: BTreeMap<(NodeId, GroupId), Follower>,
+    /// What each process may fetch.
+    pub budgets: BTreeMap<(NodeId, GroupId), Budget>,
 }
 
 pub type SharedChecks = Rc<RefCell<Checks>>;
@@ -89,6 +92,7 @@ impl Default for Checks {
             applied: BTreeMap::new(),
             installed: 0,
             followers: BTreeMap::new(),
+            budgets: BTreeMap::new(),
         }
     }
 }
@@ -190,6 +194,19 @@ impl Watch for Watcher {
                 let entry = hash(format!("{:?} {:?}", effect.outcome, effect.changes).as_bytes());
                 checks.command(self.node, shard, *index, &effect.changes.0, entry);
                 checks.state(self.node, shard, state);
+                let seats = self.seats.borrow();
+                let here = seats.iter().flat_map(Seat::shards).find(|here| here.id() == shard);
+                let is_here = |entry: &Entry| {
+                    here.as_ref().is_some_and(|shard| shard.store().is_held(entry.id, entry.root))
+                };
+                let budget = checks.budgets.entry((self.node, shard.group())).or_default();
+                for change in &effect.changes.0 {
+                    if let Change::Registered(entry) | Change::Updated { entry, .. } = change
+                        && !is_here(entry)
+                    {
+                        budget.came(self.life, entry);
+                    }
+                }
             }
             Applied::Passed { .. } => {}
             Applied::Installed { state } => {
@@ -259,7 +276,13 @@ fn watch_group<M: Machine>(core: &Core, node: NodeId, id: GroupId, group: Group<
 
 async fn watch_shard(node: NodeId, life: u32, shard: Shard, checks: SharedChecks) {
     loop {
-        observe(node, life, &shard, &mut checks.borrow_mut());
+        {
+            let mut checks = checks.borrow_mut();
+            observe(node, life, &shard, &mut checks);
+            let budget = checks.budgets.entry((node, shard.id().group())).or_default();
+            let verdict = budget.look(life, &shard);
+            checks.hold("fetched_once", verdict);
+        }
         shard.changed().await;
     }
 }
