@@ -142,12 +142,12 @@ pub const ZERO_COPY_BYTES_MIN: usize = 16 * 1024;
 pub const CONNECTION_LOADS_MAX: usize = 4;
 /// The same for all connections of one peer with one core.
 pub const PEER_LOADS_MAX: usize = 16;
-/// The same for all connections of one core. A peer that has none gets one on top, so that nobody's silence keeps
-/// others from being served.
+/// The same for all connections of one core. A peer that has none gets one on top: nobody's silence is others' wait.
 pub const CORE_LOADS_MAX: usize = 64;
-/// Fewest bytes that are sent out of the page cache by reference; below, the calls cost more than the copies (measured
-/// in kernel-notes/sendfile.md).
+/// Fewest bytes that are sent out of the page cache by reference; measured in kernel-notes/sendfile.md.
 pub const CACHED_BYTES_MIN: usize = 8 * 1024;
+/// A file of so many bytes is not closed by the core that reads it (kernel-notes/cancellation.md).
+pub const CLOSE_ASIDE_BYTES_MIN: u64 = 8 * CHUNK_BYTES as u64;
 /// From accept to authenticated.
 pub const HANDSHAKE_TIMEOUT: Nanos = Nanos::from_secs(5);
 /// To connect.
@@ -203,9 +203,10 @@ pub const SESSION_NUMBERS_RESERVED: u64 = 4096;
 pub const SESSIONS_MAX: usize = 4096;
 /// Retired sessions that a manifest remembers, so that a late message does not open one again.
 pub const SESSIONS_RETIRED_MAX: usize = 4096;
-/// Bytes that one slice of a snapshot aims at: short work between two turns, and about one chunk on the way
-/// to a follower. One entry may pass it.
-pub const SNAPSHOT_SLICE_BYTES: usize = 512 * 1024;
+/// Bytes that one slice of a snapshot aims at: work of under a millisecond between two turns. One entry may pass it.
+pub const SNAPSHOT_SLICE_BYTES: usize = 128 * 1024;
+/// Bytes of a snapshot that are written before they are flushed: what the log's next flush may have to wait for.
+pub const SNAPSHOT_SYNC_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of one rkyv archive of a snapshot (32-bit relative pointers end at 2 GiB).
 pub const SNAPSHOT_ARCHIVE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of one piece of a snapshot file on its way to a follower.
@@ -349,13 +350,12 @@ pub const RATE_BURST_TIME: Nanos = Nanos::from_millis(50);
 pub const LANDING_BATCH_MAX: usize = 128;
 /// Ranges of one segment that are asked for at a time, the next ones when these have come.
 pub const FETCH_RANGES_MAX: usize = 64;
-/// Fewest bytes of a segment that is fetched from several nodes at once: below, another stream's round trips cost more
-/// than they save.
+/// Fewest bytes of a segment that is fetched from several nodes at once: below, the round trips cost more.
 pub const SPREAD_BYTES_MIN: u64 = 2 * CHUNK_BYTES as u64;
 /// An origin that applied an entry a moment later than we did has not pinned its file yet: it is asked again after so
 /// long,
 pub const ORIGIN_PAUSE: Nanos = Nanos::from_millis(20);
-/// and so often, before others are.
+/// and so often.
 pub const ORIGIN_ASKS_MAX: u32 = 5;
 /// Nodes that one segment is fetched from at once.
 pub const SPREAD_SOURCES_MAX: usize = 16;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::digest::{ChunkList, VerifiedChunks, chunk_offset};
 use crate::ids::{Digest, SegmentId};
-use crate::limits::{CHUNK_BYTES, PATH_BYTES_MAX};
+use crate::limits::{CHUNK_BYTES, CLOSE_ASIDE_BYTES_MIN, PATH_BYTES_MAX};
 use crate::uring::{Buffer, Dir, Errno, Extent, File, OpenOptions};
 
 use super::chunked::{ChunkUnread, ChunkedFile, is_resident};
@@ -33,6 +33,9 @@ impl Store {
     pub async fn open_segment(&self, id: SegmentId) -> Result<Reader, ReadError> {
         let record = self.record(id).ok_or(ReadError::NotHeld)?;
         let (file, direct) = self.open_checked(&record, true).await?;
+        if record.len >= CLOSE_ASIDE_BYTES_MIN {
+            file.close_aside();
+        }
         let file = ChunkedFile::new(file, direct, record.len).expect("a held segment is within the limits");
         Ok(Reader { record, file })
     }

@@ -89,6 +89,12 @@ impl File {
         &self.0
     }
 
+    /// Its last close is not this core's to wait for: of a file without a name the kernel takes back the page cache
+    /// and the blocks then (kernel-notes/cancellation.md).
+    pub fn close_aside(&self) {
+        self.0.close_aside();
+    }
+
     /// Reads into `buffer[span]` at `offset`; fewer bytes only at the end of the file. The content is not declared.
     pub async fn read_at(
         &self,

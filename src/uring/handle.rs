@@ -10,12 +10,14 @@ use super::op::Op;
 /// An open descriptor of one core's ring.
 pub struct Handle {
     raw: Cell<Option<i32>>,
+    /// Its close may take long.
+    aside: Cell<bool>,
     core: WeakCore,
 }
 
 impl Handle {
     pub(crate) fn new(core: &Core, raw: i32) -> Self {
-        Self { raw: Cell::new(Some(raw)), core: core.downgrade() }
+        Self { raw: Cell::new(Some(raw)), aside: Cell::default(), core: core.downgrade() }
     }
 
     /// The number behind the handle.
@@ -25,6 +27,11 @@ impl Handle {
     #[must_use]
     pub fn raw(&self) -> i32 {
         self.raw.get().expect("a released handle is not used again")
+    }
+
+    /// From now on its close is not done by this core.
+    pub(crate) fn close_aside(&self) {
+        self.aside.set(true);
     }
 
     /// The core that it belongs to, if that is still there.
@@ -45,7 +52,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if let (Some(raw), Some(core)) = (self.raw.take(), self.core.upgrade()) {
-            core.detach(Op::Close { raw });
+            core.detach(Op::Close { raw, aside: self.aside.get() });
         }
     }
 }

@@ -38,8 +38,9 @@ pub enum Op {
     /// Makes a file, mode 0600, for reading and writing, where nothing has its name; with blocks for `room` bytes,
     /// which become its size, if the file system preallocates. What fails leaves no name. -> `Opened`
     Create { dir: Rc<Handle>, name: CString, direct: bool, room: u64 },
-    /// Closes a descriptor; nothing else refers to it. -> `Done`
-    Close { raw: i32 },
+    /// Closes a descriptor; nothing else refers to it. `aside`: on a thread of the kernel's, as it may take long.
+    /// -> `Done`
+    Close { raw: i32, aside: bool },
     /// Reads into `buffer[span]` at `offset`; short at the end of the file. -> `Count`, buffer
     Read { file: Rc<Handle>, buffer: Buffer, span: Span, offset: u64 },
     /// Writes `buffer[span]` at `offset`; may be short. -> `Count`, buffer

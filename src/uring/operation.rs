@@ -244,7 +244,7 @@ impl Operations {
 /// A descriptor that nobody waits for any more is closed.
 fn close_unwanted(core: &Core, result: Result<Outcome, Errno>) {
     if let Ok(Outcome::Opened(raw) | Outcome::Accepted(raw, _) | Outcome::Listening(raw, _)) = result {
-        core.detach(Op::Close { raw });
+        core.detach(Op::Close { raw, aside: false });
     }
 }
 

@@ -82,7 +82,7 @@ impl Ring for TestRing {
 
     fn push(&mut self, token: u64, op: Op) {
         let mut script = self.script.borrow_mut();
-        if let Op::Close { raw } = op {
+        if let Op::Close { raw, .. } = op {
             script.closed.push(raw);
             script.answer_op(token, op, Ok(Outcome::Done));
         } else {

@@ -190,7 +190,7 @@ fn names(op: Op) -> Parts {
 
 fn files(op: Op) -> Parts {
     match op {
-        Op::Close { raw } => (OpKind::Close, Ask::Close { raw }, vec![], None),
+        Op::Close { raw, .. } => (OpKind::Close, Ask::Close { raw }, vec![], None),
         Op::Read { file, buffer, span, offset } => {
             (OpKind::Read, Ask::Read { file: file.raw(), offset }, vec![file], Some((buffer, span)))
         }

@@ -50,6 +50,7 @@ impl Incoming {
         let file = dir.open(&name, options).await;
         let file =
             file.map_err(|errno| SnapshotFault::Disk { doing: "make", file: (*name).into(), errno })?;
+        file.close_aside();
         Ok(Self { from, point, bytes, received: 0, file, name })
     }
 

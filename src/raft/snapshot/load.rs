@@ -44,6 +44,7 @@ pub(in crate::raft) async fn latest<M: Machine>(
     let Some(name) = latest.and_then(|name| std::str::from_utf8(&name.bytes).ok()) else { return Ok(None) };
     let file = dir.open(name, OpenOptions::default()).await;
     let file = file.map_err(|errno| SnapshotFault::Disk { doing: "open", file: name.to_owned(), errno })?;
+    file.close_aside();
     let loaded = load::<M>(file, group, name, None).await?;
     Ok(Some(loaded))
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::ids::GroupId;
-use crate::limits::SNAPSHOT_FILES_KEPT;
+use crate::limits::{SNAPSHOT_FILES_KEPT, SNAPSHOT_SYNC_BYTES};
 use crate::raft::machine::Machine;
 use crate::uring::{Buffer, Dir, Errno, File, Gate, OpenOptions};
 
@@ -119,7 +119,9 @@ async fn write_steps<M: Machine>(
                 let options =
                     OpenOptions { write: true, create: true, exclusive: true, ..OpenOptions::default() };
                 let file = dir.open(NEW, options).await.map_err(disk(step, &name))?;
-                out = Some(Slices { file, bytes: 0, gate });
+                // The next one takes its name away while it is open.
+                file.close_aside();
+                out = Some(Slices { file, bytes: 0, synced: 0, gate });
             }
             (SnapshotStep::Write, Some(out)) => {
                 let failed = |errno| disk(step, &name)(errno);
@@ -193,6 +195,8 @@ async fn prune(dir: &Dir, latest: &str) -> Result<(), Errno> {
 struct Slices<'a> {
     file: File,
     bytes: u64,
+    /// Of them, on the disk.
+    synced: u64,
     gate: Option<&'a Gate>,
 }
 
@@ -207,6 +211,11 @@ impl Slices<'_> {
         drop(permit);
         done?;
         self.bytes += bytes.len() as u64;
+        // All of it at once would keep the log's flushes waiting for as long as the disk takes for it.
+        if self.bytes - self.synced >= SNAPSHOT_SYNC_BYTES {
+            self.file.sync_data().await?;
+            self.synced = self.bytes;
+        }
         Ok(())
     }
 }

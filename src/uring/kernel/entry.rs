@@ -249,7 +249,10 @@ fn names(op: &Op, kept: &mut Kept) -> squeue::Entry {
         (Op::Open { dir, path: below, .. }, Kept::How(how)) => {
             opcode::OpenAt2::new(Fd(dir.raw()), path(below), &raw const **how).build()
         }
-        (Op::Close { raw }, _) => opcode::Close::new(Fd(*raw)).build(),
+        (Op::Close { raw, aside }, _) => {
+            let close = opcode::Close::new(Fd(*raw)).build();
+            if *aside { close.flags(squeue::Flags::ASYNC) } else { close }
+        }
         (Op::StatName { dir, name }, Kept::Facts(facts)) => {
             let facts = (&raw mut **facts).cast();
             let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn flight(token: u64) -> Flight {
-        Flight { token, op: Op::Close { raw: -1 }, kept: Kept::Nothing, in_kernel: true }
+        Flight { token, op: Op::Close { raw: -1, aside: false }, kept: Kept::Nothing, in_kernel: true }
     }
 
     #[test]

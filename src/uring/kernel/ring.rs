@@ -202,7 +202,7 @@ impl KernelRing {
             }
             // It was forgotten when its close was asked for, because the number may be another's before that
             // completes.
-            (Op::Close { raw }, Err(Errno::CANCELED)) => {
+            (Op::Close { raw, .. }, Err(Errno::CANCELED)) => {
                 self.descriptors.insert(*raw);
             }
             _ => {}
@@ -248,7 +248,7 @@ impl Ring for KernelRing {
                 }
             }
             Route::Ring(kept) => {
-                if let Op::Close { raw } = op {
+                if let Op::Close { raw, .. } = op {
                     self.descriptors.remove(&raw);
                 }
                 let name = self.flights.insert(Flight { token, op, kept, in_kernel: true });
