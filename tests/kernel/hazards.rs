@@ -69,6 +69,36 @@ fn a_descriptor_stays_open_while_an_operation_uses_it() {
 }
 
 #[test]
+fn a_file_that_is_closed_aside_is_closed() {
+    let folder = scratch();
+    let path = folder.path().to_owned();
+    let is_open = move || {
+        let all = std::fs::read_dir("/proc/self/fd").expect("it is there").flatten();
+        let to = all.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        to.filter(|to| to.starts_with(&path) && to.to_string_lossy().ends_with("large (deleted)")).count()
+    };
+    on_core(|_core| async move {
+        let dir = open(&folder).await;
+        let file = dir.open("large", NEW).await.expect("room");
+        let (done, _) = file.write_at(Buffer::from_bytes(&[1; 1 << 20]), 0..1 << 20, 0).await;
+        done.expect("written");
+        file.close_aside();
+        let second = file.clone();
+        dir.remove("large").await.expect("removed");
+        drop(file);
+        sleep(Nanos::from_millis(20)).await;
+        assert_eq!(is_open(), 1, "another has it still");
+        drop(second);
+        let closed = async {
+            while is_open() > 0 {
+                sleep(Nanos::from_millis(1)).await;
+            }
+        };
+        timeout(Nanos::from_secs(5), closed).await.expect("closed");
+    });
+}
+
+#[test]
 fn writes_that_are_given_up_with_their_file_still_land() {
     let folder = scratch();
     let folder = on_core(|core| async move {
