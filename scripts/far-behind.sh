@@ -23,8 +23,8 @@ done
 nodes=3
 command -v openssl >/dev/null || { echo "skipped: far-behind, as the machine lacks openssl"; exit 0; }
 . "$(dirname "$0")/nodes.sh"
-# Entries of the log that stay behind a snapshot: src/limits.rs.
-kept=$(sed -n 's/^pub const LOG_ENTRIES_KEPT: u64 = \([0-9]*\);/\1/p' src/limits.rs)
+# Entries of the log that stay behind a snapshot: src/limits/raft.rs.
+kept=$(sed -n 's/^pub const LOG_ENTRIES_KEPT: u64 = \([0-9]*\);/\1/p' src/limits/raft.rs)
 batch=$((entries / (kept + kept / 2) + 1))
 echo "far-behind: $entries files by $batch an entry, $("$ringway" --version), Linux $(uname -r), $(nproc) processors, in $dir"
 mkdir "$dir/nothing"

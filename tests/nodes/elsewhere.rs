@@ -127,6 +127,11 @@ impl Cluster {
             let root = root_of(&bytes);
             let verdict = checks.bytes.visible(node, shard, path, root, bytes.len() as u64);
             checks.hold("no_unverified_byte", verdict);
+            // The engine's own until the log says here that it is committed: what lands before may set it aside.
+            let kept = self.ledger.kept.get(&(node, shard, path.to_owned()));
+            if root != entry.root && kept.is_some_and(|bytes| root_of(bytes) == root) {
+                continue;
+            }
             let verdict = checks.older.visible((node, life), shard, path, entry.id.index, root);
             checks.hold("never_older", verdict);
         }

@@ -66,10 +66,7 @@ impl Follower {
         let machine = shard.group().machine();
         let state = machine.borrow();
         self.paths = state.entries(None).map(|entry| (entry.path().as_str().to_owned(), entry.id)).collect();
-        // A file that is being looked at again is not held for a moment, and not missing either.
-        let is_here = |entry: &Rc<Entry>| {
-            shard.transfers(0).missing == 0 || shard.store().is_held(entry.id, entry.root)
-        };
+        let is_here = |entry: &Rc<Entry>| shard.store().is_held(entry.id, entry.root);
         self.here = state.entries(None).filter(|entry| is_here(entry)).map(|entry| entry.id).collect();
         self.place = Some(now);
         self.walks += 1;

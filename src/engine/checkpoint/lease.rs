@@ -122,9 +122,10 @@ impl Lease {
         }
         state.is_over = true;
         self.changed.notify_all();
-        let was_begun = state.phase != Phase::Before;
+        let is_begun = state.phase != Phase::Before;
         drop(state);
-        if was_begun {
+        // Else `freeze` says so, when it is called.
+        if is_begun {
             self.answer(Err(CheckpointError::Stopped));
         }
     }

@@ -47,7 +47,9 @@ impl Told {
 
     fn all_to(&mut self, to: LogIndex) {
         self.to = self.to.max(to);
-        self.ids.retain(|id| id.index > to);
+        while self.ids.first().is_some_and(|id| id.index <= to) {
+            self.ids.pop_first();
+        }
     }
 }
 
