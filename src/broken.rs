@@ -31,6 +31,12 @@ pub enum Broken {
     NameLeft,
     /// What is staged already is fetched again.
     ProgressForgotten,
+    /// Chunks pass whether a limit allows it or not.
+    RateIgnored,
+    /// Of those that wait for a limit the last kind of work goes first.
+    SharesIgnored,
+    /// Chunks pass without asking a limit.
+    LimitPassedBy,
 }
 
 #[cfg(feature = "sim")]

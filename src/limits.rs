@@ -86,6 +86,10 @@ pub const DRAFTS_OF_FILE_MAX: u32 = 1024;
 pub const STORE_LOCK_ATTEMPTS: usize = 20;
 /// Dead records that an inventory may hold beside as many as live ones before it is written anew.
 pub const INVENTORY_SLACK_RECORDS: usize = 4096;
+/// Records that are written in one turn of the core when an inventory is written anew.
+pub const INVENTORY_PAGE_RECORDS: usize = 1024;
+/// Names that are looked at in one go when a store opens: what the core keeps of them in memory.
+pub const LOOK_NAMES_MAX: usize = 4096;
 /// Bytes from which on a segment is read and written past the page cache: below, the padding and the second size
 /// change cost more than the copy.
 pub const SEGMENT_BYTES_DIRECT_MIN: u64 = LEAF_BYTES as u64;

@@ -1,4 +1,4 @@
-//! A node's status as Prometheus reads it: text format 0.0.4. `families.rs` has what there is; here it is written.
+//! A node's status as Prometheus reads it: text format 0.0.4. `families/` has what there is; here it is written.
 //!
 //! Values are whole numbers in the status' own unit and are written in the base unit, so that none is rounded. Labels
 //! have few values: cores, groups, shards, members, and words of closed lists. No path and no segment is one.
@@ -9,7 +9,7 @@ use ringway::engine::{
     CoreStatus, CountStatus, GroupStatus, HistogramStatus, NodeStatus, PeerStatus, ShardStatus,
 };
 
-use super::families::FAMILIES;
+use super::families;
 
 /// What the answer is, to whoever asks for it by HTTP.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -177,7 +177,7 @@ fn decimal(value: u64, scale: u64) -> String {
 /// The whole answer.
 pub(super) fn text(status: &NodeStatus) -> String {
     let mut text = String::new();
-    FAMILIES.iter().for_each(|family| family.write(status, &mut text));
+    families::all().for_each(|family| family.write(status, &mut text));
     text
 }
 
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn p9_names_follow_the_conventions_and_each_is_told_of_once() {
         let mut names = std::collections::BTreeSet::new();
-        for Family { name, help, kind, .. } in FAMILIES {
+        for Family { name, help, kind, .. } in families::all() {
             assert!(names.insert(name), "{name} twice");
             let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
             assert!(name.starts_with("ringway_") && name.bytes().all(is_plain), "{name}");

@@ -194,6 +194,8 @@ pub struct WorkStatus {
     pub waits: u64,
     /// For how long, all waits together, in milliseconds.
     pub waited_millis: u64,
+    /// For how long any chunk waited, in milliseconds: for that part of the time the limit was what held back.
+    pub held_back_millis: u64,
 }
 
 /// How often one of a few things has happened.
@@ -354,6 +356,7 @@ impl From<LimitFigures> for RateStatus {
                 bytes: passed.bytes,
                 waits: passed.waits,
                 waited_millis: millis(passed.waited),
+                held_back_millis: millis(passed.held_back),
             }
         };
         Self {

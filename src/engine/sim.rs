@@ -125,6 +125,12 @@ impl Seat {
         Some(self.0.upgrade()?.cluster.as_ref()?.group().clone())
     }
 
+    /// The limits of the node's bytes per second.
+    #[must_use]
+    pub fn limits(&self) -> Option<Limits> {
+        Some(self.0.upgrade()?.parts.limits.clone())
+    }
+
     /// The core's connections.
     #[must_use]
     pub fn transport(&self) -> Option<Transport> {

@@ -5,8 +5,8 @@ use crate::uring::{Errno, File};
 
 use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
+use super::look::{Folders, look_at};
 use super::names::Stem;
-use super::open::{Folders, look_at};
 use super::path::RelativePath;
 use super::quarantine::Why;
 use super::record::{Change, Ownership, Record};

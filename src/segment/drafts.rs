@@ -11,8 +11,8 @@ use crate::uring::{Errno, File, OpenOptions};
 
 use super::fault::{DiskError, Doing};
 use super::identity::Identity;
+use super::look::{absent, look_at};
 use super::names::{Stem, draft_names_of, is_draft, is_taken};
-use super::open::{absent, look_at};
 use super::path::RelativePath;
 use super::scan::identity_of;
 use super::store::{Inner, Store, Want};

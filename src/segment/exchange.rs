@@ -8,9 +8,9 @@ use crate::uring::{Dir, Errno, FileKind};
 
 use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
+use super::look::look_at;
 use super::names::SwapName;
 use super::naming::Tried;
-use super::open::look_at;
 use super::path::RelativePath;
 use super::quarantine::Why;
 use super::store::Inner;

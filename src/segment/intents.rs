@@ -14,7 +14,7 @@ use crate::uring::{Core, Priority};
 
 use super::adopt::Hashed;
 use super::fault::DiskError;
-use super::open::Folders;
+use super::look::Folders;
 use super::path::RelativePath;
 use super::quarantine::{Gone, Why};
 use super::record::{Change, Record};

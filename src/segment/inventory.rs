@@ -9,8 +9,8 @@ use std::ops::Bound;
 use std::rc::Rc;
 
 use crate::ids::{Digest, SegmentId};
-use crate::limits::INVENTORY_SLACK_RECORDS;
-use crate::uring::{Answer, Core, Dir, Errno, File, OpenOptions, Priority, question};
+use crate::limits::{INVENTORY_PAGE_RECORDS, INVENTORY_SLACK_RECORDS};
+use crate::uring::{Answer, Core, Dir, Errno, File, OpenOptions, Priority, question, yield_now};
 
 use super::bytes::{read_all, write_all, write_file};
 use super::fault::{DiskError, Doing, failed};
@@ -67,10 +67,7 @@ impl Inventory {
         let options = OpenOptions { write: true, create: true, ..OpenOptions::default() };
         let file = folder.open(INVENTORY, options).await.map_err(failed(Doing::Open, INVENTORY))?;
         let bytes = read_all(&file, INVENTORY).await?;
-        let (changes, cut) = decode_all(&bytes);
-        let mut table = Table::default();
-        let records = changes.len();
-        changes.into_iter().for_each(|change| table.apply(change, Standing::Suspect));
+        let (table, records, cut) = Table::read(&bytes);
         // A file of an older version is gone on with as one of ours.
         let sound = cut.is_none() && bytes.starts_with(&header());
         let log = Log {
@@ -160,9 +157,14 @@ impl Inventory {
     /// Writes a new file of all that is known and `changes`, and puts it in the place of the old one.
     async fn rewrite(&self, changes: &[Change]) -> Result<(), DiskError> {
         let mut bytes = header().to_vec();
+        let mut last = None;
+        // Very many may be known, and others wait for the core. What is forgotten meanwhile is dropped behind this.
+        while let Some(next) = self.encode_page(last, &mut bytes) {
+            last = Some(next);
+            yield_now().await;
+        }
         let live = {
             let table = self.0.table.borrow();
-            table.by_id.values().for_each(|(record, _)| Change::Put(record.clone()).encode(&mut bytes));
             table.intents().for_each(|intent| Change::Intend(intent.clone()).encode(&mut bytes));
             table.live()
         };
@@ -175,6 +177,16 @@ impl Inventory {
         let mut log = self.0.log.borrow_mut();
         (log.file, log.end, log.records) = (Some(file), bytes.len() as u64, live + changes.len());
         Ok(())
+    }
+
+    /// Some of the records behind one; the last of them, if there is any.
+    fn encode_page(&self, after: Option<SegmentId>, bytes: &mut Vec<u8>) -> Option<SegmentId> {
+        let table = self.0.table.borrow();
+        let page = table.after(after).take(INVENTORY_PAGE_RECORDS).map(|(record, _)| {
+            Change::Put(record.clone()).encode(bytes);
+            record.id
+        });
+        page.last()
     }
 }
 
@@ -201,7 +213,29 @@ async fn flush(inventory: Inventory) {
 }
 
 impl Table {
+    /// What a file says, all of it suspect; how many changes it has, and where it stops making sense.
+    fn read(file: &[u8]) -> (Self, usize, Option<InventoryCut>) {
+        let (mut table, mut changes) = (Self::default(), 0);
+        let cut = decode_all(file, |change| {
+            table.apply_unrooted(change, Standing::Suspect);
+            changes += 1;
+        });
+        // In no order in the file: sorted once, and not a place looked for each.
+        table.by_root = table.by_id.values().map(|(record, _)| (record.root, record.id)).collect();
+        (table, changes, cut)
+    }
+
     fn apply(&mut self, change: Change, standing: Standing) {
+        let root = match &change {
+            Change::Put(record) => Some((record.root, record.id)),
+            Change::Drop(_) | Change::Intend(_) => None,
+        };
+        self.apply_unrooted(change, standing);
+        self.by_root.extend(root);
+    }
+
+    /// The same, without a root that is new.
+    fn apply_unrooted(&mut self, change: Change, standing: Standing) {
         match change {
             Change::Drop(id) => {
                 self.remove(id);
@@ -223,7 +257,6 @@ impl Table {
                     self.remove(older);
                     self.by_path.insert(record.path.clone(), record.id);
                 }
-                self.by_root.insert((record.root, record.id));
                 self.by_id.insert(record.id, (record, standing));
             }
         }
@@ -289,9 +322,7 @@ impl Table {
 /// The records of an inventory's file, for whoever only reads; and where it stops making sense.
 #[must_use]
 pub fn records_in(file: &[u8]) -> (Vec<Record>, Option<InventoryCut>) {
-    let (changes, cut) = decode_all(file);
-    let mut table = Table::default();
-    changes.into_iter().for_each(|change| table.apply(change, Standing::Suspect));
+    let (table, _, cut) = Table::read(file);
     (table.by_id.into_values().map(|(record, _)| record).collect(), cut)
 }
 

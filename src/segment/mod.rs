@@ -23,6 +23,7 @@ mod landing_error;
 mod lend;
 mod link;
 mod locks;
+mod look;
 mod names;
 mod naming;
 mod open;

@@ -8,8 +8,8 @@ use crate::uring::{Dir, Errno, FileKind};
 
 use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
+use super::look::absent;
 use super::names::{Stem, SwapName};
-use super::open::absent;
 use super::path::RelativePath;
 use super::quarantine::Why;
 use super::store::Inner;

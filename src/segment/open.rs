@@ -5,20 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
-use futures_util::stream::{self, StreamExt};
-
 use crate::ids::{Nanos, SegmentId};
-use crate::limits::{STORE_LOCK_ATTEMPTS, STORE_OPERATIONS_MAX};
-use crate::uring::{Dir, Errno, File, FileKind, OpenOptions, sleep};
+use crate::limits::{LOOK_NAMES_MAX, STORE_LOCK_ATTEMPTS};
+use crate::uring::{Dir, Errno, File, OpenOptions, sleep};
 
 use super::fault::{DiskError, Doing, failed, from_disk};
 use super::folder_sync::FolderSync;
 use super::hooks::{Hooks, Sabotage};
-use super::identity::Identity;
 use super::inventory::{Inventory, Standing};
 use super::locks::Locks;
+use super::look::Folders;
 use super::names::{StagingName, Stem, is_captured, is_draft, staging_name};
-use super::path::{PRIVATE_FOLDER, RelativePath};
+use super::path::PRIVATE_FOLDER;
 use super::record::{InventoryCut, Ownership, Record};
 use super::store::{Inner, PrivateFolders, Store, StoreOptions};
 
@@ -157,95 +155,26 @@ impl Store {
 
     /// Believes every record whose file is still the one that was verified. Reads no content.
     async fn look_at_records(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
-        let records: Vec<Record> =
-            self.0.inventory.table().after(None).map(|(record, _)| record.clone()).collect();
         let folders = Folders::default();
-        let mut looks = stream::iter(records)
-            .map(async |record| {
-                let found = self.0.look(&record, &folders).await;
-                (record, found)
-            })
-            .buffered(STORE_OPERATIONS_MAX);
-        while let Some((record, found)) = looks.next().await {
-            let found = found?;
-            let trusted = found.is_some() && self.0.hooks.sabotaged(Sabotage::TrustChangedFile);
-            if found == Some(record.identity) || trusted {
-                self.0.inventory.set_standing(record.id, Standing::Held);
-                recovery.held += 1;
-            } else {
-                recovery.suspects.push(record.id);
+        let mut last = None;
+        loop {
+            let page: Vec<Record> = {
+                let table = self.0.inventory.table();
+                table.after(last).take(LOOK_NAMES_MAX).map(|(record, _)| record.clone()).collect()
+            };
+            let Some(end) = page.last() else { return Ok(()) };
+            last = Some(end.id);
+            let found = self.0.look_at_all(&page, &folders).await?;
+            for (record, found) in page.iter().zip(found) {
+                let trusted = found.is_some() && self.0.hooks.sabotaged(Sabotage::TrustChangedFile);
+                if found == Some(record.identity) || trusted {
+                    self.0.inventory.set_standing(record.id, Standing::Held);
+                    recovery.held += 1;
+                } else {
+                    recovery.suspects.push(record.id);
+                }
             }
         }
-        Ok(())
-    }
-}
-
-impl Inner {
-    /// The identity of the file that a record speaks of: for an engine's file its pin, which keeps what the engine
-    /// has deleted; else what stands under its name. `None` if there is none.
-    pub(super) async fn look(
-        &self,
-        record: &Record,
-        folders: &Folders,
-    ) -> Result<Option<Identity>, DiskError> {
-        let stem = record.stem();
-        if record.owner == Ownership::Engine && self.pinned.borrow().contains(&stem) {
-            let name = stem.to_string();
-            if let Some(found) = look_at(&self.folders.pins, &name, &name).await? {
-                return Ok(Some(found));
-            }
-        }
-        self.look_at_path(&record.path, folders).await
-    }
-
-    /// The identity of what stands under a name; `None` if no regular file does.
-    pub(super) async fn look_at_path(
-        &self,
-        path: &RelativePath,
-        folders: &Folders,
-    ) -> Result<Option<Identity>, DiskError> {
-        let known = folders.0.borrow().get(path.folder()).cloned();
-        let folder = match known {
-            Some(folder) => folder,
-            None => match self.folder_of(path).await {
-                Ok(folder) => folders.note(path.folder(), folder),
-                Err(errno) => return absent(errno, Doing::Open, path.as_str()),
-            },
-        };
-        look_at(&folder, path.name(), path.as_str()).await
-    }
-}
-
-/// Open folders, for a look at many files. Not kept longer than the look: a folder may be replaced.
-#[derive(Default)]
-pub(super) struct Folders(RefCell<BTreeMap<String, Dir>>);
-
-impl Folders {
-    fn note(&self, name: &str, folder: Dir) -> Dir {
-        let mut open = self.0.borrow_mut();
-        if open.len() >= STORE_OPERATIONS_MAX {
-            open.clear();
-        }
-        open.insert(name.to_owned(), folder.clone());
-        folder
-    }
-}
-
-/// The identity of the regular file of this name; `None` for anything else.
-pub(super) async fn look_at(folder: &Dir, name: &str, path: &str) -> Result<Option<Identity>, DiskError> {
-    match folder.stat_name(name).await {
-        Ok(stat) => Ok((stat.kind == FileKind::Regular).then(|| stat.into())),
-        Err(errno) => absent(errno, Doing::Stat, path),
-    }
-}
-
-/// What is not there, cannot be there, or is reached over a link or through a file, is absent; all else is an error.
-pub(super) fn absent<T>(errno: Errno, doing: Doing, path: &str) -> Result<Option<T>, DiskError> {
-    match errno {
-        Errno::NOT_FOUND | Errno::NOT_A_DIRECTORY | Errno::LOOP | Errno::CROSSES | Errno::NAME_TOO_LONG => {
-            Ok(None)
-        }
-        errno => Err(failed(doing, path)(errno)),
     }
 }
 

@@ -181,23 +181,22 @@ impl fmt::Display for InventoryCut {
     }
 }
 
-/// The records of a whole file, up to the first that is torn or rotten.
-pub(super) fn decode_all(file: &[u8]) -> (Vec<Change>, Option<InventoryCut>) {
+/// Gives the records of a whole file to `take`, up to the first that is torn or rotten.
+pub(super) fn decode_all(file: &[u8], mut take: impl FnMut(Change)) -> Option<InventoryCut> {
     let cut = |offset: usize| InventoryCut { offset: offset as u64, bytes: (file.len() - offset) as u64 };
-    let mut changes = Vec::new();
     if file.is_empty() {
-        return (changes, None);
+        return None;
     }
     if !VERSIONS.iter().any(|version| file.starts_with(&header_of(*version))) {
-        return (changes, Some(cut(0)));
+        return Some(cut(0));
     }
     let mut at = HEADER_BYTES;
     while at < file.len() {
-        let Some((change, bytes)) = decode_frame(&file[at..]) else { return (changes, Some(cut(at))) };
-        changes.push(change);
+        let Some((change, bytes)) = decode_frame(&file[at..]) else { return Some(cut(at)) };
+        take(change);
         at += bytes;
     }
-    (changes, None)
+    None
 }
 
 fn decode_frame(file: &[u8]) -> Option<(Change, usize)> {
@@ -216,6 +215,12 @@ fn decode_frame(file: &[u8]) -> Option<(Change, usize)> {
 mod tests {
     use super::*;
     use crate::wire::page::{hex, vector};
+
+    fn decoded(file: &[u8]) -> (Vec<Change>, Option<InventoryCut>) {
+        let mut changes = Vec::new();
+        let cut = decode_all(file, |change| changes.push(change));
+        (changes, cut)
+    }
 
     fn changes() -> Vec<Change> {
         let record = |index, path, owner| Record {
@@ -242,8 +247,8 @@ mod tests {
 
     #[test]
     fn the_inventory_reads_what_it_wrote() {
-        assert_eq!(decode_all(&file()), (changes(), None));
-        assert_eq!(decode_all(&[]), (vec![], None), "a new file");
+        assert_eq!(decoded(&file()), (changes(), None));
+        assert_eq!(decoded(&[]), (vec![], None), "a new file");
     }
 
     #[test]
@@ -255,10 +260,10 @@ mod tests {
     fn a_file_of_the_version_before_is_read() {
         let mut file = header_of(1).to_vec();
         changes()[..3].iter().for_each(|change| change.encode(&mut file));
-        assert_eq!(decode_all(&file), (changes()[..3].to_vec(), None));
+        assert_eq!(decoded(&file), (changes()[..3].to_vec(), None));
         for version in [0, 3, 4, u32::MAX] {
             file[8..12].copy_from_slice(&version.to_le_bytes());
-            assert!(decode_all(&file).0.is_empty(), "version {version}");
+            assert!(decoded(&file).0.is_empty(), "version {version}");
         }
     }
 
@@ -266,7 +271,7 @@ mod tests {
     fn a_file_cut_anywhere_gives_the_whole_records_before_the_cut() {
         let file = file();
         for len in 1..file.len() {
-            let (found, cut) = decode_all(&file[..len]);
+            let (found, cut) = decoded(&file[..len]);
             assert!(changes().starts_with(&found), "{len} bytes");
             assert_eq!(found.len() == changes().len(), len == file.len());
             match cut {
@@ -282,7 +287,7 @@ mod tests {
         for bit in 0..file.len() * 8 {
             let mut bad = file.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            let (found, cut) = decode_all(&bad);
+            let (found, cut) = decoded(&bad);
             assert!(changes().starts_with(&found) && found.len() < changes().len(), "bit {bit} passed");
             assert!(cut.is_some(), "bit {bit} was not noticed");
         }

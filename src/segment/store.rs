@@ -24,8 +24,8 @@ use super::inventory::Inventory;
 #[cfg(feature = "sim")]
 use super::landing::Step;
 use super::locks::Locks;
+use super::look::absent;
 use super::names::Stem;
-use super::open::absent;
 use super::path::{PRIVATE_FOLDER, RelativePath};
 use super::record::{Ownership, Record};
 use super::staged::Staging;

@@ -9,8 +9,8 @@ use crate::uring::{Errno, FileKind, OpenOptions};
 
 use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
+use super::look::{Folders, look_at};
 use super::names::taken_name;
-use super::open::{Folders, look_at};
 use super::path::{PRIVATE_FOLDER, RelativePath};
 use super::pins::{DigestError, Digested, Kept};
 use super::record::Ownership;

@@ -50,6 +50,7 @@ impl Shard {
         if let Some(driver) = self.0.driver.get() {
             driver.with_plan(|plan| {
                 transfers.in_flight = plan.in_flight() as u64;
+                transfers.in_flight_behind = plan.in_flight_behind() as u64;
                 transfers.queued = (plan.len() - plan.in_flight()) as u64;
                 transfers.unavailable = plan.unavailable().take(shown).collect();
                 transfers.unavailable_count = plan.unavailable().count() as u64;

@@ -94,6 +94,8 @@ pub struct Transfers {
     pub missing_since: Option<Nanos>,
     /// Fetches under way.
     pub in_flight: u64,
+    /// Of them, those that are not live.
+    pub in_flight_behind: u64,
     /// Planned, and waiting for their turn or for a source.
     pub queued: u64,
     /// Segments that no source could serve yet.

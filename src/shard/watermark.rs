@@ -4,6 +4,7 @@
 //! not health: what rots later is `damaged`, which readiness reads too, and moves no watermark.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::ops::Bound;
 
 use crate::ids::{LogIndex, Nanos, SegmentId};
@@ -189,7 +190,9 @@ impl Installed {
     /// Those of them that were committed up to `index`.
     #[must_use]
     pub fn missing_to(&self, index: LogIndex) -> u64 {
-        self.missing.range(..=SegmentId { index, ordinal: u32::MAX }).count() as u64
+        // Most of them are before it, or none.
+        let behind = (Bound::Excluded(SegmentId { index, ordinal: u32::MAX }), Bound::Unbounded);
+        if self.lacks_to(index) { self.lag.segments - self.missing.range(behind).count() as u64 } else { 0 }
     }
 
     /// Whether any of them are missing.
@@ -210,10 +213,10 @@ impl Installed {
         if !self.known {
             return (LogIndex(0), Vec::new());
         }
-        let mut exceptions: Vec<u64> =
-            self.missing.keys().chain(&self.damaged).map(|id| id.index.0).collect();
-        exceptions.sort_unstable();
-        exceptions.dedup();
+        // Very many may be missing, and nodes tell each other all the time.
+        let first = self.exception_behind(None);
+        let all = iter::successors(first, |last| self.exception_behind(Some(*last)));
+        let mut exceptions: Vec<u64> = all.take(ANNOUNCE_EXCEPTIONS_MAX + 1).map(|index| index.0).collect();
         match exceptions.get(ANNOUNCE_EXCEPTIONS_MAX) {
             Some(first_left_out) => {
                 let held_to = LogIndex(first_left_out - 1);
@@ -222,6 +225,15 @@ impl Installed {
             }
             None => (self.applied, exceptions),
         }
+    }
+
+    /// The next index behind another whose segments are not all sound here.
+    fn exception_behind(&self, last: Option<LogIndex>) -> Option<LogIndex> {
+        let last = last.map(|index| SegmentId { index, ordinal: u32::MAX });
+        let behind = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let missing = self.missing.range(behind).next().map(|(id, _)| id);
+        let damaged = self.damaged.range(behind).next();
+        missing.into_iter().chain(damaged).min().map(|id| id.index)
     }
 }
 
@@ -345,11 +357,15 @@ mod tests {
         let mut installed = Installed { known: true, ..Installed::default() };
         for index in 1..=200 {
             installed.lacks(id(index * 2, 0), LACK);
+            installed.lacks(id(index * 2, 7), LACK);
         }
         installed.applied(LogIndex(1000));
+        installed.damage(id(2, 1));
+        installed.damage(id(3, 0));
         let (held_to, exceptions) = installed.held();
-        assert_eq!(exceptions.len(), ANNOUNCE_EXCEPTIONS_MAX);
-        let first_left_out = (ANNOUNCE_EXCEPTIONS_MAX as u64 + 1) * 2;
+        let told = [2, 3].into_iter().chain((2..=ANNOUNCE_EXCEPTIONS_MAX as u64 - 1).map(|index| index * 2));
+        assert_eq!(exceptions, told.collect::<Vec<_>>());
+        let first_left_out = ANNOUNCE_EXCEPTIONS_MAX as u64 * 2;
         assert_eq!(held_to, LogIndex(first_left_out - 1));
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::broken::{self, Broken};
 use crate::config::{Work, WorkShares};
 use crate::ids::Nanos;
 use crate::limits::{CHUNK_BYTES, RATE_BURST_BYTES_MIN, RATE_BURST_TIME};
@@ -30,6 +31,8 @@ pub struct Passed {
     pub waits: u64,
     /// For how long, all waits together.
     pub waited: Nanos,
+    /// For how long anybody waited.
+    pub held_back: Nanos,
 }
 
 /// The budget.
@@ -107,7 +110,8 @@ impl Bucket {
         let queue = &self.waiting[work.place()];
         let ahead = queue.iter().position(|waiting| Some(waiting.ticket) == *ticket).unwrap_or(queue.len());
         let amount = i128::from(bytes) * BYTE;
-        if ahead == 0 && self.level >= amount && self.is_first(work) {
+        let is_enough = self.level >= amount || broken::is(Broken::RateIgnored);
+        if ahead == 0 && is_enough && self.is_first(work) {
             self.grant(work, bytes, ticket, now);
             return Ok(());
         }
@@ -132,18 +136,29 @@ impl Bucket {
     }
 
     fn fill(&mut self, rate: u64, now: Nanos) {
-        let come = i128::from(now.since(self.seen).0) * i128::from(rate);
+        let passed = now.since(self.seen);
+        let come = i128::from(passed.0) * i128::from(rate);
         self.seen = self.seen.max(now);
         let most = burst(rate);
         self.level = (self.level + come).min(most);
         for work in Work::ALL {
             let claim = &mut self.claims[work.place()];
             *claim = (*claim + come * i128::from(self.shares.of(work)) / 100).min(most);
+            if !self.waiting[work.place()].is_empty() {
+                let held_back = &mut self.passed[work.place()].held_back;
+                *held_back = held_back.plus(passed);
+            }
         }
     }
 
     /// Nobody who waits for another kind of work goes before this one.
     fn is_first(&self, work: Work) -> bool {
+        if broken::is(Broken::SharesIgnored) {
+            // Who should go last goes first.
+            return Work::ALL
+                .into_iter()
+                .all(|other| other <= work || self.waiting[other.place()].is_empty());
+        }
         let rank = |work: Work| (self.claims[work.place()] <= 0, work);
         let is_waiting = |other: &Work| *other != work && !self.waiting[other.place()].is_empty();
         Work::ALL.into_iter().filter(is_waiting).all(|other| rank(work) < rank(other))
@@ -345,6 +360,7 @@ mod tests {
         assert!(take(4));
         let passed = bucket.passed()[Work::CatchUp.place()];
         assert_eq!((passed.bytes, passed.waits, passed.waited), (4 * MIB, 3, Nanos::from_secs(4)));
+        assert_eq!(passed.held_back, Nanos::from_secs(2));
     }
 
     #[test]

@@ -401,6 +401,12 @@ impl Plan {
         self.in_flight.len()
     }
 
+    /// Of them, those that are not live.
+    #[must_use]
+    pub fn in_flight_behind(&self) -> usize {
+        self.behind
+    }
+
     /// Whether a segment is one of those that `unavailable` names.
     #[must_use]
     pub fn is_unavailable(&self, id: SegmentId) -> bool {

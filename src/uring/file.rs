@@ -358,6 +358,18 @@ impl Dir {
         stat(Op::StatName { dir: Rc::clone(&self.0), name: component(name)? }).await
     }
 
+    /// Facts about many names, in their order, links not followed.
+    ///
+    /// # Errors
+    /// The operation did not take place; each name has its own answer, as `stat_name` gives it.
+    pub async fn stat_names(&self, names: &[&str]) -> Result<Vec<Result<Stat, Errno>>, Errno> {
+        let names = names.iter().map(|name| component(name)).collect::<Result<_, _>>()?;
+        match submit(Op::StatNames { dir: Rc::clone(&self.0), names }).await.0? {
+            Outcome::Stats(stats) => Ok(stats),
+            other => unreachable!("stats completed with {other:?}"),
+        }
+    }
+
     /// Facts about the directory.
     ///
     /// # Errors

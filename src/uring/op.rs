@@ -55,6 +55,8 @@ pub enum Op {
     Stat { file: Rc<Handle> },
     /// Facts about a name in a directory, links not followed. -> `Stat`
     StatName { dir: Rc<Handle>, name: CString },
+    /// The same about many names, in their order: a ring would hand each to a worker. May block. -> `Stats`
+    StatNames { dir: Rc<Handle>, names: Vec<CString> },
     /// Renames one component to another. -> `Done`; `Errno::INVALID` where the file system has only `Taken::Replaced`
     Rename { from_dir: Rc<Handle>, from: CString, to_dir: Rc<Handle>, to: CString, taken: Taken },
     /// Makes a second name for a file; `Errno::EXISTS` if the name is taken. -> `Done`
@@ -164,6 +166,8 @@ pub enum Outcome {
     Accepted(i32, SocketAddr),
     /// Facts about a file.
     Stat(Stat),
+    /// Facts about names, or why there are none.
+    Stats(Vec<Result<Stat, Errno>>),
     /// Names in a directory.
     Names(Vec<Name>),
     /// Room on a file system.
@@ -289,6 +293,7 @@ impl Op {
             | Self::Truncate { .. }
             | Self::Stat { .. }
             | Self::StatName { .. }
+            | Self::StatNames { .. }
             | Self::Rename { .. }
             | Self::Link { .. }
             | Self::Unlink { .. }

@@ -68,7 +68,7 @@ fn p7_what_is_registered_now_is_live_and_what_a_node_missed_is_catching_up_each_
     };
     let shares: Vec<_> = works.iter().map(|work| (work.work.as_str(), work.share)).collect();
     assert_eq!((direction.as_str(), shares), ("receive", vec![("live", 70), ("catch_up", 25), ("scrub", 5)]));
-    assert!(works[1].waits > 0 && works[1].waited_millis > 0, "{works:?}");
+    assert!(works[1].waits > 0 && works[1].waited_millis > 0 && works[1].held_back_millis > 0, "{works:?}");
     assert_eq!((found.len(), found[1].bytes_per_second), (2, None), "no other limit: {found:?}");
 }
 

@@ -247,6 +247,7 @@ fn p9_weak_24_what_a_node_tells_in_numbers_is_what_its_status_says_and_what_has_
             ("ringway_rate_limit_bytes_per_second", 0.0),
             ("ringway_rate_waits_total", 0.0),
             ("ringway_rate_waited_seconds_total", 0.0),
+            ("ringway_rate_held_back_seconds_total", 0.0),
             ("ringway_rate_passed_bytes_total", 0.0),
             ("ringway_group_role", 3.0),
         ] {

@@ -224,10 +224,12 @@ fn sweep(errno: Errno, kinds: &[OpKind]) -> u64 {
 
 #[test]
 fn an_error_at_any_operation_loses_nothing_that_was_promised() {
-    use OpKind::{Allocate, Link, MakeDir, Open, Rename, Stat, StatName, Sync, Truncate, Unlink, Write};
+    use OpKind::{
+        Allocate, Link, MakeDir, Open, Rename, Stat, StatName, StatNames, Sync, Truncate, Unlink, Write,
+    };
     let count = sweep(Errno::IO, &[Sync, Write, Truncate, Rename]);
     assert!(count > 30, "{count}");
-    sweep(Errno::IO, &[Open, Stat, StatName, MakeDir, Unlink, Link]);
+    sweep(Errno::IO, &[Open, Stat, StatName, StatNames, MakeDir, Unlink, Link]);
     sweep(Errno::NO_SPACE, &[Write, Allocate, Sync, Open]);
 }
 

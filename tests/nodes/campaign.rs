@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use ringway::config::{Rates, WorkShares};
 use ringway::segment::Sabotage;
 
 use crate::sim::{Sim, SimOptions, twice};
@@ -27,6 +28,7 @@ pub fn three() -> Shape {
         sabotage: Sabotage::None,
         anyone_updates: false,
         churn: false,
+        rates: Rates::default(),
     }
 }
 
@@ -41,7 +43,16 @@ pub fn shape(seed: u64) -> Shape {
         sabotage: Sabotage::None,
         anyone_updates: true,
         churn: false,
+        rates: if sim.draw(4) == 0 { drawn_rates(&sim) } else { Rates::default() },
     }
+}
+
+/// Some of the limits, in bytes a second.
+fn drawn_rates(sim: &Sim) -> Rates {
+    let drawn = || (sim.draw(2) == 0).then(|| (4 + sim.draw(28)) << 20);
+    let (receive, serve) = (drawn(), drawn());
+    let (shard_receive, shard_serve) = (drawn(), drawn());
+    Rates { receive, serve, shard_receive, shard_serve, shares: WorkShares::default() }
 }
 
 /// One seed: work, a storm, and what has to hold when it is over. Gives the digest of the run.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use ringway::engine::{Seat, Watch};
 use ringway::ids::{Digest, GroupId, LogIndex, NodeId, SegmentId, ShardId};
-use ringway::limits::{FETCHES_MAX, PROPOSALS_IN_FLIGHT_MAX};
+use ringway::limits::{FETCHES_BEHIND_MAX, FETCHES_MAX, PROPOSALS_IN_FLIGHT_MAX};
 use ringway::manifest::{Change, Entry, State};
 use ringway::raft::{Applied, Group, GroupRole, Machine};
 use ringway::segment::Sabotage;
@@ -16,7 +16,7 @@ use ringway::uring::{Core, Priority};
 
 use crate::sim::check::{
     AppliedOnce, Bounded, Converges, ManifestAgreement, NeverOlder, NoLostCommit, NoUnverifiedByte,
-    OneLeader, Verdict, WatermarkOrder, Watermarks,
+    OneLeader, SharesRespected, Verdict, WatermarkOrder, Watermarks,
 };
 use crate::sim::trace::hash;
 
@@ -53,6 +53,7 @@ pub struct Checks {
     pub converges: Converges,
     pub once: AppliedOnce,
     pub older: NeverOlder,
+    pub shares: SharesRespected,
     /// Replicas that the engine of their node has put something new in the place of.
     pub overlaid: BTreeSet<(NodeId, GroupId, SegmentId)>,
     /// The first thing that a checker refused.
@@ -81,11 +82,13 @@ impl Default for Checks {
             marks: WatermarkOrder::default(),
             bounds: Bounded::default()
                 .gauge("fetches of a shard", FETCHES_MAX as u64)
+                .gauge("fetches of a shard that are not live", FETCHES_BEHIND_MAX as u64)
                 .gauge("proposals of a shard", PROPOSALS_IN_FLIGHT_MAX as u64)
                 .gauge("entries of a log behind its snapshot", 200),
             converges: Converges::within(secs(90)),
             once: AppliedOnce::default(),
             older: NeverOlder::default(),
+            shares: SharesRespected::default(),
             overlaid: BTreeSet::new(),
             found: None,
             log: BTreeMap::new(),
@@ -309,7 +312,12 @@ pub fn observe(node: NodeId, life: u32, shard: &Shard, checks: &mut Checks) {
         let verdict = checks.marks.lacks(node, group, marks.installed, entry.id.index);
         checks.hold("watermark_order", verdict);
     }
-    let fetches = shard.transfers(0).in_flight;
-    let verdict = checks.bounds.observe(node, "fetches of a shard", fetches);
-    checks.hold("bounded", verdict);
+    let transfers = shard.transfers(0);
+    for (gauge, value) in [
+        ("fetches of a shard", transfers.in_flight),
+        ("fetches of a shard that are not live", transfers.in_flight_behind),
+    ] {
+        let verdict = checks.bounds.observe(node, gauge, value);
+        checks.hold("bounded", verdict);
+    }
 }

@@ -1,5 +1,6 @@
 //! A simulated cluster: its hosts, its embedders' engines and the checkers, driven in slices of simulated time.
 
+use ringway::config::Rates;
 use ringway::engine::{BootstrapError, Reply};
 use ringway::ids::{GroupId, Nanos, NodeId, ShardId};
 use ringway::raft::GroupRole;
@@ -12,6 +13,7 @@ use super::churn::Churn;
 use super::host::{Host, Shape, Stage, poll};
 use super::ledger::Ledger;
 use super::millis;
+use super::shares::look_at_limits;
 
 /// Between two looks at replies and processes.
 const SLICE: Nanos = Nanos::from_millis(2);
@@ -151,6 +153,9 @@ impl Cluster {
                 host.down(again);
             }
             host.step(sim, shape, checks);
+            if shape.rates != Rates::default() {
+                look_at_limits(host, sim.now(), &mut checks.borrow_mut());
+            }
         }
         self.found();
         self.churning.poll();

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringway::config::{CoreConfig, DigestConfig, NodeConfig, RaftConfig, TransferConfig};
+use ringway::config::{CoreConfig, DigestConfig, NodeConfig, RaftConfig, Rates, TransferConfig};
 use ringway::engine::{Engine, NoAnswer, OpenError, Opened, Opening, Reply, Seat};
 use ringway::ids::{ClusterId, Nanos, NodeId, ShardId};
 use ringway::raft::GroupRole;
@@ -32,6 +32,8 @@ pub struct Shape {
     pub anyone_updates: bool,
     /// Members come and go.
     pub churn: bool,
+    /// Limits of every node.
+    pub rates: Rates,
 }
 
 /// How far a node is.
@@ -75,7 +77,7 @@ fn config(sim: &Sim, shape: &Shape, node: NodeId) -> NodeConfig {
         segments: BTreeMap::new(),
         cores: CoreConfig { count: shape.cores, ..CoreConfig::default() },
         raft: RaftConfig { snapshot_entries: shape.snapshot_entries, ..RaftConfig::default() },
-        transfer: TransferConfig::default(),
+        transfer: TransferConfig { rates: shape.rates, ..TransferConfig::default() },
         digest: DigestConfig { kernel: Some("ring") },
     }
 }

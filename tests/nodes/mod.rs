@@ -26,6 +26,7 @@ mod regressions;
 mod returning;
 mod seeds;
 mod settle;
+mod shares;
 mod spread;
 mod synced;
 mod updates;

@@ -1,5 +1,6 @@
 //! Bugs that simulated clusters have found, each told in a sentence and played again.
 
+use ringway::config::Rates;
 use ringway::engine::{Ask, Durability, Seat};
 use ringway::ids::{NodeId, ShardId};
 use ringway::uring::Errno;
@@ -150,7 +151,7 @@ fn a_founding_goes_on_when_its_founder_was_killed_in_the_middle() {
 #[test]
 fn seeds_that_found_a_bug_stay_quiet() {
     for seed in [144, 237, 254, 528, 624, 625, 1208, 1368, 1600, 2208, 2440, 2853] {
-        let as_it_was = Shape { anyone_updates: false, ..shape(seed) };
+        let as_it_was = Shape { anyone_updates: false, rates: Rates::default(), ..shape(seed) };
         let mut cluster = Cluster::new(seed, SimOptions::default(), as_it_was);
         let done = run(seed, &mut cluster);
         done.unwrap_or_else(|found| panic!("seed {seed}: {}: {}", found.checker, found.what));

@@ -323,6 +323,12 @@ impl Run<'_> {
                 let inode = self.disk().named(dir, name)?;
                 Ok(Outcome::Stat(self.disk().stat(inode)))
             }
+            Ask::StatNames { dir, names } => {
+                let dir = self.node.inode(*dir)?;
+                let stat_of =
+                    |name: &Vec<u8>| self.disk().named(dir, name).map(|inode| self.disk().stat(inode));
+                Ok(Outcome::Stats(names.iter().map(stat_of).collect()))
+            }
             Ask::List { dir } => {
                 let inode = self.node.inode(*dir)?;
                 self.disk().list(inode).map(Outcome::Names)

@@ -36,6 +36,7 @@ pub enum Ask {
     Truncate { file: i32, bytes: u64 },
     Stat { file: i32 },
     StatName { dir: i32, name: Path },
+    StatNames { dir: i32, names: Vec<Path> },
     Rename { from_dir: i32, from: Path, to_dir: i32, to: Path, taken: Taken },
     Link { from_dir: i32, from: Path, to_dir: i32, to: Path },
     Unlink { dir: i32, name: Path },
@@ -80,6 +81,7 @@ pub enum OpKind {
     Truncate,
     Stat,
     StatName,
+    StatNames,
     Rename,
     Link,
     Unlink,
@@ -174,6 +176,10 @@ fn names(op: Op) -> Parts {
         }
         Op::StatName { dir, name } => {
             (OpKind::StatName, Ask::StatName { dir: dir.raw(), name: bytes(name) }, vec![dir], None)
+        }
+        Op::StatNames { dir, names } => {
+            let names = names.into_iter().map(bytes).collect();
+            (OpKind::StatNames, Ask::StatNames { dir: dir.raw(), names }, vec![dir], None)
         }
         Op::Unlink { dir, name } => {
             (OpKind::Unlink, Ask::Unlink { dir: dir.raw(), name: bytes(name) }, vec![dir], None)

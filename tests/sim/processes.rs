@@ -141,7 +141,7 @@ impl Node {
             | Ask::Resident { file, .. }
             | Ask::SendFile { file, .. }
             | Ask::Map { file, .. } => base(file).to_owned(),
-            Ask::List { dir } | Ask::Space { dir } => base(dir).to_owned(),
+            Ask::StatNames { dir, .. } | Ask::List { dir } | Ask::Space { dir } => base(dir).to_owned(),
             Ask::Listen { .. }
             | Ask::Accept { .. }
             | Ask::Connect { .. }

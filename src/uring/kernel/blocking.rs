@@ -5,8 +5,9 @@ use std::os::fd::AsRawFd;
 
 use crate::uring::errno::Errno;
 use crate::uring::map::Mapping;
-use crate::uring::op::{Name, Outcome, Space};
+use crate::uring::op::{Name, Outcome, Space, Stat};
 
+use super::finish::stat;
 use super::sys;
 
 /// A call for a helper thread. It names descriptors by number: the operation that holds them stays with the ring.
@@ -21,6 +22,10 @@ pub(super) enum Job {
     RenameNew {
         from: (i32, CString),
         to: (i32, CString),
+    },
+    Stats {
+        dir: i32,
+        names: Vec<CString>,
     },
     List {
         dir: i32,
@@ -50,6 +55,7 @@ pub(super) enum Job {
 pub(super) enum Reply {
     Done,
     Opened(i32),
+    Stats(Vec<Result<Stat, Errno>>),
     Names(Vec<Name>),
     Space(Space),
     Mapped(Option<memmap2::Mmap>),
@@ -67,6 +73,10 @@ impl Job {
             Self::RenameNew { from, to } => {
                 sys::rename_new((from.0, &from.1), (to.0, &to.1)).map(|()| Reply::Done)
             }
+            Self::Stats { dir, names } => {
+                let stat_of = |name: &CString| sys::facts_of(dir, name).map(|facts| stat(&facts));
+                Ok(Reply::Stats(names.iter().map(stat_of).collect()))
+            }
             Self::List { dir } => list(dir).map(Reply::Names),
             Self::Space { dir } => sys::space(dir).map(Reply::Space),
             Self::Lock { file } => sys::lock(file).map(|()| Reply::Done),
@@ -82,6 +92,7 @@ impl Reply {
         match self {
             Self::Done => Outcome::Done,
             Self::Opened(raw) => Outcome::Opened(raw),
+            Self::Stats(stats) => Outcome::Stats(stats),
             Self::Names(names) => Outcome::Names(names),
             Self::Space(space) => Outcome::Space(space),
             Self::Mapped(Some(map)) => Outcome::Mapped(Mapping::mapped(map)),

@@ -53,6 +53,8 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
             let (from, to) = ((from_dir.raw(), from.clone()), (to_dir.raw(), to.clone()));
             Route::Beside(Job::RenameNew { from, to })
         }
+        // See kernel-notes/many-names.md.
+        Op::StatNames { dir, names } => Route::Beside(Job::Stats { dir: dir.raw(), names: names.clone() }),
         Op::List { dir } => Route::Beside(Job::List { dir: dir.raw() }),
         Op::Space { dir } => Route::Beside(Job::Space { dir: dir.raw() }),
         Op::Lock { file } => Route::Beside(Job::Lock { file: file.raw() }),
@@ -150,6 +152,7 @@ pub(super) fn entry(flight: &mut Flight, registered: &Registration, abilities: A
         | Op::RemoveDir { .. }
         | Op::MakeDir { .. } => names(op, kept),
         Op::Create { .. }
+        | Op::StatNames { .. }
         | Op::List { .. }
         | Op::Stat { .. }
         | Op::Space { .. }

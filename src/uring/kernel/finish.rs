@@ -60,6 +60,7 @@ pub(super) fn outcome(flight: &Flight, result: i32, is_notification: bool) -> Re
         | Op::Room { .. }
         | Op::Shutdown { .. } => value(result).map(|_| Outcome::Done),
         Op::Create { .. }
+        | Op::StatNames { .. }
         | Op::List { .. }
         | Op::Stat { .. }
         | Op::Space { .. }

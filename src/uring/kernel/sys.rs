@@ -296,6 +296,16 @@ pub(super) fn facts(file: i32) -> Result<libc::statx, Errno> {
     Ok(facts)
 }
 
+/// The facts of a name in a directory, links not followed.
+pub(super) fn facts_of(dir: i32, name: &CStr) -> Result<libc::statx, Errno> {
+    // SAFETY: all of a statx is integers, for which zeroes are valid.
+    let mut facts: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
+    // SAFETY: the name is a C string and `facts` a live statx.
+    check(unsafe { libc::statx(dir, name.as_ptr(), flags, libc::STATX_BASIC_STATS, &raw mut facts) })?;
+    Ok(facts)
+}
+
 /// The mode of a name in a directory, links not followed.
 pub(super) fn mode_of(dir: i32, name: &CStr) -> Result<u32, Errno> {
     // SAFETY: all of a stat is integers, for which zeroes are valid.

@@ -8,6 +8,7 @@ mod never_older;
 mod no_lost_commit;
 mod no_unverified_byte;
 mod one_leader;
+mod shares_respected;
 mod watermark_order;
 
 use std::fmt;
@@ -20,6 +21,7 @@ pub use never_older::NeverOlder;
 pub use no_lost_commit::NoLostCommit;
 pub use no_unverified_byte::NoUnverifiedByte;
 pub use one_leader::OneLeader;
+pub use shares_respected::{Limit, Passed, SharesRespected};
 pub use watermark_order::{WatermarkOrder, Watermarks};
 
 /// An invariant is broken: which, by whom, with the facts.

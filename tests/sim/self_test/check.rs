@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use ringway::config::Direction;
 use ringway::ids::{Digest, GroupId, LogIndex, Nanos, NodeId, ShardId, Term};
 
 use crate::sim::check::{
-    AppliedOnce, Bounded, Converges, ManifestAgreement, NeverOlder, NoLostCommit, NoUnverifiedByte,
-    OneLeader, WatermarkOrder, Watermarks,
+    AppliedOnce, Bounded, Converges, Limit, ManifestAgreement, NeverOlder, NoLostCommit, NoUnverifiedByte,
+    OneLeader, Passed, SharesRespected, WatermarkOrder, Watermarks,
 };
 
 const GROUP: GroupId = GroupId(1);
@@ -130,6 +131,30 @@ fn a_gauge_above_its_bound_or_without_one_is_found() {
     assert_eq!(check.peak("queue"), 3);
     assert!(check.observe(ONE, "queue", 4).is_err());
     assert!(check.observe(ONE, "descriptors", 1).is_err());
+}
+
+#[test]
+fn what_passes_beyond_a_limit_or_beside_it_or_before_who_waits_is_found() {
+    let of = (ONE, 1, None, Direction::Receive);
+    let limit = Limit { rate: 1000, burst: 200, most: 100, shares: [50, 25, 5] };
+    let passed = |bytes: u64, held_back: u64| {
+        let live =
+            Passed { bytes: 0, waits: u64::from(held_back > 0), held_back: Nanos::from_secs(held_back) };
+        [live, Passed { bytes, ..Passed::default() }, Passed::default()]
+    };
+    let mut check = SharesRespected::default();
+    let mut at = |seconds, passed| check.observe(of, limit, Nanos::from_secs(seconds), passed);
+    assert_eq!(at(10, passed(200, 0)), Ok(()));
+    assert_eq!(at(12, passed(2400, 0)), Ok(()), "as the limit allows");
+    assert!(at(12, passed(2402, 0)).is_err(), "beyond it");
+    assert_eq!(check.moved(of, 2400), Ok(()));
+    assert!(check.moved(of, 2401).is_err(), "beside it");
+
+    let mut check = SharesRespected::default();
+    let mut at = |seconds, passed| check.observe(of, limit, Nanos::from_secs(seconds), passed);
+    assert_eq!(at(10, passed(1000, 0)), Ok(()), "it is free");
+    assert_eq!(at(11, passed(1500, 1)), Ok(()), "500 of 1000 are due, and one of another went before");
+    assert!(at(12, passed(2000, 2)).is_err(), "live waits and has nothing");
 }
 
 #[test]

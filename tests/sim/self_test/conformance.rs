@@ -4,8 +4,8 @@ use std::os::unix::fs::symlink;
 
 use ringway::ids::Nanos;
 use ringway::uring::{
-    Buffer, Core, Dir, Errno, File, KernelOptions, KernelRing, Listener, OpenOptions, Socket, SocketOptions,
-    Turn, sleep,
+    Buffer, Core, Dir, Errno, File, FileKind, KernelOptions, KernelRing, Listener, OpenOptions, Socket,
+    SocketOptions, Stat, Turn, sleep,
 };
 
 use crate::sim::{Chance, Sim, SimOptions};
@@ -49,6 +49,22 @@ async fn opens(root: &Dir, answers: &mut Answers) {
     }
 }
 
+/// Facts about several names at a time.
+async fn many_names(root: &Dir, a: &Dir, answers: &mut Answers) {
+    let long = "n".repeat(256);
+    for (what, dir, names) in [
+        ("files", a, &["one", "absent", &long, "two"][..]),
+        ("kinds", root, &["a", "link", "fifo"]),
+        ("no name", a, &["one", "x/y"]),
+        ("none", a, &[]),
+    ] {
+        let fact = |stat: Stat| (stat.kind, (stat.kind == FileKind::Regular).then_some(stat.bytes));
+        let stats = dir.stat_names(names).await;
+        let facts = stats.map(|stats| stats.into_iter().map(|stat| stat.map(fact)).collect::<Vec<_>>());
+        answers.add(&format!("many: {what}"), facts);
+    }
+}
+
 async fn names(root: &Dir, answers: &mut Answers) -> Result<(), Errno> {
     let (a, b) = (root.make_dir("a").await?, root.make_dir("b").await?);
     root.make_dir("c").await?;
@@ -77,6 +93,7 @@ async fn names(root: &Dir, answers: &mut Answers) -> Result<(), Errno> {
     answers.add("directory", root.stat_name("a").await.map(|stat| (stat.kind, stat.mode)));
     answers.add("symlink", root.stat_name("link").await.map(|stat| stat.kind));
     answers.add("fifo", root.stat_name("fifo").await.map(|stat| stat.kind));
+    many_names(root, &a, answers).await;
     answers.add("rename to its other name", a.rename("one", &b, "linked").await);
     answers.add("both stay", a.stat_name("one").await.map(|stat| stat.links));
     answers.add("rename over", a.rename("two", &b, "linked").await);
