@@ -78,7 +78,8 @@ at_rest() {
     for node in $(seq "$nodes"); do
         status=$("$ringway" status --endpoint "${admin[$node]}" -o json 2>/dev/null) || return 1
         [[ $status == *'"ready":true'* ]] || return 1
-        all+=$(grep -o '"installed":[0-9]*' <<<"$status")$'\n'
+        # None of the cluster's own group.
+        all+=$(grep -o '"installed":[0-9][0-9]*' <<<"$status")$'\n'
     done
     [ "$(sort -u <<<"${all%$'\n'}" | wc -l)" -eq 1 ]
 }
