@@ -142,20 +142,24 @@ impl Folders {
 
 /// The identity of the regular file of this name; `None` for anything else.
 pub(super) async fn look_at(folder: &Dir, name: &str, path: &str) -> Result<Option<Identity>, DiskError> {
-    identity(folder.stat_name(name).await, path)
+    match folder.stat_name(name).await {
+        Ok(stat) => Ok(regular(stat)),
+        Err(errno) => absent(errno, Doing::Stat, path),
+    }
 }
 
 /// The same of many names of a folder.
 async fn identities(folder: &Dir, names: &[&str], path: &str) -> Result<Vec<Option<Identity>>, DiskError> {
     let stats = folder.stat_names(names).await.map_err(failed(Doing::Stat, path))?;
-    stats.into_iter().map(|stat| identity(stat, path)).collect()
+    let found = names.iter().zip(stats).map(|(name, stat)| match stat {
+        Ok(stat) => Ok(regular(stat)),
+        Err(errno) => absent(errno, Doing::Stat, &format!("{path}/{name}")),
+    });
+    found.collect()
 }
 
-fn identity(stat: Result<Stat, Errno>, path: &str) -> Result<Option<Identity>, DiskError> {
-    match stat {
-        Ok(stat) => Ok((stat.kind == FileKind::Regular).then(|| stat.into())),
-        Err(errno) => absent(errno, Doing::Stat, path),
-    }
+fn regular(stat: Stat) -> Option<Identity> {
+    (stat.kind == FileKind::Regular).then(|| stat.into())
 }
 
 /// What is not there, cannot be there, or is reached over a link or through a file, is absent; all else is an error.

@@ -1,4 +1,4 @@
-//! Limits of bytes per second hold in any time, and what waits for one has its share of it.
+//! Limits of bytes per second hold in any time, and what waits for one has its share of what passes.
 
 use std::collections::BTreeMap;
 
@@ -70,8 +70,9 @@ impl SharesRespected {
         })?;
         for kind in 0..3 {
             let (now, before) = (passed[kind], seen.passed[kind]);
-            let held_back = Nanos(now.held_back.0 - before.held_back.0);
-            let due = in_time(held_back, limit.rate * u64::from(limit.shares[kind]) / 100);
+            // Of what passes, and not of the time: in a process that stands still everybody waits.
+            let due =
+                if now.held_back > before.held_back { more * u64::from(limit.shares[kind]) / 100 } else { 0 };
             // Whoever waits may wait for one of the others, each time.
             let had = now.bytes - before.bytes + (now.waits - before.waits) * limit.most;
             let behind = &mut seen.behind[kind];

@@ -153,8 +153,9 @@ fn what_passes_beyond_a_limit_or_beside_it_or_before_who_waits_is_found() {
     let mut check = SharesRespected::default();
     let mut at = |seconds, passed| check.observe(of, limit, Nanos::from_secs(seconds), passed);
     assert_eq!(at(10, passed(1000, 0)), Ok(()), "it is free");
-    assert_eq!(at(11, passed(1500, 1)), Ok(()), "500 of 1000 are due, and one of another went before");
-    assert!(at(12, passed(2000, 2)).is_err(), "live waits and has nothing");
+    assert_eq!(at(11, passed(2000, 1)), Ok(()), "500 of 1000 are due, and one of another went before");
+    assert_eq!(at(19, passed(2000, 9)), Ok(()), "nothing passes");
+    assert!(at(20, passed(3000, 10)).is_err(), "live waits and has nothing");
 }
 
 #[test]
