@@ -38,6 +38,8 @@ pub const RING_ENTRIES: u32 = 256;
 pub const OPERATIONS_IN_FLIGHT_MAX: usize = 1024;
 /// Tasks polled in one `turn()` before the ring is looked at again.
 pub const TURN_POLLS_MAX: usize = 256;
+/// Wakes of other threads that wait until a round's urgent tasks have run.
+pub const OUTSIDE_WAKES_MAX: usize = 64;
 /// Bulk tasks polled for each round of urgent ones.
 pub const TURN_BULK_POLLS_MAX: usize = 16;
 /// How long they take before the ring and the urgent ones have their turn again: less than the digest of one chunk, so

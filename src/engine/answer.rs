@@ -75,6 +75,7 @@ pub(super) fn answer(node: &Rc<CoreNode>, request: Request) {
     }
 }
 
+/// There are many changes at once: what is larger than one, and rarer, is boxed.
 async fn answer_shard(shard: Shard, request: ShardRequest) {
     match request {
         ShardRequest::Change(changes, ask, replier) => replier.answer(change(&shard, changes, ask).await),
@@ -93,10 +94,10 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
             });
         }
         ShardRequest::Sync(within, replier) => {
-            replier.answer(shard.sync(within).await.map_err(Into::into));
+            replier.answer(Box::pin(shard.sync(within)).await.map_err(Into::into));
         }
         ShardRequest::SyncMember(node, within, replier) => {
-            replier.answer(shard.sync_member(node, within).await.map_err(Into::into));
+            replier.answer(Box::pin(shard.sync_member(node, within)).await.map_err(Into::into));
         }
         ShardRequest::Segments(after, limit, replier) => {
             replier.answer(Ok(segments(&shard, after.as_deref(), limit)))
@@ -123,12 +124,12 @@ async fn answer_shard(shard: Shard, request: ShardRequest) {
             let end = shard.events_end().await;
             replier.answer(end.map(cursor).ok_or(NoAnswer::Stopped));
         }
-        ShardRequest::Registrar(request) => registrar::answer(&shard, request).await,
+        ShardRequest::Registrar(request) => Box::pin(registrar::answer(&shard, request)).await,
         ShardRequest::Checkpoint(CheckpointRequest::Begin(replier)) => {
             replier.answer(shard.begin_checkpoint().ok_or(CheckpointError::Busy));
         }
         ShardRequest::Checkpoint(CheckpointRequest::Register(files, deleted, ask, replier)) => {
-            let done = shard.checkpoint(files, deleted, level(ask.durability), ask.timeout).await;
+            let done = Box::pin(shard.checkpoint(files, deleted, level(ask.durability), ask.timeout)).await;
             replier.answer(done.map(committed).map_err(change_error));
         }
     }

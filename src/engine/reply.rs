@@ -3,8 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use crate::uring::{Core, block_on};
 
 enum State<T> {
     Waiting(Option<Waker>),
@@ -13,10 +15,7 @@ enum State<T> {
     Taken,
 }
 
-struct Shared<T> {
-    state: Mutex<State<T>>,
-    changed: Condvar,
-}
+struct Shared<T>(Mutex<State<T>>);
 
 /// The answer to come. A future for any runtime; `wait` blocks the thread instead. Who drops it only stops waiting:
 /// what was asked for happens all the same.
@@ -47,7 +46,7 @@ impl fmt::Display for NoAnswer {
 impl std::error::Error for NoAnswer {}
 
 pub(crate) fn reply<T, E>() -> (Replier<Result<T, E>>, Reply<T, E>) {
-    let shared = Arc::new(Shared { state: Mutex::new(State::Waiting(None)), changed: Condvar::new() });
+    let shared = Arc::new(Shared(Mutex::new(State::Waiting(None))));
     (Replier(Some(Arc::clone(&shared))), Reply(shared))
 }
 
@@ -74,10 +73,11 @@ impl<T> Drop for Replier<T> {
 
 impl<T> Shared<T> {
     fn settle(&self, to: State<T>) {
-        let before = std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), to);
-        self.changed.notify_all();
-        if let State::Waiting(Some(waker)) = before {
-            waker.wake();
+        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), to);
+        let State::Waiting(Some(waker)) = before else { return };
+        match Core::try_current() {
+            Some(core) => core.wake_outside(waker),
+            None => waker.wake(),
         }
     }
 }
@@ -94,12 +94,11 @@ impl<T, E: From<NoAnswer>> Reply<T, E> {
     ///
     /// # Errors
     /// The request's, `Stopped` among them if an answer will never come.
+    ///
+    /// # Panics
+    /// On the thread of a core while it runs: the answer would wait for the wait.
     pub fn wait(self) -> Result<T, E> {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while let State::Waiting(_) = *state {
-            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.take()
+        block_on(self)
     }
 }
 
@@ -116,7 +115,7 @@ impl<T, E: From<NoAnswer>> Future for Reply<T, E> {
     type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Waiting(place) = &mut *state {
             *place = Some(context.waker().clone());
             return Poll::Pending;

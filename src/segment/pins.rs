@@ -270,7 +270,12 @@ impl Inner {
     async fn name_pin(&self, stem: Stem, name: &str) -> Result<(), DiskError> {
         let (pins, to) = (&self.folders.pins, stem.to_string());
         if *name != to {
-            pins.rename(name, pins, &to).await.map_err(failed(Doing::Rename, name))?;
+            // The name is free but for what an earlier start has left there.
+            let renamed = match pins.rename_new(name, pins, &to).await {
+                Err(Errno::EXISTS | Errno::INVALID) => pins.rename(name, pins, &to).await,
+                done => done,
+            };
+            renamed.map_err(failed(Doing::Rename, name))?;
             self.draft_names.borrow_mut().remove(name);
         }
         self.pinned.borrow_mut().insert(stem);

@@ -39,10 +39,15 @@ impl Inner {
             Some(leader) if leader == self.node => {
                 Attempt::of(self.group().propose(aligned(bytes), PROPOSE_TIMEOUT).await)
             }
-            Some(leader) => match self.forwarder(leader).await {
-                Some(forwarder) => forwarder.propose(bytes).await,
-                None => Attempt::NotTaken(Some(leader)),
-            },
+            // Boxed: on the leader, a proposal has no room for it.
+            Some(leader) => Box::pin(self.forward(leader, bytes)).await,
+        }
+    }
+
+    async fn forward(&self, leader: NodeId, bytes: &[u8]) -> Attempt {
+        match self.forwarder(leader).await {
+            Some(forwarder) => forwarder.propose(bytes).await,
+            None => Attempt::NotTaken(Some(leader)),
         }
     }
 

@@ -155,19 +155,14 @@ impl Shard {
             Ok(done) => done,
             Err(error) => {
                 error.counter(&inner.proposals).count();
-                // What may have happened keeps its file: the manifest decides.
-                for (path, root) in &drafts {
-                    if error == ProposalError::OutcomeUnknown {
-                        inner.store.park_draft(path, *root).await;
-                    } else {
-                        inner.store.drop_draft(path, *root).await;
-                    }
-                }
+                Box::pin(inner.withdraw(&drafts, &error)).await;
                 return Err(error);
             }
         };
         let segments = inner.applied_segments(&asked, index, unchanged, until).await;
-        inner.drop_unclaimed(&drafts).await;
+        if !drafts.is_empty() {
+            Box::pin(inner.drop_unclaimed(&drafts)).await;
+        }
         Ok(inner.wait_landed(index, segments, level, until).await)
     }
 }
@@ -237,7 +232,8 @@ impl Inner {
                 (*update, path, *flat, *tier, labels, *facts)
             }
         };
-        let digested = self.digest(path, captured, drafts).await?;
+        // Boxed: a change without a file has no room for it.
+        let digested = Box::pin(self.digest(path, captured, drafts)).await?;
         let Identity { inode, bytes, modified, .. } = digested.identity;
         if facts.is_some_and(|facts| facts != (inode, bytes, i128::from(modified.0))) {
             return Err(ProposalError::Changed { path: path.clone() });
@@ -385,6 +381,18 @@ impl Inner {
         sealed.map(known).collect()
     }
 
+    /// Lets go of the digested files of a batch that failed. What may have happened keeps its file: the manifest
+    /// decides.
+    async fn withdraw(&self, drafts: &[(RelativePath, Digest)], error: &ProposalError) {
+        for (path, root) in drafts {
+            if *error == ProposalError::OutcomeUnknown {
+                self.store.park_draft(path, *root).await;
+            } else {
+                self.store.drop_draft(path, *root).await;
+            }
+        }
+    }
+
     /// Lets go of the digested files that no segment will claim: their registrations found themselves there already.
     pub(super) async fn drop_unclaimed(&self, drafts: &[(RelativePath, Digest)]) {
         for (path, root) in drafts {
@@ -411,7 +419,10 @@ impl Inner {
         until: Nanos,
     ) -> Done {
         let members = self.members();
-        let voters: Vec<NodeId> = self.group().voters().into_keys().collect();
+        let voters: Vec<NodeId> = match level {
+            Level::Quorum => self.group().voters().into_keys().collect(),
+            Level::Committed | Level::Landed(_) => Vec::new(),
+        };
         let count = |nodes: &[NodeId]| u32::try_from(nodes.len()).unwrap_or(u32::MAX);
         let replicas = count(&members);
         let landed = || self.landed_on(&members, &segments);
@@ -427,11 +438,10 @@ impl Inner {
     /// On how many of the nodes all of these segments stand.
     fn landed_on(&self, members: &[NodeId], segments: &[SegmentId]) -> u32 {
         let Some(driver) = self.driver.get() else { return 0 };
-        let (held_to, exceptions) = self.installed.borrow().held();
-        let here = |id: &SegmentId| id.index <= held_to && !exceptions.contains(&id.index.0);
         let holds = |node: &&NodeId| {
             if **node == self.node {
-                return segments.iter().all(here);
+                let installed = self.installed.borrow();
+                return segments.iter().all(|id| installed.holds(*id));
             }
             driver.with_sources(|sources| {
                 sources.announced(**node).is_some_and(|told| segments.iter().all(|id| told.holds(*id)))

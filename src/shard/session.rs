@@ -76,9 +76,10 @@ impl Inner {
             }
             let _turn = Turn(self);
             let open = self.session.borrow().as_ref().map(|open| (open.id(), open.reserved()));
+            // Rare, and boxed: a proposal's future has no room for them.
             match open {
-                None => self.open_session(until).await?,
-                Some((session, reserved)) => self.reserve(session, reserved).await?,
+                None => Box::pin(self.open_session(until)).await?,
+                Some((session, reserved)) => Box::pin(self.reserve(session, reserved)).await?,
             }
         }
     }

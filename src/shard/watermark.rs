@@ -207,6 +207,13 @@ impl Installed {
         &self.damaged
     }
 
+    /// The segment, if there is one of this id, stands here and is sound.
+    #[must_use]
+    pub fn holds(&self, id: SegmentId) -> bool {
+        let is_applied = self.known && id.index <= self.applied;
+        is_applied && !self.missing.contains_key(&id) && !self.damaged.contains(&id)
+    }
+
     /// For other nodes: an index, and the few indexes at or below it whose segments cannot be served from here.
     #[must_use]
     pub fn held(&self) -> (LogIndex, Vec<u64>) {

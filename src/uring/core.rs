@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 
 use crate::ids::{Nanos, UnixNanos};
 use crate::limits::{ROUND_BULK_TIME_MAX, TURN_BULK_POLLS_MAX, TURN_POLLS_MAX};
@@ -18,6 +19,7 @@ use super::buffer::Slab;
 use super::errno::Errno;
 use super::op::{Completion, Op};
 use super::operation::{Operation, Operations};
+use super::outside::Outside;
 use super::probe::Probe;
 use super::ring::{Ring, SignalReads, Unpark};
 use super::task::{Priority, Remote, Task, Tasks};
@@ -40,6 +42,7 @@ struct Inner {
     slab: Slab,
     completions: RefCell<Vec<Completion>>,
     turns_cut: Cell<u64>,
+    outside: Outside,
     span: OnceCell<tracing::Span>,
 }
 
@@ -74,6 +77,7 @@ impl Core {
             slab,
             completions: RefCell::default(),
             turns_cut: Cell::new(0),
+            outside: Outside::default(),
             span: OnceCell::new(),
         }))
     }
@@ -143,13 +147,16 @@ impl Core {
         self.0.ring.borrow_mut().reap(&mut completions);
         let _looked_at_in_any_case = self.settle(completions);
         self.0.timers.fire(self.now());
-        let mut polls = 0;
-        while polls < TURN_POLLS_MAX && self.0.tasks.poll_next(Priority::Urgent) {
-            polls += 1;
-            if self.is_past(until) {
-                break;
+        let mut polls = self.0.outside.gather(|| {
+            let mut polls = 0;
+            while polls < TURN_POLLS_MAX && self.0.tasks.poll_next(Priority::Urgent) {
+                polls += 1;
+                if self.is_past(until) {
+                    break;
+                }
             }
-        }
+            polls
+        });
         let bulk_since = self.now();
         for _ in 0..TURN_BULK_POLLS_MAX {
             if !self.0.tasks.poll_next(Priority::Bulk) {
@@ -285,6 +292,11 @@ impl Core {
                 self.wait(Some(self.now().plus(Nanos::from_millis(100))));
             }
         });
+    }
+
+    /// Wakes what waits on another thread; while urgent tasks run, together with others behind them.
+    pub(crate) fn wake_outside(&self, waker: Waker) {
+        self.0.outside.wake(waker);
     }
 
     /// Monotonic time.

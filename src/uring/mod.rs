@@ -22,6 +22,7 @@ mod mailbox;
 mod map;
 mod op;
 mod operation;
+mod outside;
 mod places;
 mod probe;
 mod race;

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use pin_project_lite::pin_project;
+
 use super::core::{Core, WeakCore};
 use super::ring::Unpark;
 
@@ -108,12 +110,7 @@ impl Tasks {
             Rc::new(Join { output: RefCell::new(None), waker: RefCell::default(), ended: Cell::new(false) });
         // Made here and not in the body, so that a task aborted before its first poll has ended too.
         let end = End(Rc::clone(&join));
-        let body = async move {
-            let end = end;
-            let output = future.await;
-            *end.0.output.borrow_mut() = Some(output);
-        };
-        let key = self.insert(priority, Box::pin(body));
+        let key = self.insert(priority, Box::pin(Body { future, end: Some(end) }));
         self.make_ready(key);
         Task { join, key, core }
     }
@@ -245,6 +242,32 @@ struct Join<T> {
     output: RefCell<Option<T>>,
     waker: RefCell<Option<Waker>>,
     ended: Cell<bool>,
+}
+
+pin_project! {
+    /// What a slot holds. A type, not an `async` block: that would have room for the future twice.
+    struct Body<F>
+    where
+        F: Future,
+    {
+        #[pin]
+        future: F,
+        // Behind the future, which is dropped first.
+        end: Option<End<F::Output>>,
+    }
+}
+
+impl<F: Future> Future for Body<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let output = std::task::ready!(this.future.poll(context));
+        if let Some(end) = this.end.take() {
+            *end.0.output.borrow_mut() = Some(output);
+        }
+        Poll::Ready(())
+    }
 }
 
 /// Marks the task ended however it ends.

@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+
+use pin_project_lite::pin_project;
 
 use crate::ids::Nanos;
 
@@ -106,28 +108,43 @@ impl fmt::Display for Elapsed {
 
 impl std::error::Error for Elapsed {}
 
-/// Runs `future` until `deadline`; then gives it up.
-///
-/// # Errors
-/// `Elapsed` if the time ran out.
-pub async fn deadline<F: Future>(deadline: Nanos, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
-    let mut sleep = pin!(sleep_until(deadline));
-    std::future::poll_fn(|context| {
-        if let Poll::Ready(output) = future.as_mut().poll(context) {
-            return Poll::Ready(Ok(output));
-        }
-        sleep.as_mut().poll(context).map(|()| Err(Elapsed))
-    })
-    .await
+pin_project! {
+    /// A future that is given up at a time. A type, not an `async fn`: that would have room for the future twice, and
+    /// each deadline inside it would double it again.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Deadline<F> {
+        #[pin]
+        future: F,
+        sleep: Sleep,
+    }
 }
 
-/// Runs `future` for at most `length`.
-///
-/// # Errors
-/// `Elapsed` if the time ran out.
-pub async fn timeout<F: Future>(length: Nanos, future: F) -> Result<F::Output, Elapsed> {
-    deadline(Core::current().now().plus(length), future).await
+impl<F: Future> Future for Deadline<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        Pin::new(this.sleep).poll(context).map(|()| Err(Elapsed))
+    }
+}
+
+impl<F> fmt::Debug for Deadline<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Deadline({:?})", self.sleep)
+    }
+}
+
+/// Runs `future` until `deadline`; then gives it up, with the error `Elapsed`.
+pub fn deadline<F: Future>(deadline: Nanos, future: F) -> Deadline<F> {
+    Deadline { future, sleep: sleep_until(deadline) }
+}
+
+/// Runs `future` for at most `length` from now; then gives it up, with the error `Elapsed`.
+pub fn timeout<F: Future>(length: Nanos, future: F) -> Deadline<F> {
+    deadline(Core::current().now().plus(length), future)
 }
 
 /// Lets the core's other tasks run.

@@ -30,10 +30,9 @@ impl<M: Machine> Group<M> {
         let _place = self.place().ok_or(ProposeError::Full { most: PROPOSALS_IN_FLIGHT_MAX })?;
         let (responder, outcome) = OneshotResponder::<Types, _>::new_pair();
         let stopped = |why: String| ProposeError::Stopped { why };
-        self.raft()
-            .client_write_ff(command, Some(responder))
-            .await
-            .map_err(|fatal| stopped(fatal.to_string()))?;
+        // Boxed: it is over at once, and the wait for the outcome has no room for it.
+        let handed = Box::pin(self.raft().client_write_ff(command, Some(responder))).await;
+        handed.map_err(|fatal| stopped(fatal.to_string()))?;
         let Ok(outcome) = timeout(within, outcome).await else {
             return Err(ProposeError::TimedOut { after: within });
         };

@@ -23,6 +23,10 @@ pub(super) enum Job {
         from: (i32, CString),
         to: (i32, CString),
     },
+    Link {
+        from: (i32, CString),
+        to: (i32, CString),
+    },
     Stats {
         dir: i32,
         names: Vec<CString>,
@@ -62,9 +66,9 @@ pub(super) enum Reply {
 }
 
 impl Job {
-    /// It gives a file a free name, as landing does for each.
+    /// It gives a file a free name, as landing and registering do for each.
     pub(super) fn gives_a_name(&self) -> bool {
-        matches!(self, Self::Create { .. } | Self::RenameNew { .. })
+        matches!(self, Self::Create { .. } | Self::RenameNew { .. } | Self::Link { .. })
     }
 
     pub(super) fn run(self) -> Result<Reply, Errno> {
@@ -73,6 +77,7 @@ impl Job {
             Self::RenameNew { from, to } => {
                 sys::rename_new((from.0, &from.1), (to.0, &to.1)).map(|()| Reply::Done)
             }
+            Self::Link { from, to } => sys::link((from.0, &from.1), (to.0, &to.1)).map(|()| Reply::Done),
             Self::Stats { dir, names } => {
                 let stat_of = |name: &CString| sys::facts_of(dir, name).map(|facts| stat(&facts));
                 Ok(Reply::Stats(names.iter().map(stat_of).collect()))

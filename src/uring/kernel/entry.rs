@@ -53,6 +53,10 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
             let (from, to) = ((from_dir.raw(), from.clone()), (to_dir.raw(), to.clone()));
             Route::Beside(Job::RenameNew { from, to })
         }
+        Op::Link { from_dir, from, to_dir, to } => {
+            let (from, to) = ((from_dir.raw(), from.clone()), (to_dir.raw(), to.clone()));
+            Route::Beside(Job::Link { from, to })
+        }
         // See kernel-notes/many-names.md.
         Op::StatNames { dir, names } => Route::Beside(Job::Stats { dir: dir.raw(), names: names.clone() }),
         Op::List { dir } => Route::Beside(Job::List { dir: dir.raw() }),
@@ -80,10 +84,13 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         Op::Open { options, .. } => Route::Ring(Kept::How(Box::new(how(*options)))),
         // An open file's facts are in memory; the ring would hand each to a worker thread all the same.
         Op::Stat { file } => Route::Now(sys::facts(file.raw()).map(|facts| Outcome::Stat(stat(&facts)))),
-        Op::StatName { .. } => {
+        // The same for a name that is in memory.
+        Op::StatName { dir, name } => match sys::facts_in_memory(dir.raw(), name) {
+            Ok(facts) => Route::Now(Ok(Outcome::Stat(stat(&facts)))),
+            Err(Errno::NOT_FOUND) => Route::Now(Err(Errno::NOT_FOUND)),
             // SAFETY: all of a statx is integers, for which zeroes are valid.
-            Route::Ring(Kept::Facts(Box::new(unsafe { std::mem::zeroed() })))
-        }
+            Err(_) => Route::Ring(Kept::Facts(Box::new(unsafe { std::mem::zeroed() }))),
+        },
         Op::OpenRoot { .. }
         | Op::Close { .. }
         | Op::Read { .. }
@@ -92,7 +99,6 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
         | Op::Allocate { .. }
         | Op::Truncate { .. }
         | Op::Rename { .. }
-        | Op::Link { .. }
         | Op::Unlink { .. }
         | Op::RemoveDir { .. }
         | Op::MakeDir { .. }
@@ -147,11 +153,11 @@ pub(super) fn entry(flight: &mut Flight, registered: &Registration, abilities: A
         | Op::Close { .. }
         | Op::StatName { .. }
         | Op::Rename { .. }
-        | Op::Link { .. }
         | Op::Unlink { .. }
         | Op::RemoveDir { .. }
         | Op::MakeDir { .. } => names(op, kept),
         Op::Create { .. }
+        | Op::Link { .. }
         | Op::StatNames { .. }
         | Op::List { .. }
         | Op::Stat { .. }
@@ -269,9 +275,6 @@ fn names(op: &Op, kept: &mut Kept) -> squeue::Entry {
             };
             let (from_dir, to_dir) = (Fd(from_dir.raw()), Fd(to_dir.raw()));
             opcode::RenameAt::new(from_dir, path(from), to_dir, path(to)).flags(flags).build()
-        }
-        (Op::Link { from_dir, from, to_dir, to }, _) => {
-            opcode::LinkAt::new(Fd(from_dir.raw()), path(from), Fd(to_dir.raw()), path(to)).build()
         }
         (Op::Unlink { dir, name }, _) => opcode::UnlinkAt::new(Fd(dir.raw()), path(name)).build(),
         (Op::RemoveDir { dir, name }, _) => {

@@ -117,7 +117,6 @@ const NEEDED: &[(u8, &str)] = &[
     (opcode::RenameAt::CODE, "IORING_OP_RENAMEAT (5.11)"),
     (opcode::UnlinkAt::CODE, "IORING_OP_UNLINKAT (5.11)"),
     (opcode::MkDirAt::CODE, "IORING_OP_MKDIRAT (5.15)"),
-    (opcode::LinkAt::CODE, "IORING_OP_LINKAT (5.15)"),
     (opcode::Connect::CODE, "IORING_OP_CONNECT (5.5)"),
     (opcode::Accept::CODE, "IORING_OP_ACCEPT (5.5)"),
     (opcode::Send::CODE, "IORING_OP_SEND (5.6)"),

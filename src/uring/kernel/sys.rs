@@ -182,6 +182,12 @@ pub(super) fn rename_new(from: (i32, &CStr), to: (i32, &CStr)) -> Result<(), Err
     check(unsafe { libc::renameat2(from.0, from_name, to.0, to_name, flags) }).map(|_| ())
 }
 
+/// Gives a file a second name; a link is not followed.
+pub(super) fn link(from: (i32, &CStr), to: (i32, &CStr)) -> Result<(), Errno> {
+    // SAFETY: both names are C strings.
+    check(unsafe { libc::linkat(from.0, from.1.as_ptr(), to.0, to.1.as_ptr(), 0) }).map(|_| ())
+}
+
 /// Keeps all signals from the calling thread: what one interrupts would have to be done again.
 pub(super) fn block_signals() {
     // SAFETY: all of a sigset_t is integers, for which zeroes are valid.
@@ -304,6 +310,21 @@ pub(super) fn facts_of(dir: i32, name: &CStr) -> Result<libc::statx, Errno> {
     // SAFETY: the name is a C string and `facts` a live statx.
     check(unsafe { libc::statx(dir, name.as_ptr(), flags, libc::STATX_BASIC_STATS, &raw mut facts) })?;
     Ok(facts)
+}
+
+/// The same if the kernel has the name in memory; `AGAIN` if it would have to ask the disk, `INVALID` before 5.12.
+pub(super) fn facts_in_memory(dir: i32, name: &CStr) -> Result<libc::statx, Errno> {
+    // SAFETY: all of an open_how is integers, for which zeroes are valid.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_CACHED;
+    let bytes = size_of::<libc::open_how>();
+    // SAFETY: the name is a C string, and pointer and length describe `how`.
+    let raw = unsafe { libc::syscall(libc::SYS_openat2, dir, name.as_ptr(), &raw const how, bytes) };
+    let raw = i32::try_from(raw).ok().filter(|raw| *raw >= 0).ok_or_else(last)?;
+    let facts = facts(raw);
+    close(raw);
+    facts
 }
 
 /// The mode of a name in a directory, links not followed.
