@@ -31,6 +31,12 @@ pub enum Broken {
     NameLeft,
     /// What is staged already is fetched again.
     ProgressForgotten,
+    /// A leader that has lost its vote goes on to lead.
+    LeadsWithoutVote,
+    /// What has left the manifest is still to be fetched.
+    GoneStillWanted,
+    /// What was staged of a segment that has left the manifest stays.
+    GoneStaysStaged,
     /// Chunks pass whether a limit allows it or not.
     RateIgnored,
     /// Of those that wait for a limit the last kind of work goes first.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::broken::{self, Broken};
 use crate::cluster::{Admission, ClusterState, Command, NodeRecord, Role};
 use crate::ids::{Incarnation, LogIndex, Nanos, NodeId};
 use crate::limits::PROPOSE_TIMEOUT;
@@ -192,7 +193,10 @@ impl Seats {
                     let removed = group.remove_member(*node, STEP_TIMEOUT).await;
                     removed.map(|()| "its old life is no member any more")
                 }
-                Some(member) if member.voter && placed.role == Role::NonVoter => {
+                // This node leads.
+                Some(member)
+                    if placed.role == Role::NonVoter && (member.voter || hands_over(group, *node)) =>
+                {
                     group.demote(*node, STEP_TIMEOUT).await.map(|()| "it votes no more")
                 }
                 Some(member) if member.voter || placed.role == Role::NonVoter => continue,
@@ -208,6 +212,10 @@ impl Seats {
             tell(group, *node, done);
         }
     }
+}
+
+fn hands_over<M: Machine>(group: &Group<M>, node: NodeId) -> bool {
+    node == group.node() && !broken::is(Broken::LeadsWithoutVote)
 }
 
 fn tell<M: Machine>(group: &Group<M>, node: NodeId, done: Result<&'static str, MembersError>) {

@@ -22,7 +22,7 @@ use super::path::{PathError, SafePath};
 use super::session::{Session, Sessions};
 use super::state::State;
 use super::validate::label_is_valid;
-use crate::ids::LogIndex;
+use crate::ids::{LogIndex, SegmentId};
 use crate::limits::{ENTRIES_MAX, LABELS_MAX, SEGMENT_BYTES_MAX, SESSIONS_MAX, SNAPSHOT_ARCHIVE_BYTES_MAX};
 use crate::wire::aligned;
 use crate::wire::archive::{ArchiveError, ArchiveHeader, ArchiveKind, open_archive};
@@ -92,7 +92,10 @@ pub struct Installer {
     sessions: Sessions,
     labels: LabelIndex,
     carriers: Carriers,
+    /// In order of their paths.
     entries: Vec<Rc<Entry>>,
+    /// The same, with their ids.
+    of_ids: Vec<(SegmentId, Rc<Entry>)>,
     scratch: AlignedVec<16>,
 }
 
@@ -141,6 +144,7 @@ impl Installer {
             labels: LabelIndex::default(),
             carriers: Carriers::default(),
             entries: Vec::new(),
+            of_ids: Vec::new(),
             scratch: AlignedVec::new(),
         }
     }
@@ -184,7 +188,9 @@ impl Installer {
         check("entries", self.declared.entries, self.found.entries)?;
         check("bytes", self.declared.bytes, self.found.bytes)?;
         check("sessions", self.declared.sessions, self.found.sessions)?;
-        let by_id: BTreeMap<_, _> = self.entries.iter().map(|entry| (entry.id, Rc::clone(entry))).collect();
+        let mut of_ids = self.of_ids;
+        of_ids.sort_unstable_by_key(|(id, _)| *id);
+        let by_id: BTreeMap<_, _> = of_ids.into_iter().collect();
         check("distinct segment ids", self.found.entries, by_id.len() as u64)?;
         let by_path = self.entries.into_iter().map(|entry| (Rc::clone(&entry.path), entry)).collect();
         Ok(State {
@@ -273,7 +279,9 @@ impl Installer {
             self.found.bytes += entry.bytes; // ENTRIES_MAX * SEGMENT_BYTES_MAX fits
             self.found.entries += 1;
             self.carriers.note(entry.id, &entry.labels);
-            self.entries.push(Rc::new(entry));
+            let entry = Rc::new(entry);
+            self.of_ids.push((entry.id, Rc::clone(&entry)));
+            self.entries.push(entry);
         }
         if carried.contains(&false) {
             return Err(broken("every label of a part is carried"));
@@ -334,11 +342,18 @@ impl Installer {
     fn follows(&self, path: SafePath<'_>) -> bool {
         let Some(last) = self.entries.last() else { return true };
         let path = path.as_str();
-        let shared = last.path.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+        let shared = shared_bytes(last.path.as_bytes(), path.as_bytes());
         let directory = path.as_bytes().get(shared) == Some(&b'/')
             && self.entries.binary_search_by(|entry| (*entry.path).cmp(&path[..shared])).is_ok();
-        *last.path < *path && !directory
+        last.path.as_bytes()[shared..] < path.as_bytes()[shared..] && !directory
     }
+}
+
+/// Bytes that both begin with.
+fn shared_bytes(a: &[u8], b: &[u8]) -> usize {
+    let same = |a: &[[u8; 8]], b: &[[u8; 8]]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let words = size_of::<[u8; 8]>() * same(a.as_chunks().0, b.as_chunks().0);
+    words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
 }
 
 fn bounded(of: &'static str, declared: u64, most: usize) -> Result<(), SnapshotError> {

@@ -97,7 +97,7 @@ impl LabelIndex {
     /// The index of labels that `share` gave out, carried as `carriers` noted: at once, and its nodes full.
     pub(super) fn restore(self, carriers: Carriers) -> Self {
         let postings = (0..).zip(carriers.0).flat_map(|(label, mut ids)| {
-            ids.sort_unstable();
+            ids.sort_unstable_by_key(|id| id.number());
             ids.into_iter().map(move |id| Posting { label, id })
         });
         Self { postings: postings.collect(), ..self }
@@ -152,6 +152,12 @@ impl PackedId {
         let [index_high, index_low] = [id.index.0 >> 32, id.index.0 & u64::from(u32::MAX)]
             .map(|half| u32::try_from(half).expect("half of 64 bits"));
         Self { index_high, index_low, ordinal: id.ordinal }
+    }
+
+    /// Orders as the id does, in one comparison without a branch.
+    fn number(self) -> u128 {
+        let index = (u128::from(self.index_high) << 32) | u128::from(self.index_low);
+        (index << 32) | u128::from(self.ordinal)
     }
 
     fn unpack(self) -> SegmentId {

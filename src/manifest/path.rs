@@ -93,7 +93,7 @@ impl<'a> SafePath<'a> {
         check_start(text)?;
         check_characters(text)?;
         let mut at = 0;
-        for component in text.split('/') {
+        for component in text.as_bytes().split(|byte| *byte == b'/') {
             check_component(component, at, text.len())?;
             at += component.len() + 1;
         }
@@ -146,21 +146,21 @@ fn check_start(text: &str) -> Result<(), PathError> {
     if text.starts_with('/') {
         return Err(PathError::Absolute);
     }
-    if let Some((scheme, _)) = text.split_once("://") {
-        let mut characters = scheme.chars();
-        let first = characters.next().is_some_and(|c| c.is_ascii_alphabetic());
-        if first && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')) {
-            return Err(PathError::Scheme);
-        }
+    let bytes = text.as_bytes();
+    let of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let behind = bytes.iter().position(|byte| !of_scheme(byte)).unwrap_or(bytes.len());
+    if bytes[0].is_ascii_alphabetic() && bytes[behind..].starts_with(b"://") {
+        return Err(PathError::Scheme);
     }
-    match text.as_bytes() {
+    match bytes {
         [letter, b':', ..] if letter.is_ascii_alphabetic() => Err(PathError::DriveLetter),
         _ => Ok(()),
     }
 }
 
 fn check_characters(text: &str) -> Result<(), PathError> {
-    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    // To the end, whatever comes: the compiler takes many bytes at a time then.
+    if text.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic()) {
         return Ok(());
     }
     match text.char_indices().find(|(_, c)| c.is_control()) {
@@ -170,13 +170,13 @@ fn check_characters(text: &str) -> Result<(), PathError> {
     }
 }
 
-fn check_component(component: &str, at: usize, path_bytes: usize) -> Result<(), PathError> {
+fn check_component(component: &[u8], at: usize, path_bytes: usize) -> Result<(), PathError> {
     match component {
-        "" if at == path_bytes => Err(PathError::TrailingSlash),
-        "" => Err(PathError::EmptyComponent { at: offset(at) }),
-        "." => Err(PathError::Current { at: offset(at) }),
-        ".." => Err(PathError::Parent { at: offset(at) }),
-        RESERVED_COMPONENT => Err(PathError::Reserved { at: offset(at) }),
+        b"" if at == path_bytes => Err(PathError::TrailingSlash),
+        b"" => Err(PathError::EmptyComponent { at: offset(at) }),
+        b"." => Err(PathError::Current { at: offset(at) }),
+        b".." => Err(PathError::Parent { at: offset(at) }),
+        reserved if reserved == RESERVED_COMPONENT.as_bytes() => Err(PathError::Reserved { at: offset(at) }),
         long if long.len() > PATH_COMPONENT_BYTES_MAX => {
             Err(PathError::ComponentTooLong { at: offset(at), bytes: offset(long.len()) })
         }

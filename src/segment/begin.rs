@@ -105,7 +105,7 @@ impl Store {
     pub(super) async fn give_up(&self, id: SegmentId) -> Result<Locked<SegmentId>, DiskError> {
         let claim = self.0.claims.lock(id).await;
         let stems: Vec<Stem> = self.0.staged.borrow().range(Stem::all_of(id)).copied().collect();
-        for stem in stems {
+        for stem in stems.into_iter().filter(|_| !broken::is(Broken::GoneStaysStaged)) {
             self.0.unlink_staged(stem).await?;
         }
         Ok(claim)

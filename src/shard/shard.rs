@@ -381,7 +381,7 @@ impl Inner {
 
     /// A segment is no more in the manifest.
     fn went(&self, entry: &Entry) {
-        if let Some(driver) = self.driver.get() {
+        if let Some(driver) = self.driver.get().filter(|_| !broken::is(Broken::GoneStillWanted)) {
             driver.forget(entry.id);
         }
         self.refill();

@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 
+use ringway::broken::Broken;
 use ringway::engine::{MemberError, MemberRole, Reply};
 use ringway::ids::{GroupId, NodeId};
 
 use crate::sim::SimOptions;
 
+use super::broken::first_found;
 use super::campaign::shape;
 use super::checks::Found;
 use super::cluster::Cluster;
@@ -17,6 +19,8 @@ use super::{millis, secs};
 
 /// Seeds of a plain test run.
 const SEEDS: u64 = 4;
+/// And of those that lose their vote.
+const VOTES: u64 = 12;
 
 /// Changes of members that somebody waits for.
 #[derive(Default)]
@@ -150,6 +154,64 @@ fn r2_members_come_and_go_and_nothing_is_lost_first_half() {
 #[test]
 fn r2_members_come_and_go_and_nothing_is_lost_second_half() {
     campaign(1);
+}
+
+/// The leader dies when it has begun to take another node's vote. That one may be elected yet, and ends the change that
+/// takes its vote. Whether it then led without one; it may not stay.
+fn losing_its_vote(seed: u64) -> Result<bool, Found> {
+    let mut cluster = Cluster::new(seed, SimOptions::default(), super::campaign::three());
+    cluster.working = false;
+    cluster.until(secs(20), |cluster| cluster.is_founded())?;
+    cluster.go_on(secs(2))?;
+    let shard = cluster.shards()[0];
+    let leader = cluster.leader_of(shard.group()).expect("somebody leads");
+    let others = cluster.nodes().into_iter().filter(|node| *node != leader);
+    let loser = others.max().expect("there are three");
+    let _waiting = cluster
+        .host(loser)
+        .engine()
+        .map(|engine| engine.set_member_role(loser, MemberRole::NonVoter, secs(20)));
+    cluster.until(secs(20), |cluster| {
+        cluster.shard(loser, shard).is_some_and(|shard| shard.group().is_changing())
+    })?;
+    cluster.kill(leader, secs(4));
+    let mut led_without = false;
+    let is_over = |cluster: &Cluster, led_without: &mut bool| {
+        let leads = cluster.leader_of(shard.group()).and_then(|node| cluster.shard(node, shard));
+        leads.is_some_and(|leads| {
+            let (node, voters) = (leads.group().node(), leads.group().voters());
+            *led_without |= !voters.contains_key(&node);
+            voters.len() == 2 && voters.contains_key(&node)
+        })
+    };
+    cluster.until(secs(60), |cluster| is_over(cluster, &mut led_without))?;
+    cluster.go_on(secs(10))?;
+    if !is_over(&cluster, &mut led_without) {
+        let leads = cluster.leader_of(shard.group());
+        return Err(Found {
+            checker: "voters lead",
+            what: format!("{leads:?} leads, {loser} was to lose its vote"),
+        });
+    }
+    cluster.assemble()?;
+    cluster.settle()?;
+    Ok(led_without)
+}
+
+#[test]
+fn r2_a_leader_that_has_lost_its_vote_hands_over() {
+    let led_without = Cell::new(0);
+    let seeds = seeds::campaign(VOTES, (0, 1), |seed| {
+        led_without.set(led_without.get() + u64::from(losing_its_vote(seed)?));
+        Ok(())
+    });
+    eprintln!("of these: {} with a leader without a vote", led_without.get());
+    assert!(seeds < VOTES || led_without.get() > 0, "too few to tell");
+}
+
+#[test]
+fn that_a_leader_without_a_vote_stays_is_found() {
+    first_found(Broken::LeadsWithoutVote, |seed| losing_its_vote(seed).map(drop), "voters lead");
 }
 
 /// A node that leads everything is removed while its links to the others are down: they have to do without it.

@@ -111,13 +111,15 @@ impl<M: Machine> Group<M> {
         }
     }
 
-    /// Takes a voter's vote; it stays a learner. One that does not vote is left as it is. The leader hands over first.
+    /// Takes a voter's vote; it stays a learner. One that does not vote is left as it is. The leader hands over first,
+    /// and without a vote too: whoever lost it by the change of a leader before it leads until it does.
     ///
     /// # Errors
     /// `MembersError`; `HandedOver` if the node led: the new leader takes its vote.
     pub async fn demote(&self, node: NodeId, within: Nanos) -> Result<(), MembersError> {
         match self.member(node) {
             Some(known) if known.voter => self.remove_voter(node, true, within).await,
+            Some(_) if self.leads(node) => self.handed_over(within).await,
             Some(_) | None => Ok(()),
         }
     }
@@ -130,37 +132,40 @@ impl<M: Machine> Group<M> {
         match self.member(node) {
             None => Ok(()),
             Some(known) if known.voter => self.remove_voter(node, false, within).await,
+            Some(_) if self.leads(node) => self.handed_over(within).await,
             Some(_) => self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0])), within).await,
         }
     }
 
     /// With `stays` it is a learner then.
     async fn remove_voter(&self, node: NodeId, stays: bool, within: Nanos) -> Result<(), MembersError> {
-        let others: Vec<NodeId> = self
-            .members()
-            .into_iter()
-            .filter(|other| other.voter && other.node != node)
-            .map(|other| other.node)
-            .collect();
-        if others.is_empty() {
+        if !self.members().iter().any(|other| other.voter && other.node != node) {
             return Err(MembersError::LastVoter);
         }
-        if node == self.node() && self.watermarks().role == GroupRole::Leader {
-            return match self.hand_over(&others, within).await {
-                Ok(()) => Err(MembersError::HandedOver { leader: self.watermarks().leader }),
-                Err(TransferError::Stopped { why }) => Err(MembersError::Stopped { why }),
-                Err(_) => Err(MembersError::TimedOut { after: within }),
-            };
+        if self.leads(node) {
+            return self.handed_over(within).await;
         }
         self.change_retaining(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), stays, within).await
     }
 
-    /// Hands leadership to the voter that is furthest.
-    async fn hand_over(&self, voters: &[NodeId], within: Nanos) -> Result<(), TransferError> {
+    fn leads(&self, node: NodeId) -> bool {
+        node == self.node() && self.watermarks().role == GroupRole::Leader
+    }
+
+    async fn handed_over(&self, within: Nanos) -> Result<(), MembersError> {
+        match self.hand_over(within).await {
+            Ok(()) => Err(MembersError::HandedOver { leader: self.watermarks().leader }),
+            Err(TransferError::Stopped { why }) => Err(MembersError::Stopped { why }),
+            Err(_) => Err(MembersError::TimedOut { after: within }),
+        }
+    }
+
+    /// Hands leadership to the other voter that is furthest. Where there is none, nothing happens.
+    async fn hand_over(&self, within: Nanos) -> Result<(), TransferError> {
         let matched = self.figures().matched;
-        let furthest = voters.iter().max_by_key(|node| matched.get(node));
-        let to = furthest.copied().unwrap_or_else(|| self.node());
-        self.transfer_leader(to, within).await
+        let others = self.members().into_iter().filter(|other| other.voter && other.node != self.node());
+        let furthest = others.map(|other| other.node).max_by_key(|node| matched.get(node));
+        self.transfer_leader(furthest.unwrap_or_else(|| self.node()), within).await
     }
 
     async fn change(&self, change: Change, within: Nanos) -> Result<(), MembersError> {

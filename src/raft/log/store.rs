@@ -438,6 +438,10 @@ impl Inner {
     /// before the next goes, so that a gap between files is always damage.
     pub(super) async fn sweep(&self) {
         while let Some(name) = self.empty_file() {
+            // First, and here: whoever lets go of a file last frees what the page cache has of it, 8 ms for 64 MiB.
+            if let Some(first) = self.state.borrow_mut().files.front_mut() {
+                first.mapping = None;
+            }
             let gone = match self.dir.unlink(&name).await {
                 Ok(()) => self.dir.sync().await,
                 Err(errno) => Err(errno),
