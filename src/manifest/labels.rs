@@ -115,6 +115,11 @@ impl LabelIndex {
         }
     }
 
+    /// Lets go of `count` of who carries what; whether any may be left.
+    pub(super) fn shed(&mut self, count: usize) -> bool {
+        (0..count).all(|_| self.postings.pop_first().is_some())
+    }
+
     /// The segments with this label, in order of their ids, behind `after`.
     pub(super) fn find(
         &self,

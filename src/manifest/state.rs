@@ -14,7 +14,7 @@ use super::path::SafePath;
 use super::session::{Session, Sessions};
 use super::snapshot::Watches;
 use crate::ids::{LogIndex, SegmentId, SessionId};
-use crate::limits::PAGE_ENTRIES_MAX;
+use crate::limits::{LABELS_MAX, PAGE_ENTRIES_MAX};
 
 /// A shard's manifest.
 #[derive(Debug, Default)]
@@ -58,6 +58,16 @@ impl State {
     #[must_use]
     pub fn applied(&self) -> LogIndex {
         self.applied
+    }
+
+    /// Lets go of `count` entries and what refers to them, of a state that was replaced; whether any may be left.
+    pub(crate) fn shed(&mut self, count: usize) -> bool {
+        let left = [
+            (0..count).all(|_| self.by_path.pop_first().is_some()),
+            (0..count).all(|_| self.by_id.pop_first().is_some()),
+            self.labels.shed(count * LABELS_MAX),
+        ];
+        left.contains(&true)
     }
 
     /// Segments in the manifest.

@@ -11,7 +11,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 
 use crate::broken;
 use crate::ids::GroupId;
-use crate::uring::{Dir, File, Gate, Notify};
+use crate::uring::{Core, Dir, File, Gate, Notify, Priority, yield_now};
 
 use super::machine::{Applied, Machine};
 use super::payload::OutcomeBytes;
@@ -208,7 +208,12 @@ impl<M: Machine> Keeper<M> {
             return Err(SnapshotFault::OtherPoint { due: head.point, found: file.head.point });
         }
         snapshot::settle(dir, &file).await?;
-        machine.replace(state);
+        let mut replaced = machine.replace(state);
+        drop(Core::current().spawn(Priority::Bulk, async move {
+            while replaced.shed() {
+                yield_now().await;
+            }
+        }));
         self.0.applied.set(head.point);
         *self.0.members.borrow_mut() = head.members;
         *current.borrow_mut() = Some(SnapshotFile { unsettled: None, ..file });

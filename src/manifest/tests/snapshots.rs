@@ -45,6 +45,21 @@ fn m7_an_empty_state_has_a_snapshot_too() {
 }
 
 #[test]
+fn a_state_that_was_replaced_goes_in_small_pieces() {
+    let mut state = install(&some_parts()).expect("our own");
+    let count = state.len();
+    assert!(count > 20, "{count}");
+    let mut calls = 0;
+    while state.shed(3) {
+        calls += 1;
+        assert_eq!(state.len(), count.saturating_sub(3 * calls));
+        assert!(calls <= count, "it does not end");
+    }
+    assert_eq!((state.len(), state.page(None, 10).entries.len()), (0, 0));
+    assert!(!state.shed(3));
+}
+
+#[test]
 fn m7_parts_that_miss_repeat_or_change_places_are_refused() {
     let whole = some_parts();
     assert!(install(&whole).is_ok());
