@@ -201,11 +201,7 @@ macro_rules! bytes {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut digits = [[0; 2]; $len];
-                for (two, byte) in digits.iter_mut().zip(self.0) {
-                    *two = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-                }
-                f.write_str(std::str::from_utf8(digits.as_flattened()).map_err(|_| fmt::Error)?)
+                f.write_str(std::str::from_utf8(hex_encode(self.0).as_flattened()).map_err(|_| fmt::Error)?)
             }
         }
 
@@ -299,19 +295,34 @@ impl SegmentId {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-fn hex_decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != N * 2 || !text.is_ascii() {
-        return None;
+/// The lower-case digits of each byte.
+pub(crate) fn hex_encode<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
+    bytes.map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]])
+}
+
+/// What each byte is worth as a hexadecimal digit of either case; `NO_DIGIT` where it is none.
+const DIGITS: [u8; 256] = {
+    let (mut digits, mut value) = ([NO_DIGIT; 256], 0);
+    while value < HEX.len() {
+        digits[HEX[value] as usize] = value as u8;
+        digits[HEX[value].to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
     }
-    let mut out = [0_u8; N];
-    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let text = std::str::from_utf8(pair).ok()?;
-        if text.starts_with('+') {
-            return None; // from_str_radix takes a sign
-        }
-        *byte = u8::from_str_radix(text, 16).ok()?;
-    }
-    Some(out)
+    digits
+};
+const NO_DIGIT: u8 = 0xff;
+
+/// Reads lower- or upper-case hexadecimal of exactly `N` bytes.
+pub(crate) fn hex_decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
+    let mut seen = 0;
+    let bytes = pairs.map(|pair| {
+        let [high, low] = pair.map(|digit| DIGITS[usize::from(digit)]);
+        seen |= high | low;
+        high << 4 | low
+    });
+    (seen != NO_DIGIT).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -92,6 +92,8 @@ pub const INVENTORY_SLACK_RECORDS: usize = 4096;
 pub const INVENTORY_PAGE_RECORDS: usize = 1024;
 /// Names that are looked at in one go when a store opens: what the core keeps of them in memory.
 pub const LOOK_NAMES_MAX: usize = 4096;
+/// So many at a time.
+pub const LOOK_PAGES: usize = 2;
 /// Bytes from which on a segment is read and written past the page cache: below, the padding and the second size
 /// change cost more than the copy.
 pub const SEGMENT_BYTES_DIRECT_MIN: u64 = LEAF_BYTES as u64;

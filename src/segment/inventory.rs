@@ -4,40 +4,20 @@
 //! at the same time share one fdatasync. The file is an index and no authority: what it lost is hashed again.
 
 use std::cell::{Ref, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::rc::Rc;
 
-use crate::ids::{Digest, SegmentId};
+use crate::ids::SegmentId;
 use crate::limits::{INVENTORY_PAGE_RECORDS, INVENTORY_SLACK_RECORDS};
 use crate::uring::{Answer, Core, Dir, Errno, File, OpenOptions, Priority, question, yield_now};
 
 use super::bytes::{read_all, write_all, write_file};
 use super::fault::{DiskError, Doing, failed};
-use super::path::RelativePath;
-use super::record::{Change, InventoryCut, Record, decode_all, header};
+use super::record::{Change, InventoryCut, Record, header};
+use super::table::{Standing, Table};
 
 /// The file's name in the private folder.
 pub const INVENTORY: &str = "inventory";
 const NEW: &str = "inventory.new";
-
-/// Whether a record is believed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
-    /// The file was seen to be what the record says.
-    Held,
-    /// The file is gone or has changed; it does not count before it was hashed.
-    Suspect,
-}
-
-#[derive(Default, Debug)]
-pub(super) struct Table {
-    by_id: BTreeMap<SegmentId, (Record, Standing)>,
-    by_path: BTreeMap<RelativePath, SegmentId>,
-    by_root: BTreeSet<(Digest, SegmentId)>,
-    /// Landings that have announced their file and not recorded it, in their order.
-    intents: BTreeMap<RelativePath, Vec<Record>>,
-}
 
 /// The inventory of one store. Clones are the same one.
 #[derive(Clone)]
@@ -105,9 +85,7 @@ impl Inventory {
 
     /// Changes what is believed of a record. In memory only: every start looks at the files again.
     pub(super) fn set_standing(&self, id: SegmentId, standing: Standing) {
-        if let Some((_, current)) = self.0.table.borrow_mut().by_id.get_mut(&id) {
-            *current = standing;
-        }
+        self.0.table.borrow_mut().set_standing(id, standing);
     }
 
     /// Forgets a segment in memory at once; its `Drop` is appended by the caller.
@@ -118,13 +96,13 @@ impl Inventory {
     /// Ends all landings of the process before: these are held, of the others no word is left. Nobody appends yet.
     pub(super) async fn settle(&self, landed: &[Record]) -> Result<(), DiskError> {
         let changes: Vec<Change> = landed.iter().cloned().map(Change::Put).collect();
-        let intents = std::mem::take(&mut self.0.table.borrow_mut().intents);
+        let intents = self.0.table.borrow_mut().take_intents();
         self.0.log.borrow_mut().file = None;
         let written = self.write(&changes).await;
         let mut table = self.0.table.borrow_mut();
         match &written {
             Ok(()) => changes.into_iter().for_each(|change| table.apply(change, Standing::Held)),
-            Err(_) => table.intents = intents,
+            Err(_) => table.set_intents(intents),
         }
         written
     }
@@ -212,188 +190,9 @@ async fn flush(inventory: Inventory) {
     }
 }
 
-impl Table {
-    /// What a file says, all of it suspect; how many changes it has, and where it stops making sense.
-    fn read(file: &[u8]) -> (Self, usize, Option<InventoryCut>) {
-        let (mut table, mut changes) = (Self::default(), 0);
-        let cut = decode_all(file, |change| {
-            table.apply_unrooted(change, Standing::Suspect);
-            changes += 1;
-        });
-        // In no order in the file: sorted once, and not a place looked for each.
-        table.by_root = table.by_id.values().map(|(record, _)| (record.root, record.id)).collect();
-        (table, changes, cut)
-    }
-
-    fn apply(&mut self, change: Change, standing: Standing) {
-        let root = match &change {
-            Change::Put(record) => Some((record.root, record.id)),
-            Change::Drop(_) | Change::Intend(_) => None,
-        };
-        self.apply_unrooted(change, standing);
-        self.by_root.extend(root);
-    }
-
-    /// The same, without a root that is new.
-    fn apply_unrooted(&mut self, change: Change, standing: Standing) {
-        match change {
-            Change::Drop(id) => {
-                self.remove(id);
-                self.intents.retain(|_, intents| {
-                    intents.retain(|intent| intent.id != id);
-                    !intents.is_empty()
-                });
-            }
-            Change::Intend(record) => {
-                let intents = self.intents.entry(record.path.clone()).or_default();
-                // The same file once more: an attempt that failed before its rename.
-                intents.retain(|of| (of.id, of.identity.inode) != (record.id, record.identity.inode));
-                intents.push(record);
-            }
-            Change::Put(record) => {
-                self.intents.remove(&record.path);
-                self.remove(record.id);
-                if let Some(older) = self.by_path.insert(record.path.clone(), record.id) {
-                    self.remove(older);
-                    self.by_path.insert(record.path.clone(), record.id);
-                }
-                self.by_id.insert(record.id, (record, standing));
-            }
-        }
-    }
-
-    fn remove(&mut self, id: SegmentId) {
-        let Some((record, _)) = self.by_id.remove(&id) else { return };
-        self.by_root.remove(&(record.root, id));
-        if self.by_path.get(&record.path) == Some(&id) {
-            self.by_path.remove(&record.path);
-        }
-    }
-
-    /// The record of a segment that is held.
-    pub(super) fn held(&self, id: SegmentId) -> Option<&Record> {
-        self.by_id.get(&id).filter(|(_, standing)| *standing == Standing::Held).map(|(record, _)| record)
-    }
-
-    /// What is known of a segment.
-    pub(super) fn known(&self, id: SegmentId) -> Option<&(Record, Standing)> {
-        self.by_id.get(&id)
-    }
-
-    /// What is known of a path.
-    pub(super) fn at_path(&self, path: &RelativePath) -> Option<&(Record, Standing)> {
-        self.by_path.get(path).and_then(|id| self.by_id.get(id))
-    }
-
-    /// The held segments with this root.
-    pub(super) fn with_root(&self, root: Digest) -> impl Iterator<Item = &Record> {
-        let first = (root, SegmentId::default());
-        let of_root = self.by_root.range(first..).take_while(move |(other, _)| *other == root);
-        of_root.filter_map(|(_, id)| self.held(*id))
-    }
-
-    /// All records in the order of their ids, from behind `after`.
-    pub(super) fn after(&self, after: Option<SegmentId>) -> impl Iterator<Item = &(Record, Standing)> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_id.range((start, Bound::Unbounded)).map(|(_, entry)| entry)
-    }
-
-    /// What landings have announced and not recorded.
-    pub(super) fn intents(&self) -> impl Iterator<Item = &Record> {
-        self.intents.values().flatten()
-    }
-
-    /// The same under one name.
-    pub(super) fn intents_at(&self, path: &RelativePath) -> &[Record] {
-        self.intents.get(path).map_or(&[], Vec::as_slice)
-    }
-
-    /// Entries that a new file has to hold.
-    fn live(&self) -> usize {
-        self.by_id.len() + self.intents().count()
-    }
-
-    /// Records, believed or not.
-    pub(super) fn len(&self) -> usize {
-        self.by_id.len()
-    }
-}
-
 /// The records of an inventory's file, for whoever only reads; and where it stops making sense.
 #[must_use]
 pub fn records_in(file: &[u8]) -> (Vec<Record>, Option<InventoryCut>) {
     let (table, _, cut) = Table::read(file);
-    (table.by_id.into_values().map(|(record, _)| record).collect(), cut)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{LogIndex, UnixNanos};
-    use crate::segment::identity::Identity;
-    use crate::segment::record::Ownership;
-
-    fn at(path: &str) -> RelativePath {
-        RelativePath::parse(path).expect("a path")
-    }
-
-    fn record(index: u64, path: &str, root: u8) -> Record {
-        Record {
-            id: SegmentId { index: LogIndex(index), ordinal: 0 },
-            root: Digest([root; 32]),
-            len: 1,
-            path: at(path),
-            identity: Identity { device: 1, inode: index, bytes: 1, modified: UnixNanos(1) },
-            owner: Ownership::Ours,
-        }
-    }
-
-    fn ids(table: &Table) -> Vec<u64> {
-        table.after(None).map(|(record, _)| record.id.index.0).collect()
-    }
-
-    #[test]
-    fn a_new_version_of_a_path_takes_the_place_of_the_old() {
-        let mut table = Table::default();
-        table.apply(Change::Put(record(1, "a", 7)), Standing::Held);
-        table.apply(Change::Put(record(2, "b", 7)), Standing::Held);
-        table.apply(Change::Put(record(3, "a", 8)), Standing::Held);
-        assert_eq!(ids(&table), [2, 3]);
-        assert_eq!(table.at_path(&at("a")).map(|(record, _)| record.id.index.0), Some(3));
-        assert_eq!(table.with_root(Digest([7; 32])).count(), 1);
-    }
-
-    #[test]
-    fn a_segment_that_moves_to_another_path_leaves_the_old_one() {
-        let mut table = Table::default();
-        table.apply(Change::Put(record(1, "a", 7)), Standing::Held);
-        table.apply(Change::Put(record(1, "b", 7)), Standing::Held);
-        assert!(table.at_path(&at("a")).is_none());
-        table.apply(Change::Drop(record(1, "b", 7).id), Standing::Held);
-        assert_eq!((table.len(), table.by_path.len(), table.by_root.len()), (0, 0, 0));
-    }
-
-    #[test]
-    fn an_intent_is_no_record_and_ends_with_the_record_of_its_path_or_the_drop_of_its_id() {
-        let mut table = Table::default();
-        table.apply(Change::Put(record(1, "a", 7)), Standing::Held);
-        table.apply(Change::Intend(record(2, "a", 8)), Standing::Held);
-        table.apply(Change::Intend(record(2, "a", 8)), Standing::Held);
-        table.apply(Change::Intend(record(3, "b", 8)), Standing::Held);
-        assert_eq!((ids(&table), table.intents().count(), table.live()), (vec![1], 2, 3));
-        assert!(table.held(record(2, "a", 8).id).is_none());
-        table.apply(Change::Put(record(4, "a", 9)), Standing::Held);
-        assert!(table.intents_at(&at("a")).is_empty());
-        table.apply(Change::Drop(record(3, "b", 8).id), Standing::Held);
-        assert_eq!((ids(&table), table.live(), table.intents.len()), (vec![4], 1, 0));
-    }
-
-    #[test]
-    fn a_suspect_is_known_and_not_held() {
-        let mut table = Table::default();
-        table.apply(Change::Put(record(1, "a", 7)), Standing::Suspect);
-        let id = record(1, "a", 7).id;
-        assert!(table.held(id).is_none() && table.known(id).is_some());
-        assert_eq!(table.with_root(Digest([7; 32])).count(), 0);
-    }
+    (table.into_records().collect(), cut)
 }

@@ -16,7 +16,6 @@ use crate::uring::{Core, Dir, Priority};
 use super::fault::{DiskError, Doing, failed};
 use super::hooks::{Edge, Sabotage};
 use super::identity::Identity;
-use super::inventory::Standing;
 use super::landing_error::LandError;
 use super::names::Stem;
 use super::record::{Change, Ownership, Record};
@@ -24,6 +23,7 @@ use super::scan::identity_of;
 use super::staged::Staging;
 use super::staging::Landing;
 use super::store::{Inner, Store};
+use super::table::Standing;
 
 /// The steps of landing, in their order. When a step is done, its line holds whatever happens next.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -40,6 +40,7 @@ mod staged;
 mod staging;
 mod staging_error;
 mod store;
+mod table;
 mod taken;
 mod writer;
 

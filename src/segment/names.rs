@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::ids::{Digest, LogIndex, SegmentId};
+use crate::ids::{Digest, LogIndex, SegmentId, hex_decode, hex_encode};
 
 use super::identity::Identity;
 
@@ -148,6 +148,11 @@ impl fmt::Display for SwapName {
     }
 }
 
+/// Digits of the two numbers in a stem's name.
+const INDEX_DIGITS: usize = 16;
+const ORDINAL_DIGITS: usize = 8;
+const STEM_DIGITS: usize = INDEX_DIGITS + ORDINAL_DIGITS + 2 * Digest::BYTES;
+
 impl Stem {
     /// The name of the bitmap beside the staged data.
     pub(super) fn map(self) -> String {
@@ -157,16 +162,16 @@ impl Stem {
     /// Reads what `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('-');
-        let (index, ordinal, root) = (parts.next()?, parts.next()?, parts.next()?);
-        let stem = Self {
-            id: SegmentId {
-                index: LogIndex(u64::from_str_radix(index, 16).ok()?),
-                ordinal: u32::from_str_radix(ordinal, 16).ok()?,
-            },
-            root: Digest::from_hex(root)?,
+        // A store that opens reads the names of all its pins: no number of another width, and no capital.
+        let (index, rest) = text.split_at_checked(INDEX_DIGITS)?;
+        let (ordinal, root) = rest.strip_prefix('-')?.split_at_checked(ORDINAL_DIGITS)?;
+        let id = SegmentId {
+            index: LogIndex(u64::from_be_bytes(hex_decode(index)?)),
+            ordinal: u32::from_be_bytes(hex_decode(ordinal)?),
         };
-        (stem.to_string() == text).then_some(stem)
+        let root = Digest::from_hex(root.strip_prefix('-')?)?;
+        let has_capital = text.bytes().fold(false, |found, byte| found | byte.is_ascii_uppercase());
+        (!has_capital).then_some(Self { id, root })
     }
 
     /// The least and the greatest stem of a segment, for a range.
@@ -177,7 +182,13 @@ impl Stem {
 
 impl fmt::Display for Stem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:08x}-{}", self.id.index.0, self.id.ordinal, self.root)
+        let mut name = [b'-'; STEM_DIGITS + 2];
+        let (index, rest) = name.split_at_mut(INDEX_DIGITS);
+        let (ordinal, root) = rest[1..].split_at_mut(ORDINAL_DIGITS);
+        index.copy_from_slice(hex_encode(self.id.index.0.to_be_bytes()).as_flattened());
+        ordinal.copy_from_slice(hex_encode(self.id.ordinal.to_be_bytes()).as_flattened());
+        root[1..].copy_from_slice(hex_encode(self.root.0).as_flattened());
+        f.write_str(std::str::from_utf8(&name).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -245,7 +256,14 @@ mod tests {
         assert_eq!(Stem::parse(&stem.to_string()), Some(stem));
         assert_eq!(staging_name(stem.to_string().as_bytes()), Some(StagingName::Data(stem)));
         assert_eq!(staging_name(stem.map().as_bytes()), Some(StagingName::Map(stem)));
+        assert_eq!(stem.to_string(), format!("000000000000feed-00000003-{}", "07".repeat(32)));
         assert_eq!(Stem::parse(&stem.to_string().to_uppercase()), None, "one name only");
+        for at in [0, 16, 17, 25, 26, 89] {
+            let mut shorter = stem.to_string();
+            shorter.remove(at);
+            let longer = format!("{}0{}", &stem.to_string()[..at], &stem.to_string()[at..]);
+            assert_eq!((Stem::parse(&shorter), Stem::parse(&longer)), (None, None), "at {at}");
+        }
         for other in ["", "inventory", "1-2-3", &format!("{stem}-x"), &format!("+{stem}")] {
             assert_eq!(staging_name(other.as_bytes()), None, "{other:?}");
         }

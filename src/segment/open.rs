@@ -5,20 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
+use futures_util::future::join;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
 use crate::ids::{Nanos, SegmentId};
-use crate::limits::{LOOK_NAMES_MAX, STORE_LOCK_ATTEMPTS};
-use crate::uring::{Dir, Errno, File, OpenOptions, sleep};
+use crate::limits::{LOOK_NAMES_MAX, LOOK_PAGES, STORE_LOCK_ATTEMPTS};
+use crate::uring::{Dir, Errno, File, Name, OpenOptions, sleep};
 
 use super::fault::{DiskError, Doing, failed, from_disk};
 use super::folder_sync::FolderSync;
 use super::hooks::{Hooks, Sabotage};
-use super::inventory::{Inventory, Standing};
+use super::inventory::Inventory;
 use super::locks::Locks;
 use super::look::Folders;
 use super::names::{StagingName, Stem, is_captured, is_draft, staging_name};
 use super::path::PRIVATE_FOLDER;
 use super::record::{InventoryCut, Ownership, Record};
 use super::store::{Inner, PrivateFolders, Store, StoreOptions};
+use super::table::Standing;
 
 /// Between two attempts at the lock: a killed process's ring lets go of its files a little after it has died.
 const LOCK_PAUSE: Nanos = Nanos::from_millis(50);
@@ -63,7 +67,10 @@ impl Store {
         let segments = Dir::open_root(root).await.map_err(failed(Doing::Open, root))?;
         let folders = open_folders(&options.private).await?;
         check_devices(&options, &segments, &folders).await?;
-        let (inventory, inventory_cut) = Inventory::load(folders.private.clone()).await?;
+        // Another thread lists while this core reads the inventory.
+        let (loaded, pins) = join(Inventory::load(folders.private.clone()), folders.pins.list()).await;
+        let (inventory, inventory_cut) = loaded?;
+        let pins = pins.map_err(failed(Doing::List, "pins"))?;
         let inner = Inner {
             options,
             segments,
@@ -88,7 +95,7 @@ impl Store {
         let store = Self(Rc::new(inner));
         let mut recovery = Recovery { inventory_cut, ..Recovery::default() };
         store.find_staged(&mut recovery).await?;
-        store.find_pins(&mut recovery).await?;
+        store.find_pins(pins, &mut recovery);
         store.empty_checkpoints(&mut recovery).await?;
         store.0.settle_intents().await?;
         store.look_at_records(&mut recovery).await?;
@@ -127,16 +134,17 @@ impl Store {
         Ok(())
     }
 
-    async fn find_pins(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
-        for name in self.0.folders.pins.list().await.map_err(failed(Doing::List, "pins"))? {
+    fn find_pins(&self, names: Vec<Name>, recovery: &mut Recovery) {
+        let mut stems = Vec::with_capacity(names.len());
+        for name in names {
             let text = std::str::from_utf8(&name.bytes).unwrap_or_default();
             match Stem::parse(text) {
-                Some(stem) => drop(self.0.pinned.borrow_mut().insert(stem)),
+                Some(stem) => stems.push(stem),
                 None if is_draft(text) => drop(self.0.draft_names.borrow_mut().insert(text.to_owned())),
                 None => recovery.strangers.push(stranger("pins", &name.bytes)),
             }
         }
-        Ok(())
+        *self.0.pinned.borrow_mut() = stems.into_iter().collect();
     }
 
     /// What a checkpoint had linked or copied when its process went is of no use.
@@ -153,19 +161,25 @@ impl Store {
         Ok(())
     }
 
-    /// Believes every record whose file is still the one that was verified. Reads no content.
+    /// Believes every record whose file is still the one that was verified. Reads no content. The files of a page are
+    /// looked at while the core compares those of the page before.
     async fn look_at_records(&self, recovery: &mut Recovery) -> Result<(), DiskError> {
         let folders = Folders::default();
         let mut last = None;
-        loop {
-            let page: Vec<Record> = {
-                let table = self.0.inventory.table();
-                table.after(last).take(LOOK_NAMES_MAX).map(|(record, _)| record.clone()).collect()
-            };
-            let Some(end) = page.last() else { return Ok(()) };
-            last = Some(end.id);
+        let pages = std::iter::from_fn(|| {
+            let table = self.0.inventory.table();
+            let page: Vec<Record> =
+                table.after(last).take(LOOK_NAMES_MAX).map(|(record, _)| record.clone()).collect();
+            last = Some(page.last()?.id);
+            Some(page)
+        });
+        let look = async |page: Vec<Record>| {
             let found = self.0.look_at_all(&page, &folders).await?;
-            for (record, found) in page.iter().zip(found) {
+            Ok::<_, DiskError>(page.into_iter().zip(found))
+        };
+        let mut looks = stream::iter(pages).map(look).buffered(LOOK_PAGES);
+        while let Some(looked) = looks.try_next().await? {
+            for (record, found) in looked {
                 let trusted = found.is_some() && self.0.hooks.sabotaged(Sabotage::TrustChangedFile);
                 if found == Some(record.identity) || trusted {
                     self.0.inventory.set_standing(record.id, Standing::Held);
@@ -175,6 +189,7 @@ impl Store {
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -42,14 +42,14 @@ impl RelativePath {
         if text.len() > PATH_BYTES_MAX {
             return Err(PathRefused::TooLong { bytes: text.len() });
         }
-        if text.contains('\0') {
+        if text.as_bytes().contains(&0) {
             return Err(PathRefused::Nul);
         }
-        for component in text.split('/') {
+        for component in text.as_bytes().split(|byte| *byte == b'/') {
             match component {
-                "" => return Err(PathRefused::Empty),
-                "." | ".." => return Err(PathRefused::Dots),
-                PRIVATE_FOLDER => return Err(PathRefused::Reserved),
+                b"" => return Err(PathRefused::Empty),
+                b"." | b".." => return Err(PathRefused::Dots),
+                ours if ours == PRIVATE_FOLDER.as_bytes() => return Err(PathRefused::Reserved),
                 long if long.len() > PATH_COMPONENT_BYTES_MAX => {
                     return Err(PathRefused::TooLong { bytes: long.len() });
                 }

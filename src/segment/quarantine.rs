@@ -11,13 +11,13 @@ use crate::uring::{Dir, Errno, FileKind};
 use super::bytes::write_file;
 use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
-use super::inventory::Standing;
 use super::look::{absent, look_at};
 use super::names::{GoneName, Stem};
 use super::path::RelativePath;
 use super::reader::ReadError;
 use super::record::{Ownership, Record};
 use super::store::{Inner, Store};
+use super::table::Standing;
 
 /// Why a file is set aside; written beside it, for people.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -10,13 +10,13 @@ use crate::uring::{Buffer, Dir, Errno, Extent, File, OpenOptions};
 use super::chunked::{ChunkUnread, ChunkedFile, is_resident};
 use super::fault::{DiskError, Doing, failed, failed_at, from_disk};
 use super::identity::Identity;
-use super::inventory::Standing;
 use super::look::absent;
 use super::names::Stem;
 use super::path::RelativePath;
 use super::record::{Ownership, Record};
 use super::scan::identity_of;
 use super::store::{Inner, Store};
+use super::table::Standing;
 
 /// An open segment. It stays readable when it is removed or replaced meanwhile.
 #[derive(Debug)]

@@ -10,13 +10,13 @@ use crate::limits::STORE_OPERATIONS_MAX;
 use super::adopt::Hashed;
 use super::fault::{DiskError, Doing, failed};
 use super::identity::Identity;
-use super::inventory::Standing;
 use super::look::Folders;
 use super::names::Stem;
 use super::path::RelativePath;
 use super::record::{Change, Ownership, Record};
 use super::recovery::{Action, Final, Staged, Wanted, decide};
 use super::store::{Store, Want};
+use super::table::Standing;
 
 /// What became of what was found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -29,6 +29,7 @@ use super::names::Stem;
 use super::path::{PRIVATE_FOLDER, RelativePath};
 use super::record::{Ownership, Record};
 use super::staged::Staging;
+use super::table::Standing;
 
 /// What a store needs to know.
 #[derive(Clone, Debug)]
@@ -142,6 +143,14 @@ impl Store {
         self.0.inventory.table().held(id).is_some_and(|record| record.root == root)
     }
 
+    /// Whether this version of the segment is held under this name, and nothing of it is staged.
+    #[must_use]
+    pub fn is_settled(&self, id: SegmentId, root: Digest, path: &str) -> bool {
+        let table = self.0.inventory.table();
+        let is_so = |record: &Record| record.root == root && record.path.as_str() == path;
+        table.held(id).is_some_and(is_so) && self.0.staged.borrow().range(Stem::all_of(id)).next().is_none()
+    }
+
     /// The record of a segment that is held.
     #[must_use]
     pub fn record(&self, id: SegmentId) -> Option<Record> {
@@ -179,9 +188,9 @@ impl Store {
     fn held_page(&self, mut after: Option<SegmentId>) -> (Vec<Held>, Option<SegmentId>) {
         let table = self.0.inventory.table();
         let mut page = Vec::new();
-        for (record, _) in table.after(after) {
+        for (record, standing) in table.after(after) {
             after = Some(record.id);
-            if table.held(record.id).is_some() {
+            if *standing == Standing::Held {
                 page.push(Held { id: record.id, root: record.root, len: record.len });
             }
             if page.len() == PAGE_ENTRIES_MAX {

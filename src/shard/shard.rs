@@ -214,7 +214,9 @@ impl Shard {
         let (wanted, applied) = {
             let (machine, store) = (group.machine(), &inner.store);
             let state = machine.borrow();
-            let wants = state.entries(None).filter_map(|entry| Some((entry.origin, segment_want(entry)?)));
+            let is_open = |entry: &&Rc<Entry>| !store.is_settled(entry.id, entry.root, entry.path().as_str());
+            let open = state.entries(None).filter(is_open);
+            let wants = open.filter_map(|entry| Some((entry.origin, segment_want(entry)?)));
             // A file that nobody knows at its origin is the engine's: it is pinned, and never set aside.
             let ours = |(origin, want): &(NodeId, SegmentWant)| {
                 *origin != inner.node || store.id_at(&want.path).is_some()

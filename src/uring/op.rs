@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::ids::UnixNanos;
 
@@ -56,7 +57,7 @@ pub enum Op {
     /// Facts about a name in a directory, links not followed. -> `Stat`
     StatName { dir: Rc<Handle>, name: CString },
     /// The same about many names, in their order: a ring would hand each to a worker. May block. -> `Stats`
-    StatNames { dir: Rc<Handle>, names: Vec<CString> },
+    StatNames { dir: Rc<Handle>, names: Arc<[CString]> },
     /// Renames one component to another. -> `Done`; `Errno::INVALID` where the file system has only `Taken::Replaced`
     Rename { from_dir: Rc<Handle>, from: CString, to_dir: Rc<Handle>, to: CString, taken: Taken },
     /// Makes a second name for a file; `Errno::EXISTS` if the name is taken. -> `Done`

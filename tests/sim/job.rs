@@ -178,7 +178,7 @@ fn names(op: Op) -> Parts {
             (OpKind::StatName, Ask::StatName { dir: dir.raw(), name: bytes(name) }, vec![dir], None)
         }
         Op::StatNames { dir, names } => {
-            let names = names.into_iter().map(bytes).collect();
+            let names = names.iter().cloned().map(bytes).collect();
             (OpKind::StatNames, Ask::StatNames { dir: dir.raw(), names }, vec![dir], None)
         }
         Op::Unlink { dir, name } => {
