@@ -191,8 +191,12 @@ impl GuestCore {
         let guest = Guest::new(core, usize::from(index), slice);
         let own = parts.cores[usize::from(index)].clone();
         let (replier, opened) = reply();
-        let work = guest.core().spawn(Priority::Urgent, node::run(parts, mail, replier));
-        drop(guest.core().spawn(Priority::Urgent, baton.hand_on(opened, next)));
+        let handing = guest.core().spawn(Priority::Urgent, baton.hand_on(opened, next));
+        // The core goes with its work: what has kept the node from opening is told before.
+        let work = guest.core().spawn(Priority::Urgent, async move {
+            node::run(parts, mail, replier).await;
+            handing.await;
+        });
         drop(guest.core().spawn(Priority::Urgent, stop(sign, own)));
         guest.drive::<H>(work).await.map_err(|error| GuestError { core: index, error })
     }
