@@ -6,7 +6,6 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "another operation here is a bug of `entry`")]
 
 use std::ffi::CStr;
-use std::sync::Arc;
 
 use io_uring::types::{Fd, FsyncFlags, OpenHow};
 use io_uring::{opcode, squeue};
@@ -59,9 +58,7 @@ pub(super) fn route(op: &Op, abilities: Abilities) -> Route {
             Route::Beside(Job::Link { from, to })
         }
         // See kernel-notes/many-names.md.
-        Op::StatNames { dir, names } => {
-            Route::Beside(Job::Stats { dir: dir.raw(), names: Arc::clone(names) })
-        }
+        Op::StatNames { dir, names } => Route::Beside(Job::Stats { dir: dir.raw(), names: names.clone() }),
         Op::List { dir } => Route::Beside(Job::List { dir: dir.raw() }),
         Op::Space { dir } => Route::Beside(Job::Space { dir: dir.raw() }),
         Op::Lock { file } => Route::Beside(Job::Lock { file: file.raw() }),
