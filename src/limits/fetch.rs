@@ -10,13 +10,16 @@ pub const FETCHES_MAX: usize = 256;
 pub const FETCHES_BEHIND_MAX: usize = FETCHES_MAX / 4 * 3;
 /// Segments that wait in a shard's fetch queue; the rest stays in the difference, which is derived again.
 pub const FETCH_QUEUE_MAX: usize = 1024;
-/// Smaller segments are fetched though this node may hold their content: a link costs more than a place in a batch.
+/// Smaller segments are fetched though this node may hold their content. A link of 16 or 32 KiB costs as much CPU as
+/// fetching them over loopback (0.45 ms, both sides), of 64 KiB 0.14 ms more, of 1 MiB 2 ms less; what is linked is
+/// written and stored once (medians of five, alternated, ext4, two processors).
 pub const LINK_BYTES_MIN: u64 = 32 * 1024;
 /// Segments whose content a shard looks for on its own node at a time, and asks the other shards for in one go.
 pub const LOOKS_MAX: usize = FETCHES_MAX;
 /// Of those found, how many are digested and linked at a time: two chunks of memory each.
 pub const LINKS_MAX: usize = 8;
-/// So long a node's other shards have to say whether they hold some content. They answer without I/O.
+/// So long a node's other shards have to say whether they hold some content. They answer without I/O: of 586 rounds by
+/// two cores with landings under way half took 0.16 ms at most, the slowest 11 ms.
 pub const LOOK_TIMEOUT: Nanos = Nanos::from_millis(50);
 /// How far the queue is filled by what is not live.
 pub const FETCH_QUEUE_BEHIND_MAX: usize = FETCH_QUEUE_MAX / 5 * 4;
