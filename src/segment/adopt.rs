@@ -33,7 +33,7 @@ impl Inner {
         folders: &Folders,
     ) -> Result<Option<Identity>, DiskError> {
         let stem = want.stem();
-        if self.pinned.borrow().contains(&stem) {
+        if self.inventory.is_pinned(&stem) {
             let name = stem.to_string();
             if let Some(found) = look_at(&self.folders.pins, &name, &name).await? {
                 return Ok(Some(found));
@@ -77,7 +77,7 @@ impl Inner {
 
     /// A version's pin, or what stands under its name.
     async fn open_either(&self, stem: Stem, path: &RelativePath) -> Result<Option<(File, bool)>, DiskError> {
-        let is_pinned = self.pinned.borrow().contains(&stem);
+        let is_pinned = self.inventory.is_pinned(&stem);
         let pins = self.folders.pins.clone();
         let pin = match is_pinned {
             true => self.open_best(&pins, &stem.to_string(), u64::MAX, false).await?,
@@ -93,7 +93,7 @@ impl Inner {
     pub(super) async fn keep_adopted(&self, record: &Record, tree: Tree) -> Result<(), DiskError> {
         let stem = record.stem();
         self.sync_folder(record.path.folder()).await?;
-        if record.owner == Ownership::Engine && !self.pinned.borrow().contains(&stem) {
+        if record.owner == Ownership::Engine && !self.inventory.is_pinned(&stem) {
             self.link_pin(stem, &record.path).await?;
         }
         let chunks = ChunkList::from(tree).verify(record.root).expect("the tree has this root");
@@ -109,7 +109,7 @@ impl Inner {
         let pins = &self.folders.pins;
         match folder.link(path.name(), pins, &stem.to_string()).await {
             Ok(()) | Err(Errno::EXISTS) => {
-                self.pinned.borrow_mut().insert(stem);
+                self.inventory.set_pin(stem, true);
                 self.folders.pins_sync.sync().await.map_err(failed(Doing::SyncFolder, "pins"))
             }
             Err(_) => {
@@ -162,11 +162,11 @@ impl Inner {
         if let Some(file) = file {
             self.held_open.borrow_mut().insert(new.id, file);
         }
-        if self.pinned.borrow().contains(&old) {
+        if self.inventory.is_pinned(&old) {
             let pins = &self.folders.pins;
             pins.rename(&from, pins, &to).await.map_err(failed(Doing::Rename, &from))?;
-            self.pinned.borrow_mut().remove(&old);
-            self.pinned.borrow_mut().insert(new);
+            self.inventory.set_pin(old, false);
+            self.inventory.set_pin(new, true);
             self.folders.pins_sync.sync().await.map_err(failed(Doing::SyncFolder, "pins"))?;
         }
         match self.folders.digests.rename(&from, &self.folders.digests, &to).await {

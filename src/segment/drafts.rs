@@ -166,11 +166,10 @@ impl Inner {
     /// Whether the engine has asked for this file to be taken: it is kept as a draft, or pinned and not recorded yet.
     pub(super) async fn is_proposed(&self, found: &Identity) -> Result<bool, DiskError> {
         let names: Vec<String> = {
-            let (drafts, pinned, table) =
-                (self.draft_names.borrow(), self.pinned.borrow(), self.inventory.table());
+            let (drafts, table) = (self.draft_names.borrow(), self.inventory.table());
             let of_file = draft_names_of(found);
             let drafts = drafts.iter().filter(|name| name.starts_with(&of_file)).cloned();
-            let unrecorded = pinned.iter().filter(|stem| table.known(stem.id).is_none());
+            let unrecorded = table.loose_pins().filter(|stem| table.known(stem.id).is_none());
             drafts.chain(unrecorded.map(Stem::to_string)).collect()
         };
         for name in names {
@@ -185,7 +184,7 @@ impl Inner {
     /// something else of the name since.
     pub(super) async fn find_pin(&self, want: &Want) -> Result<Option<Draft>, DiskError> {
         let stem = want.stem();
-        if !self.pinned.borrow().contains(&stem) {
+        if !self.inventory.is_pinned(&stem) {
             return Ok(None);
         }
         self.open_draft(stem.to_string(), want).await

@@ -12,6 +12,7 @@ use crate::uring::{Answer, Core, Dir, Errno, File, OpenOptions, Priority, questi
 
 use super::bytes::{read_all, write_all, write_file};
 use super::fault::{DiskError, Doing, failed};
+use super::names::Stem;
 use super::record::{Change, InventoryCut, Record, header};
 use super::table::{Standing, Table};
 
@@ -86,6 +87,21 @@ impl Inventory {
     /// Changes what is believed of a record. In memory only: every start looks at the files again.
     pub(super) fn set_standing(&self, id: SegmentId, standing: Standing) {
         self.0.table.borrow_mut().set_standing(id, standing);
+    }
+
+    /// All that stands in `pins/` under segments' names.
+    pub(super) fn set_pins(&self, stems: Vec<Stem>) {
+        self.0.table.borrow_mut().set_pins(stems);
+    }
+
+    /// A segment's pin has come, or it is gone.
+    pub(super) fn set_pin(&self, stem: Stem, stands: bool) {
+        self.0.table.borrow_mut().set_pin(stem, stands);
+    }
+
+    /// Whether a segment's pin stands.
+    pub(super) fn is_pinned(&self, stem: &Stem) -> bool {
+        self.table().is_pinned(stem)
     }
 
     /// Forgets a segment in memory at once; its `Drop` is appended by the caller.

@@ -184,7 +184,7 @@ impl Inner {
             if by != want.id {
                 flight.failed = Some(LandError::Superseded { by });
             } else if known
-                .is_some_and(|(record, standing)| record.stem() == want.stem() && *standing == Standing::Held)
+                .is_some_and(|(record, standing)| record.stem() == want.stem() && standing == Standing::Held)
             {
                 flight.failed = Some(LandError::Held);
             }

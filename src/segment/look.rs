@@ -30,7 +30,7 @@ impl Inner {
         folders: &Folders,
     ) -> Result<Option<Identity>, DiskError> {
         let stem = record.stem();
-        if record.owner == Ownership::Engine && self.pinned.borrow().contains(&stem) {
+        if record.owner == Ownership::Engine && self.inventory.is_pinned(&stem) {
             let name = stem.to_string();
             if let Some(found) = look_at(&self.folders.pins, &name, &name).await? {
                 return Ok(Some(found));
@@ -47,8 +47,7 @@ impl Inner {
     ) -> Result<Vec<Option<Identity>>, DiskError> {
         let mut places = BTreeMap::<Place<'_>, Vec<usize>>::new();
         for (at, record) in records.iter().enumerate() {
-            let is_pinned =
-                record.owner == Ownership::Engine && self.pinned.borrow().contains(&record.stem());
+            let is_pinned = record.owner == Ownership::Engine && self.inventory.is_pinned(&record.stem());
             let place = if is_pinned { Place::Pins } else { Place::Folder(record.path.folder()) };
             places.entry(place).or_default().push(at);
         }

@@ -77,7 +77,6 @@ impl Store {
             folders,
             inventory,
             staged: RefCell::default(),
-            pinned: RefCell::default(),
             held_open: RefCell::new(BTreeMap::new()),
             draft_names: RefCell::default(),
             drafts: RefCell::new(BTreeMap::new()),
@@ -144,7 +143,7 @@ impl Store {
                 None => recovery.strangers.push(stranger("pins", &name.bytes)),
             }
         }
-        *self.0.pinned.borrow_mut() = stems.into_iter().collect();
+        self.0.inventory.set_pins(stems);
     }
 
     /// What a checkpoint had linked or copied when its process went is of no use.

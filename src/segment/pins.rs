@@ -278,7 +278,7 @@ impl Inner {
             renamed.map_err(failed(Doing::Rename, name))?;
             self.draft_names.borrow_mut().remove(name);
         }
-        self.pinned.borrow_mut().insert(stem);
+        self.inventory.set_pin(stem, true);
         self.folders.pins_sync.sync().await.map_err(failed(Doing::SyncFolder, "pins"))
     }
 

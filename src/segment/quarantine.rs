@@ -107,7 +107,9 @@ impl Store {
 
     async fn take_out(&self, id: SegmentId, why: Option<Why>) -> Result<Gone, DiskError> {
         self.0.unrecorded.borrow_mut().remove(&id);
-        let Some((record, was)) = self.0.inventory.table().known(id).cloned() else {
+        let Some((record, was)) =
+            self.0.inventory.table().known(id).map(|(record, was)| (record.clone(), was))
+        else {
             self.0.drop_pins(id).await?;
             return self.0.take_unfinished(id, why.as_ref()).await;
         };
@@ -300,10 +302,10 @@ impl Inner {
     /// Removes all pins of a segment.
     pub(super) async fn drop_pins(&self, id: SegmentId) -> Result<(), DiskError> {
         self.held_open.borrow_mut().remove(&id);
-        let pinned: Vec<Stem> = self.pinned.borrow().range(Stem::all_of(id)).copied().collect();
+        let pinned: Vec<Stem> = self.inventory.table().pins_of(id).collect();
         for stem in pinned {
             self.folders.pins.remove(&stem.to_string()).await.map_err(failed(Doing::Unlink, stem))?;
-            self.pinned.borrow_mut().remove(&stem);
+            self.inventory.set_pin(stem, false);
         }
         Ok(())
     }

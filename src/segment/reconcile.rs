@@ -104,7 +104,7 @@ impl Store {
         let (record, is_held) = {
             let table = self.0.inventory.table();
             let known = want.as_ref().and_then(|want| table.at_path(&want.path)).or_else(|| table.known(id));
-            let is_held = known.is_some_and(|(_, standing)| *standing == Standing::Held);
+            let is_held = known.is_some_and(|(_, standing)| standing == Standing::Held);
             (known.map(|(record, _)| record.clone()), is_held)
         };
         let found = match (&record, &want) {
@@ -276,9 +276,9 @@ impl Store {
         for stem in stems.filter(|stem| !is_of_use(stem)).collect::<Vec<_>>() {
             self.0.unlink_list(stem).await?;
         }
-        let pinned: Vec<Stem> = self.0.pinned.borrow().iter().copied().collect();
+        let loose: Vec<Stem> = self.0.inventory.table().loose_pins().copied().collect();
         let is_settled = |stem: &Stem| stem.id.index <= known_to && !is_listed(stem.id) && !is_of_use(stem);
-        for stem in pinned.into_iter().filter(is_settled) {
+        for stem in loose.into_iter().filter(is_settled) {
             self.0.drop_pins(stem.id).await?;
         }
         Ok(())

@@ -97,8 +97,6 @@ pub(super) struct Inner {
     pub(super) inventory: Inventory,
     /// What stands in `staging/`.
     pub(super) staged: RefCell<BTreeSet<Stem>>,
-    /// What stands in `pins/` under a segment's name.
-    pub(super) pinned: RefCell<BTreeSet<Stem>>,
     /// Engine files held open, where no link can be made.
     pub(super) held_open: RefCell<BTreeMap<SegmentId, File>>,
     /// What stands in `pins/` under a draft's name, or is about to.
@@ -190,7 +188,7 @@ impl Store {
         let mut page = Vec::new();
         for (record, standing) in table.after(after) {
             after = Some(record.id);
-            if *standing == Standing::Held {
+            if standing == Standing::Held {
                 page.push(Held { id: record.id, root: record.root, len: record.len });
             }
             if page.len() == PAGE_ENTRIES_MAX {

@@ -1,10 +1,11 @@
-//! What is known to be held on this disk, in memory: a record of each segment, and what landings have announced.
+//! What is known to be held on this disk, in memory: a record of each segment, its pin, what landings have announced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::ids::{Digest, SegmentId};
 
+use super::names::Stem;
 use super::path::RelativePath;
 use super::record::{Change, InventoryCut, Record, decode_all};
 
@@ -20,12 +21,26 @@ pub(super) enum Standing {
 /// What is held, by id, by path and by root.
 #[derive(Default, PartialEq, Debug)]
 pub(super) struct Table {
-    by_id: BTreeMap<SegmentId, (Record, Standing)>,
+    by_id: BTreeMap<SegmentId, Box<Row>>,
     by_path: BTreeMap<RelativePath, SegmentId>,
     by_root: BTreeSet<(Beginning, SegmentId)>,
     /// Landings that have announced their file and not recorded it, in their order.
     intents: Intents,
+    /// What stands in `pins/` under a segment's name, and no record is of that segment.
+    loose_pins: BTreeSet<Stem>,
 }
+
+/// In a box: a tree that grows at its end is half empty.
+#[derive(PartialEq, Debug)]
+struct Row {
+    record: Record,
+    standing: Standing,
+    /// Whether its name stands in `pins/`.
+    is_pinned: bool,
+}
+
+/// A record, and whether it is believed.
+pub(super) type Known<'a> = (&'a Record, Standing);
 
 type Intents = BTreeMap<RelativePath, Vec<Record>>;
 
@@ -67,24 +82,68 @@ impl Table {
                     self.remove(older);
                 }
                 self.by_root.insert((beginning(record.root), record.id));
-                self.by_id.insert(record.id, (record, standing));
+                let is_pinned = self.loose_pins.remove(&record.stem());
+                self.by_id.insert(record.id, Box::new(Row { record, standing, is_pinned }));
             }
         }
     }
 
     fn remove(&mut self, id: SegmentId) {
-        let Some((record, _)) = self.by_id.remove(&id) else { return };
+        let Some(row) = self.by_id.remove(&id) else { return };
+        let record = row.record;
         self.by_root.remove(&(beginning(record.root), id));
         if self.by_path.get(&record.path) == Some(&id) {
             self.by_path.remove(&record.path);
+        }
+        if row.is_pinned {
+            self.loose_pins.insert(record.stem());
         }
     }
 
     /// Changes what is believed of a record.
     pub(super) fn set_standing(&mut self, id: SegmentId, standing: Standing) {
-        if let Some((_, current)) = self.by_id.get_mut(&id) {
-            *current = standing;
+        if let Some(row) = self.by_id.get_mut(&id) {
+            row.standing = standing;
         }
+    }
+
+    /// All that stands in `pins/` under segments' names.
+    pub(super) fn set_pins(&mut self, mut stems: Vec<Stem>) {
+        stems.sort_unstable();
+        let mut rows = self.by_id.iter_mut().peekable();
+        for stem in stems {
+            while rows.next_if(|(id, _)| **id < stem.id).is_some() {}
+            match rows.peek_mut() {
+                Some((_, row)) if row.record.stem() == stem => row.is_pinned = true,
+                _ => drop(self.loose_pins.insert(stem)),
+            }
+        }
+    }
+
+    /// A pin has come, or it is gone.
+    pub(super) fn set_pin(&mut self, stem: Stem, stands: bool) {
+        match self.by_id.get_mut(&stem.id).filter(|row| row.record.root == stem.root) {
+            Some(row) => row.is_pinned = stands,
+            None if stands => drop(self.loose_pins.insert(stem)),
+            None => drop(self.loose_pins.remove(&stem)),
+        }
+    }
+
+    /// Whether a segment's pin stands.
+    pub(super) fn is_pinned(&self, stem: &Stem) -> bool {
+        let row = self.by_id.get(&stem.id).filter(|row| row.record.root == stem.root);
+        row.map_or_else(|| self.loose_pins.contains(stem), |row| row.is_pinned)
+    }
+
+    /// All pins of a segment: of its record, and of other content.
+    pub(super) fn pins_of(&self, id: SegmentId) -> impl Iterator<Item = Stem> {
+        let of_record = self.by_id.get(&id).filter(|row| row.is_pinned).map(|row| row.record.stem());
+        of_record.into_iter().chain(self.loose_pins.range(Stem::all_of(id)).copied())
+    }
+
+    /// The pins of which there is no record.
+    pub(super) fn loose_pins(&self) -> impl Iterator<Item = &Stem> {
+        self.loose_pins.iter()
     }
 
     /// Lets go of all that landings have announced.
@@ -99,22 +158,22 @@ impl Table {
 
     /// All records, in the order of their ids.
     pub(super) fn into_records(self) -> impl Iterator<Item = Record> {
-        self.by_id.into_values().map(|(record, _)| record)
+        self.by_id.into_values().map(|row| row.record)
     }
 
     /// The record of a segment that is held.
     pub(super) fn held(&self, id: SegmentId) -> Option<&Record> {
-        self.by_id.get(&id).filter(|(_, standing)| *standing == Standing::Held).map(|(record, _)| record)
+        self.known(id).filter(|(_, standing)| *standing == Standing::Held).map(|(record, _)| record)
     }
 
     /// What is known of a segment.
-    pub(super) fn known(&self, id: SegmentId) -> Option<&(Record, Standing)> {
-        self.by_id.get(&id)
+    pub(super) fn known(&self, id: SegmentId) -> Option<Known<'_>> {
+        self.by_id.get(&id).map(|row| row.known())
     }
 
     /// What is known of a path.
-    pub(super) fn at_path(&self, path: &RelativePath) -> Option<&(Record, Standing)> {
-        self.by_path.get(path).and_then(|id| self.by_id.get(id))
+    pub(super) fn at_path(&self, path: &RelativePath) -> Option<Known<'_>> {
+        self.by_path.get(path).and_then(|id| self.known(*id))
     }
 
     /// The held segments with this root.
@@ -126,9 +185,9 @@ impl Table {
     }
 
     /// All records in the order of their ids, from behind `after`.
-    pub(super) fn after(&self, after: Option<SegmentId>) -> impl Iterator<Item = &(Record, Standing)> {
+    pub(super) fn after(&self, after: Option<SegmentId>) -> impl Iterator<Item = Known<'_>> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_id.range((start, Bound::Unbounded)).map(|(_, entry)| entry)
+        self.by_id.range((start, Bound::Unbounded)).map(|(_, row)| row.known())
     }
 
     /// What landings have announced and not recorded.
@@ -149,6 +208,12 @@ impl Table {
     /// Records, believed or not.
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
+    }
+}
+
+impl Row {
+    fn known(&self) -> Known<'_> {
+        (&self.record, self.standing)
     }
 }
 
@@ -196,9 +261,11 @@ impl Replay {
         let by_root = by_id.iter().map(|(id, at, _)| (beginning(puts[*at].root), *id)).collect();
         let mut puts: Vec<Option<Record>> = puts.into_iter().map(Some).collect();
         let record_of = |(id, at, _): (SegmentId, usize, bool)| {
-            (id, (puts[at].take().expect("a put stands once among the ids"), Standing::Suspect))
+            let record = puts[at].take().expect("a put stands once among the ids");
+            (id, Box::new(Row { record, standing: Standing::Suspect, is_pinned: false }))
         };
-        Table { by_id: by_id.into_iter().map(record_of).collect(), by_path, by_root, intents }
+        let by_id = by_id.into_iter().map(record_of).collect();
+        Table { by_id, by_path, by_root, intents, loose_pins: BTreeSet::new() }
     }
 }
 
@@ -312,6 +379,51 @@ mod tests {
             assert_eq!(Table::read(&file), (table, length as usize, None), "case {case}");
         }
         assert!(seen.len() > 10, "{seen:?}");
+    }
+
+    #[test]
+    fn a_pin_stands_until_it_is_gone_whatever_records_come_and_go() {
+        let puts = [(1, "a", 7), (1, "b", 7), (1, "a", 8), (2, "a", 8), (3, "b", 7)];
+        let puts = puts.map(|(index, path, root)| record(index, path, root));
+        let stems = [puts[0].stem(), puts[2].stem(), puts[3].stem()];
+        let changes = puts.len() + 2;
+        let all = changes + 2 * stems.len();
+        let length = 5;
+        for case in 0..all.pow(length) {
+            let (mut table, mut pins) = (Table::default(), BTreeSet::new());
+            for place in 0..length {
+                match case / all.pow(place) % all {
+                    put if put < puts.len() => table.apply(Change::Put(puts[put].clone()), Standing::Held),
+                    drop if drop < changes => {
+                        table.apply(Change::Drop(puts[2 * (drop - puts.len())].id), Standing::Held);
+                    }
+                    pin => {
+                        let (stem, stands) = (stems[(pin - changes) / 2], (pin - changes) % 2 == 0);
+                        table.set_pin(stem, stands);
+                        let _was = if stands { pins.insert(stem) } else { pins.remove(&stem) };
+                    }
+                }
+            }
+            let is_recorded =
+                |stem: &Stem| table.known(stem.id).is_some_and(|(record, _)| record.stem() == *stem);
+            let loose: Vec<Stem> = pins.iter().copied().filter(|stem| !is_recorded(stem)).collect();
+            assert_eq!(table.loose_pins().copied().collect::<Vec<_>>(), loose, "case {case}");
+            assert_eq!(
+                stems.map(|stem| table.is_pinned(&stem)),
+                stems.map(|stem| pins.contains(&stem)),
+                "{case}"
+            );
+            let of_first: BTreeSet<Stem> = table.pins_of(stems[0].id).collect();
+            assert_eq!(of_first, pins.range(Stem::all_of(stems[0].id)).copied().collect(), "case {case}");
+            // Told all at once it knows the same.
+            let rows = table.by_id.iter();
+            let rows = rows.map(|(id, row)| {
+                (*id, Box::new(Row { is_pinned: false, record: row.record.clone(), ..**row }))
+            });
+            let mut told = Table { by_id: rows.collect(), ..Table::default() };
+            told.set_pins(pins.into_iter().collect());
+            assert_eq!((&told.by_id, &told.loose_pins), (&table.by_id, &table.loose_pins), "case {case}");
+        }
     }
 
     #[test]
