@@ -76,7 +76,8 @@ impl Store {
     /// does with its name. A file that was not digested by this process is digested now.
     ///
     /// # Errors
-    /// The file has another content than the segment, or changed since it was digested; or the disk refuses something.
+    /// The file has another content than the segment, or changed since it was digested; a newer segment has the path;
+    /// or the disk refuses something.
     pub async fn pin(&self, want: &Want) -> Result<(), PinError> {
         let _name = self.0.names.lock(want.path.clone()).await;
         if self.is_held(want.id, want.root) {
@@ -103,7 +104,7 @@ impl Store {
                 let parked = self.0.take_draft_by(&key, |drafts| drafts.parked.take());
                 self.unlink_draft(parked.and_then(|draft| draft.name).as_deref()).await;
             }
-            Err(PinError::Changed { .. }) => {}
+            Err(PinError::Changed { .. } | PinError::Superseded { .. }) => {}
             Err(_) => {
                 let mut drafts = self.0.drafts.borrow_mut();
                 only.and_then(|only| drafts.entry(key).or_default().parked.replace(only));
@@ -118,7 +119,7 @@ impl Store {
             self.unlink_draft(draft.name.as_deref()).await;
             return Err(PinError::Changed { expected: draft.identity, found });
         }
-        if let Some(by) = self.id_at(&want.path).filter(|by| draft.is_taken() && *by > want.id) {
+        if let Some(by) = self.id_at(&want.path).filter(|by| *by > want.id) {
             self.unlink_draft(draft.name.as_deref()).await;
             return Err(PinError::Superseded { by });
         }
@@ -334,7 +335,7 @@ pub enum PinError {
         /// The file's.
         found: Digest,
     },
-    /// It is a checkpoint's file, and a newer version stands under the path already.
+    /// A newer version stands under the path already.
     Superseded {
         /// The newer one.
         by: SegmentId,

@@ -8,7 +8,7 @@ use ringway::uring::Errno;
 
 use super::engine_files::{origin, pins, planted, register};
 use super::held::bytes;
-use crate::crash::rig::{ROOT, fill, id, open_as, options, path, replica, segment};
+use crate::crash::rig::{ROOT, fill, id, open_as, options, path, reopened, replica, segment};
 use crate::sim::{Fault, Loss, OpKind, Rule};
 
 /// The engine has deleted the file: if the new name is lost with the power, so is the segment.
@@ -68,6 +68,32 @@ fn a_length_that_is_not_the_root_s_is_not_pinned() {
         assert!(matches!(refused, Err(PinError::Changed { .. })), "{refused:?}");
     });
     assert_eq!(pins(&sim, node), 0);
+}
+
+/// Both are digested, registered one after the other, and pinned the other way round. Without the refusal the older
+/// one's record takes the path, and the newer one is not held any more.
+#[test]
+fn a_version_that_is_pinned_late_does_not_take_the_newer_one_s_record() {
+    let (mut sim, node, core, store) = origin(5);
+    let (late, new) = (planted(&mut sim, node, 1, "a.seg"), segment(2, "a.seg", 8000));
+    let (ours, name) = (store.clone(), late.want.path.clone());
+    sim.block_on(&core, async move { drop(ours.digest_file(&name).await.expect("it is sealed")) });
+    sim.host(node).disk.remove(&late.file());
+    sim.host(node).disk.plant_file(&new.file(), &new.bytes);
+    let (ours, wants) = (store.clone(), [late.want.clone(), new.want.clone()]);
+    sim.block_on(&core, async move {
+        ours.digest_file(&wants[1].path).await.expect("it is sealed");
+        ours.pin(&wants[1]).await.expect("first");
+        assert_eq!(ours.pin(&wants[0]).await, Err(PinError::Superseded { by: id(2) }));
+        assert!(ours.is_held(id(2), wants[1].root));
+    });
+    assert_eq!(pins(&sim, node), 1, "the newer one's");
+    sim.host(node).disk.remove(&new.file());
+    let (core, store, _) = reopened(&mut sim, node, store);
+    sim.block_on(&core, async move {
+        let reader = store.open_segment(id(2)).await.expect("its pin is there");
+        assert_eq!(bytes(&reader).await, *new.bytes);
+    });
 }
 
 /// Once they were listed for every damaged file.
